@@ -1,0 +1,1 @@
+"""Open-vocabulary semantic segmentation from off-the-shelf vision-language models."""

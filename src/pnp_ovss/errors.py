@@ -1,0 +1,37 @@
+"""The errors of the library: one line each, saying what was asked, what was found and what to do."""
+
+
+class PnPError(Exception):
+    """Base of every error that the library raises on purpose."""
+
+
+class ConfigError(PnPError):
+    """A setting, preset or method file that cannot be used."""
+
+
+class ClassNameError(PnPError):
+    """Class names that cannot be prompted."""
+
+
+class ImageError(PnPError):
+    """An image that cannot be read or is too large."""
+
+
+class ModelError(PnPError):
+    """A vision-language model that cannot be found, loaded or trusted."""
+
+
+class DatasetError(PnPError):
+    """A data set whose files are missing, misplaced or malformed."""
+
+
+class OutputError(PnPError):
+    """A result that cannot be written."""
+
+
+class RefinerError(PnPError):
+    """Scores that a refiner cannot work on."""
+
+
+class DependencyError(PnPError):
+    """An optional package that is needed and not installed."""
