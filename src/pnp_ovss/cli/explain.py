@@ -1,0 +1,33 @@
+"""`pnp-ovss explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pnp_ovss.cli import options as o
+
+
+def explain(
+    photo: Annotated[Path, typer.Argument(help="The photo.", show_default=False)],
+    classes: o.Classes = None,
+    classes_file: o.ClassesFile = None,
+    model: o.Model = "pocket",
+    method: o.Method = None,
+    size: o.Size = None,
+    device: o.Device = "auto",
+    setting: o.Setting = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("explain-out"),
+) -> int:
+    """Write the pictures of the paper's Fig. 2 (stages) and Fig. 3-4 (rounds) for each class."""
+    from pnp_ovss.explain import explain_photo, save_pictures
+
+    names = o.read_classes(classes, classes_file)
+    segmenter = o.make_segmenter(model, method=method, device=device, settings=setting, size_px=size)
+    pictures = explain_photo(segmenter, photo, names)
+    for path in save_pictures(pictures, out, photo.stem):
+        Console().print(str(path), soft_wrap=True, highlight=False)
+    return 0

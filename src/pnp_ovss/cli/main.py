@@ -1,0 +1,66 @@
+"""`pnp-ovss`: the commands and how they fail (one line and exit code 2; `--debug` shows the trace)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pnp_ovss.cli import explain, models, segment
+from pnp_ovss.errors import PnPError
+
+app = typer.Typer(
+    name="pnp-ovss",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error instead of one line.")] = False,
+) -> None:
+    """Masks for any class names from off-the-shelf vision-language models, without training or mask labels."""
+
+
+app.command("segment")(segment.segment)
+app.command("demo")(segment.demo)
+app.command("explain")(explain.explain)
+app.command("models")(models.models)
+
+
+def main() -> None:
+    """Run the command line; errors of the library become one line on standard error and exit code 2."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        code = app(arguments, prog_name="pnp-ovss", standalone_mode=False)
+    except PnPError as error:
+        code = _fail(error, debug)
+    except typer.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        _say("stopped by the keyboard; what was finished is saved")
+        code = 130
+    except Exception as error:
+        if not hasattr(error, "exit_code"):  # not a usage error of the command line itself
+            raise
+        error.show() if hasattr(error, "show") else None
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(error: PnPError, debug: bool) -> int:
+    if debug:
+        raise error
+    _say(str(error))
+    return 2
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"pnp-ovss: {message}", markup=False)

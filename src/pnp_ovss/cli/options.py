@@ -1,0 +1,95 @@
+"""Options that several commands share, and what they mean for the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pnp_ovss.errors import ClassNameError, ConfigError
+
+if TYPE_CHECKING:
+    from pnp_ovss.segmenter import Segmenter
+
+Classes = Annotated[str | None, typer.Option("--classes", "-c", help="Class names, separated by commas.")]
+ClassesFile = Annotated[
+    Path | None, typer.Option("--classes-file", help="One class a line, synonyms after commas, # comments.")
+]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A built-in preset (see `pnp-ovss models`), hub id, folder or .toml file.")
+]
+Method = Annotated[
+    str | None, typer.Option("--method", help="paper, authors-cvpr, authors-later or a .toml file of settings.")
+]
+Policy = Annotated[
+    str | None, typer.Option("--policy", help="Which classes compete: itm (those the model finds), all, file.")
+]
+Candidates = Annotated[
+    Path | None, typer.Option("--candidates", help="JSON {image: [class names]} for --policy file.")
+]
+Size = Annotated[int | None, typer.Option("--size", help="Side of the model's input, px.")]
+Refine = Annotated[str | None, typer.Option("--refine", help="densecrf, pamr, densecrf-reference or none.")]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help="float32, bfloat16 or bfloat16-vision.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", help="Any other setting, NAME=VALUE (TOML), for example --set drops=2.")
+]
+
+
+def read_classes(classes: str | None, classes_file: Path | None) -> tuple[tuple[str, ...], ...]:
+    """The classes of `--classes` and `--classes-file`, validated."""
+    from pnp_ovss.prompt import parse_class_lines, parse_classes
+
+    if classes is not None and classes_file is not None:
+        raise ClassNameError("give --classes or --classes-file, not both")
+    if classes_file is not None:
+        try:
+            return parse_class_lines(classes_file.read_text("utf-8"))
+        except OSError as error:
+            raise ClassNameError(f"cannot read the class file {classes_file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ClassNameError(f"the class file {classes_file} is not UTF-8 text; save it as UTF-8") from error
+    if classes is None:
+        raise ClassNameError("no classes were given; use --classes 'cat, sofa' or --classes-file FILE")
+    return parse_classes(classes)
+
+
+def parse_settings(settings: list[str] | None) -> dict[str, Any]:
+    """NAME=VALUE pairs, values as TOML (bare words are strings)."""
+    import tomllib
+
+    found: dict[str, Any] = {}
+    for item in settings or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item}: write NAME=VALUE, for example --set drops=2")
+        try:
+            found[name.strip()] = tomllib.loads(f"x = {value.strip()}")["x"]
+        except tomllib.TOMLDecodeError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def make_segmenter(
+    model: str,
+    *,
+    method: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    settings: list[str] | None = None,
+    **explicit: Any,
+) -> Segmenter:
+    """The segmenter that the options describe; `explicit` are configuration fields, None = not given."""
+    import torch
+    from transformers.utils import logging
+
+    from pnp_ovss.segmenter import Segmenter
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    return Segmenter.from_pretrained(model, method=method, device=device, **explicit, **parse_settings(settings))

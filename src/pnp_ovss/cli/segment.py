@@ -1,0 +1,174 @@
+"""`pnp-ovss segment` and `pnp-ovss demo`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from pnp_ovss.cli import options as o
+from pnp_ovss.errors import ImageError, OutputError, PnPError
+
+if TYPE_CHECKING:
+    from pnp_ovss.segmentation import Segmentation
+    from pnp_ovss.segmenter import Segmenter
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a photo and nothing else.")]
+
+
+def segment(
+    photos: Annotated[list[Path], typer.Argument(help="The photos.", show_default=False)],
+    classes: o.Classes = None,
+    classes_file: o.ClassesFile = None,
+    model: o.Model = "pocket",
+    method: o.Method = None,
+    policy: o.Policy = None,
+    candidates: o.Candidates = None,
+    size: o.Size = None,
+    refine: o.Refine = None,
+    precision: o.PrecisionOption = None,
+    device: o.Device = "auto",
+    seed: o.Seed = 0,
+    setting: o.Setting = None,
+    out: Out = Path("out"),
+    json_lines: JsonLines = False,
+) -> int:
+    """Segment photos: labels, overlay and evidence of each are written to --out.
+
+    Exit code 0: all done; 1: some photos failed, the others are saved; 2: nothing could be done.
+    """
+    names = o.read_classes(classes, classes_file)
+    listed = None
+    if candidates is not None:
+        from pnp_ovss.policies import read_candidates
+
+        listed = read_candidates(candidates)
+        policy = policy or "file"
+    _check_folder(out)
+    _check_any(photos)
+    segmenter = o.make_segmenter(
+        model, method=method, device=device, seed=seed, settings=setting,
+        policy=policy, size_px=size, refine=refine, precision=precision,
+    )  # fmt: skip
+    jobs = [(photo, names) for photo in photos]
+    failed = _run(segmenter, jobs, out, json_lines=json_lines, candidates=listed)
+    return 0 if not failed else 2 if failed == len(photos) else 1
+
+
+DEMO = {
+    "chelsea.png": "cat, dog, sofa, bicycle",
+    "coffee.png": "cup, spoon, table, laptop, dog",
+    "astronaut.png": "person, flag, airplane, cat",
+    "motorcycle_left.png": "motorcycle, bicycle, horse",
+    "rocket.jpg": "rocket, tower, boat, cow",
+}
+"""Photographs that come with scikit-image and what is asked of each, absent classes among it."""
+
+
+def demo(
+    model: o.Model = "pocket",
+    method: o.Method = None,
+    policy: o.Policy = None,
+    refine: o.Refine = None,
+    device: o.Device = "auto",
+    out: Out = Path("demo-out"),
+) -> int:
+    """Segment photographs that come with scikit-image, absent classes included."""
+    folder = _skimage_folder()
+    _check_folder(out)
+    segmenter = o.make_segmenter(model, method=method, device=device, policy=policy, refine=refine)
+    jobs = [(folder / name, o.read_classes(names, None)) for name, names in DEMO.items()]
+    return 0 if not _run(segmenter, jobs, out) else 1
+
+
+def _skimage_folder() -> Path:
+    from importlib.util import find_spec
+
+    from pnp_ovss.errors import DependencyError
+
+    spec = find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise DependencyError("the demo's photographs come with scikit-image: pip install 'pnp-ovss[demo]'")
+    return Path(spec.origin).parent / "data"
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".pnp-ovss-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
+
+
+def _check_any(photos: Sequence[Path]) -> None:
+    """Fail before a model is loaded when no photo is there at all."""
+    if not any(photo.exists() for photo in photos):
+        more = f" (nor do the {len(photos) - 1} others)" if len(photos) > 1 else ""
+        raise ImageError(f"{photos[0]} does not exist{more}")
+
+
+def _run(
+    segmenter: Segmenter,
+    jobs: Sequence[tuple[Path, tuple[tuple[str, ...], ...]]],
+    out: Path,
+    *,
+    json_lines: bool = False,
+    candidates: dict[str, list[str]] | None = None,
+) -> int:
+    """Segment, save and print each job; returns how many failed."""
+    screen, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
+    stems = _unique_stems([photo for photo, _ in jobs])
+    numbered = zip(jobs, stems, strict=True)
+    failed = 0
+    for (photo, names), stem in track(
+        numbered, "segmenting", total=len(jobs), console=errors, transient=True, disable=json_lines or len(jobs) < 2
+    ):
+        try:
+            result = segmenter(photo, names, candidates=candidates)
+            paths = result.save(out, stem)
+        except OutputError:
+            raise
+        except PnPError as error:
+            failed += 1
+            if json_lines:
+                print(json.dumps({"image": str(photo), "error": str(error)}, ensure_ascii=False), flush=True)
+            else:
+                errors.print(f"pnp-ovss: {error}", markup=False)
+            continue
+        if json_lines:
+            record = {**result.to_dict(), "files": {kind: str(path) for kind, path in paths.items()}}
+            print(json.dumps(record, ensure_ascii=False), flush=True)
+        else:
+            _print_table(screen, photo, result, paths)
+    return failed
+
+
+def _unique_stems(photos: Sequence[Path]) -> list[str]:
+    """One file stem a photo; photos of the same name in other folders are numbered, in order."""
+    seen: dict[str, int] = {}
+    stems = []
+    for photo in photos:
+        count = seen[photo.stem] = seen.get(photo.stem, 0) + 1
+        stems.append(photo.stem if count == 1 else f"{photo.stem}-{count}")
+    return stems
+
+
+def _print_table(screen: Console, photo: Path, result: Segmentation, paths: dict[str, Path]) -> None:
+    table = Table(title=f"{photo.name}  (model {result.model}, policy {result.policy})", title_justify="left")
+    table.add_column("class")
+    table.add_column("pixels", justify="right")
+    table.add_column("match", justify="right")
+    for name, share in result.shares.items():
+        score = result.match_scores[name]
+        table.add_row(name, f"{share:.1%}" if share else "-", "" if score is None else f"{score:.2f}")
+    screen.print(table)
+    screen.print("  " + "  ".join(str(path) for path in paths.values()), soft_wrap=True, highlight=False)

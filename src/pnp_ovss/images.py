@@ -1,0 +1,140 @@
+"""Robust image input: any file, PIL image or array to (H, W, 3) uint8 RGB, and that to a model's pixels."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pnp_ovss.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_PIXELS = 100_000_000
+"""Photos beyond 100 megapixels are refused before they are decoded."""
+MAX_ASPECT = 4.0
+"""With `keep_aspect`, a longer photo is squashed to this ratio."""
+
+ImageSource = str | Path | Image.Image | np.ndarray
+
+
+def load_image(source: ImageSource) -> np.ndarray:
+    """Read a photo as (H, W, 3) uint8 RGB, upright.
+
+    source: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or bool.
+    EXIF rotation is applied; alpha is laid over white; of an animation the first frame is taken; 16-bit and float
+    pictures are scaled to 8 bit. Raises ImageError with the file's name for anything that cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, "the image")
+    if not isinstance(source, str | Path):
+        raise ImageError(f"an image must be a path, a PIL image or an array, not {type(source).__name__}")
+    path = Path(source)
+    _check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                return _to_rgb(picture, str(path))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not an image in a format that Pillow reads; convert it to JPEG or PNG") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError) as error:
+        raise ImageError(f"{path} cannot be decoded ({error}); the file is damaged or incomplete") from error
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder, not a photo; name the photos in it, for example {path / '*.jpg'}")
+        if not path.exists():
+            raise ImageError(f"{path} does not exist")
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path} is empty (0 bytes)")
+    except OSError as error:
+        raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ImageError(f"{path!r} is not a file name: {error}") from error
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    good_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not good_shape or 0 in array.shape:
+        raise ImageError(
+            f"an image array must be (H, W), (H, W, 3) or (H, W, 4) of uint8 0-255; found {array.shape} of {array.dtype}"
+        )
+    return _to_rgb(Image.fromarray(array), "the array")
+
+
+def _to_rgb(picture: Image.Image, name: str) -> np.ndarray:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width} x {height} px ({width * height / 1e6:.0f} megapixels); the limit is "
+            f"{MAX_PIXELS // 10**6}: scale it down"
+        )
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        upright = _to_8_bit(upright)
+    if "A" in upright.getbands() or "transparency" in upright.info:
+        layer = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.array(upright.convert("RGB"), dtype=np.uint8)
+
+
+def _to_8_bit(picture: Image.Image) -> Image.Image:
+    """16-bit by 65535; other deep pictures by their own range when they leave 0-255."""
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+    low, high = float(values.min()), float(values.max())
+    if picture.mode.startswith("I"):
+        low, high = (0.0, 255.0) if high <= 255 else (0.0, 65535.0) if high <= 65535 and low >= 0 else (low, high)
+    elif low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    scaled = (values - low) / max(high - low, 1e-12) * 255
+    return Image.fromarray(scaled.clip(0, 255).round().astype(np.uint8))
+
+
+def input_size(height: int, width: int, size_px: int, step_px: int, keep_aspect: bool) -> tuple[int, int]:
+    """The (S_h, S_w) at which a photo enters the model (method step 1); both multiples of `step_px`.
+
+    >>> input_size(375, 500, 336, 16, keep_aspect=True)
+    (336, 448)
+    """
+    if size_px % step_px:
+        low = size_px // step_px * step_px
+        raise ConfigError(f"size {size_px} is not a multiple of {step_px}; use {max(low, step_px)} or {low + step_px}")
+    if not keep_aspect:
+        return size_px, size_px
+    ratio = min(max(height, width) / min(height, width), MAX_ASPECT)
+    long_px = max(step_px, math.floor(size_px * ratio / step_px + 0.5) * step_px)
+    return (size_px, long_px) if width >= height else (long_px, size_px)
+
+
+def to_pixels(image: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """(H, W, 3) uint8 to (3, S_h, S_w) float32 in [0, 1], resized bicubically."""
+    import torch
+
+    resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized, dtype=np.float32) / 255).permute(2, 0, 1).contiguous()
+
+
+def normalise_pixels(pixels: Tensor, mean: Any, std: Any) -> Tensor:
+    """(3, S_h, S_w) in [0, 1] to the model's input range."""
+    return (pixels - pixels.new_tensor(mean)[:, None, None]) / pixels.new_tensor(std)[:, None, None]
+
+
+def punch_holes(pixels: Tensor, kept: Tensor, grid: tuple[int, int], fill: Any) -> Tensor:
+    """Dropped patches filled (step 8). pixels: (3, S_h, S_w) in [0, 1]; kept: (P_h·P_w,) bool; fill: 3 values."""
+    mask = kept.reshape(grid).to(pixels)
+    mask = mask.repeat_interleave(pixels.shape[1] // grid[0], 0).repeat_interleave(pixels.shape[2] // grid[1], 1)
+    return pixels * mask + pixels.new_tensor(fill)[:, None, None] * (1 - mask)

@@ -1,0 +1,99 @@
+"""From the passes' maps to label scores (§3.2 end, §3.3): sum, threshold, resize, blur, background. Pure.
+
+Resizing and blurring are both linear and separable, so the two are one matrix per axis, (H, P_h) and (W, P_w),
+applied to the small map: exact, and hundreds of times cheaper than filtering a (K, H, W) stack.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from torch import Tensor
+
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.saliency import minmax
+
+
+def accumulate(passes: Tensor, config: SegmenterConfig) -> Tensor:
+    """The sum over passes M̂ (end of §3.2). passes: (R + 1, K, P_h, P_w), ≥ 0. Returns (K, P_h, P_w).
+
+    `per_round_minmax`: each pass's maps in [0, 1] first, sum in [0, R + 1]. `raw`: min-max of the raw sum.
+    """
+    weights = torch.ones(len(passes), 1, 1, 1, dtype=passes.dtype, device=passes.device)
+    weights[0] = config.first_round_weight
+    if config.accumulate == "raw":
+        return minmax((weights * passes).sum(dim=0), config.normalise)
+    scaled = torch.stack([minmax(maps, config.normalise) for maps in passes])
+    return (weights * scaled).sum(dim=0)
+
+
+def apply_threshold(maps: Tensor, config: SegmenterConfig) -> Tensor:
+    """§3.3: 1 where the map exceeds T (`binary`), or the min-max map there (`soft`), else 0. maps: (K, P_h, P_w)."""
+    if config.thresholding == "binary":
+        return (maps > config.threshold).to(maps.dtype)
+    unit = minmax(maps, config.normalise)
+    return unit * (unit > config.threshold)
+
+
+def enlarge(maps: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Tensor:
+    """Resize to the photo, blur and min-max (§3.3, Table 2). maps: (K, P_h, P_w); size: (H, W) px.
+
+    The Gaussian's standard deviation is `blur` · max(H, W) px, its border reflected, cut off at 4 deviations.
+    Returns (K, H, W) in [0, 1]; with `normalise = "none"` only ≥ 0.
+    """
+    return minmax(_resize_and_blur(maps, size, config.resize, config.blur), config.normalise, keep_constant=True)
+
+
+def _resize_and_blur(maps: Tensor, size: tuple[int, int], mode: str, blur: float) -> Tensor:
+    height, width = size
+    sigma_px = blur * max(height, width)
+    rows = _resize_matrix(maps.shape[1], height, mode, sigma_px).to(maps)
+    columns = _resize_matrix(maps.shape[2], width, mode, sigma_px).to(maps)
+    return (rows @ maps @ columns.T).clamp_(min=0)
+
+
+@lru_cache(maxsize=32)
+def _resize_matrix(n_in: int, n_out: int, mode: str, sigma_px: float) -> Tensor:
+    """(n_out, n_in) float32: what interpolation along one axis, then a Gaussian, does to each input cell."""
+    align = mode == "bilinear-align-corners"
+    kind = "bicubic" if mode == "bicubic" else "bilinear"
+    eye = torch.eye(n_in, dtype=torch.float64)[None, None]
+    size = (n_out, n_in)
+    matrix = F.interpolate(eye, size=size, mode=kind, align_corners=align)[0, 0].numpy()
+    if sigma_px > 0:
+        matrix = gaussian_filter1d(matrix, sigma_px, axis=0, mode="reflect")
+    return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
+
+
+def add_background(scores: Tensor, maps: Tensor, config: SegmenterConfig) -> Tensor:
+    """The background channel first, if the configuration has one. Returns (1 + K, H, W), or (K, H, W) for `off`.
+
+    scores: (K, H, W) after resize and blur; maps: (K, P_h, P_w) before them.
+    `complement`: max(0, 1 − Σ_k scores). `zero_max` (later code): 1 where every class is 0 after the resize and
+    before the blur, then blurred and min-max. A number: that constant.
+    """
+    if config.background == "off":
+        return scores
+    if config.background == "complement":
+        channel = (1 - scores.sum(dim=0)).clamp(min=0)
+    elif config.background == "zero_max":
+        channel = _zero_max(maps, (scores.shape[1], scores.shape[2]), config)
+    else:
+        channel = torch.full_like(scores[0], float(config.background))
+    return torch.cat([channel[None], scores])
+
+
+def _zero_max(maps: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Tensor:
+    resized = _resize_and_blur(maps, size, config.resize, 0.0)
+    empty = (resized.amax(dim=0) <= 0).float().cpu().numpy()
+    blurred = gaussian_filter(empty, config.blur * max(size), mode="reflect") if config.blur else empty
+    return minmax(torch.from_numpy(blurred)[None].to(maps), keep_constant=True)[0]
+
+
+def merge_synonyms(maps: Tensor, groups: list[list[int]]) -> Tensor:
+    """The maximum over each class's synonyms. maps: (K', ...); groups: for each class its rows. Returns (K, ...)."""
+    return torch.stack([maps[rows].amax(dim=0) for rows in groups])

@@ -1,0 +1,138 @@
+"""The frozen result of one segmentation: labels with the evidence for them, able to show and save itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from pnp_ovss.errors import ClassNameError, OutputError
+
+if TYPE_CHECKING:
+    from pnp_ovss.config import SegmenterConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One photo's masks.
+
+    labels: (H, W) uint16, 0 = background, i = the i-th class (from 1). class_names: the K names that were asked.
+    scores: (C, H', W') float32 ≥ 0, what the labels are the argmax of; C = the channels that could win and
+    (H', W') = (H, W) up to `config.output_px`. channels: (C,), the label of each. maps: (C_k, P_h, P_w) float32, the
+    summed saliency of the competing classes before the threshold, map_labels: the label of each.
+    match_scores: {name: match probability, or None where the policy did not ask}.
+    image: (H, W, 3) uint8, as segmented. seconds: wall time by step. versions: of the libraries.
+    """
+
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    scores: np.ndarray
+    channels: tuple[int, ...]
+    maps: np.ndarray
+    map_labels: tuple[int, ...]
+    match_scores: Mapping[str, float | None]
+    image: np.ndarray
+    image_name: str
+    model: str
+    method: str
+    config: SegmenterConfig
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """{name: share of the photo's pixels in [0, 1]}, every asked class listed."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.class_names) + 1)
+        return {name: float(counts[i] / self.labels.size) for i, name in enumerate(self.class_names, 1)}
+
+    @property
+    def policy(self) -> str:
+        """The class policy that decided which classes compete."""
+        return self.config.policy
+
+    def mask(self, class_name: str) -> np.ndarray:
+        """(H, W) bool, the pixels of one class. Raises ClassNameError for a name that was not asked."""
+        if class_name not in self.class_names:
+            raise ClassNameError(f"class '{class_name}' was not asked for; asked were {', '.join(self.class_names)}")
+        return self.labels == self.class_names.index(class_name) + 1
+
+    def overlay(self, *, legend: bool = True) -> Image.Image:
+        """The photo under translucent class colours with outlines and, below it, a legend."""
+        from pnp_ovss.overlay import draw_overlay
+
+        return draw_overlay(self.image, self.labels, self.class_names, self.shares, legend=legend)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evidence as plain JSON values: classes with id, name, share and match score, and all settings."""
+        classes = [
+            {"id": i, "name": name, "share": round(self.shares[name], 6), "match_score": _rounded(self.match_scores[name])}
+            for i, name in enumerate(self.class_names, 1)
+        ]
+        return {
+            "image": self.image_name,
+            "size": list(self.labels.shape),
+            "classes": classes,
+            "model": self.model,
+            "method": self.method,
+            "policy": self.policy,
+            "config": self.config.to_dict(),
+            "versions": dict(self.versions),
+            "seconds": {step: round(s, 4) for step, s in self.seconds.items()},
+        }
+
+    def to_hf(self) -> list[dict[str, Any]]:
+        """Hugging Face's image-segmentation convention: [{"score", "label", "mask"}] of the classes found.
+
+        mask: PIL image of mode L, 255 = the class. score: the mean over the mask of the class's share of the scores.
+        """
+        found = []
+        for label, name in enumerate(self.class_names, 1):
+            mask = self.labels == label
+            if mask.any():
+                picture = Image.fromarray(mask.astype(np.uint8) * 255)
+                found.append({"score": self._confidence(label, mask), "label": name, "mask": picture})
+        return found
+
+    def _confidence(self, label: int, mask: np.ndarray) -> float:
+        small = np.asarray(Image.fromarray(mask).resize(self.scores.shape[:0:-1], Image.Resampling.NEAREST))
+        total = np.maximum(self.scores.sum(axis=0), 1e-12)
+        share = self.scores[self.channels.index(label)] / total
+        return float(share[small].mean()) if small.any() else 0.0
+
+    def save(self, folder: str | Path, stem: str | None = None) -> dict[str, Path]:
+        """Write STEM.labels.png (indexed; 16 bit over 255 classes), STEM.overlay.png and STEM.json.
+
+        Returns {"labels", "overlay", "json": path}. Raises OutputError when the folder cannot be written.
+        """
+        stem = stem or Path(self.image_name).stem or "image"
+        base = Path(folder)
+        paths = {kind: base / f"{stem}.{kind}.png" for kind in ("labels", "overlay")} | {"json": base / f"{stem}.json"}
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            labels_image(self.labels, len(self.class_names)).save(paths["labels"])
+            self.overlay().save(paths["overlay"])
+            paths["json"].write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write to {base}: {error.strerror or error}; choose another --out") from error
+        return paths
+
+
+def labels_image(labels: np.ndarray, classes: int) -> Image.Image:
+    """(H, W) labels as an indexed PNG with our palette, or 16-bit grey when there are more than 255 classes."""
+    from pnp_ovss.palette import palette
+
+    if classes > 255:
+        return Image.fromarray(labels.astype(np.uint16))
+    picture = Image.fromarray(labels.astype(np.uint8)).convert("P")
+    picture.putpalette(palette(255).astype(np.uint8).tobytes())
+    return picture
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,299 @@
+"""The method, top to bottom. Step numbers are those of docs/method.md."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pnp_ovss.config import SegmenterConfig, resolve_config
+from pnp_ovss.errors import PnPError
+from pnp_ovss.images import ImageSource, input_size, load_image, normalise_pixels, punch_holes, to_pixels
+from pnp_ovss.policies import Choice, ClassPolicy, Request, make_policy
+from pnp_ovss.postprocess import accumulate, add_background, apply_threshold, enlarge, merge_synonyms
+from pnp_ovss.prompt import Prompt, build_prompt, build_prompts, parse_classes
+from pnp_ovss.refiners import Refiner, get_refiner
+from pnp_ovss.saliency import class_maps, drop_most_salient, scored_tokens, token_saliency
+from pnp_ovss.segmentation import Segmentation
+from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel, check_layer_and_head
+
+
+@dataclass(frozen=True)
+class SaliencyPass:
+    """One GradCAM pass: maps (K, P_h, P_w) ≥ 0 of the prompted names and kept (P_h, P_w) bool, what it could see."""
+
+    maps: Tensor
+    kept: Tensor
+
+
+class Segmenter:
+    """Segments photos with any class names.
+
+    vlm: an adapter (`pnp_ovss.vlms`). config: all settings. refiner, policy: objects that stand in for the
+    configuration's names. method: the name that is written with the results.
+    """
+
+    def __init__(
+        self,
+        vlm: VisionLanguageModel,
+        config: SegmenterConfig | None = None,
+        *,
+        refiner: Refiner | None = None,
+        policy: ClassPolicy | None = None,
+        method: str = "custom",
+    ) -> None:
+        self.vlm = vlm
+        self.config = config or SegmenterConfig()
+        self.method = method
+        self.refiner = refiner or get_refiner(self.config.refine, **self.config.refine_options)
+        self._policy = policy
+        check_layer_and_head(vlm, self.config.layer, self.config.head)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "pocket",
+        *,
+        method: str | Path | None = None,
+        device: str = "auto",
+        refiner: Refiner | str | None = None,
+        **settings: Any,
+    ) -> Segmenter:
+        """A segmenter from a preset's name, a hub id, a folder, a safetensors file or a preset's TOML file.
+
+        settings: any field of `SegmenterConfig`; they win over the method, the method over the preset.
+        Raises ModelError when the weights cannot be found, with where they were looked for.
+        """
+        from pnp_ovss.vlms.loading import find_preset, load_vlm
+
+        preset = find_preset(model)
+        named = {"refine": refiner} if isinstance(refiner, str) else {}
+        config = resolve_config(preset, method, **settings, **named)
+        vlm = load_vlm(preset, precision=config.precision, device=device)
+        chosen = None if isinstance(refiner, str) else refiner
+        return cls(vlm, config, refiner=chosen, method=Path(method).stem if method else "preset")
+
+    def __call__(
+        self,
+        image: ImageSource,
+        class_names: str | Iterable[str | Sequence[str]],
+        *,
+        candidates: Mapping[str, Sequence[str]] | None = None,
+        image_id: str | None = None,
+    ) -> Segmentation:
+        """Segment one photo.
+
+        image: a path, a PIL image or an (H, W, 3) uint8 array. class_names: names, or (name, synonym, ...) tuples,
+        merged by maximum. candidates: {image id: names} for policy `file` or `oracle`; image_id: the photo's key
+        in it (default: its file name). Raises ImageError, ClassNameError, ConfigError.
+        """
+        clock = _Clock()
+        classes = parse_classes(class_names)
+        photo = load_image(image)
+        name = image_id or (str(image) if isinstance(image, str | Path) else "")
+        with clock("encode"):
+            pixels = to_pixels(photo, self._input_size(photo))  # step 1
+            whole = self._encode(pixels)
+        with clock("policy"):
+            choice = self._choose(classes, photo, name, whole, candidates)  # step 0
+        names, groups = _flatten(classes, choice.kept)
+        with clock("saliency"):
+            passes = self.saliency_passes(pixels, names, whole) if names else []  # steps 2-8
+        with clock("labels"):
+            total = self.summed_maps(passes, groups)  # step 9
+            scores, channels = self.label_scores(total, choice.kept, photo.shape[:2])  # steps 10-12
+        with clock("refine"):
+            scores = self._refine(photo, scores)  # step 13
+        labels = label_image(scores, channels, photo.shape[:2])  # step 14
+        return Segmentation(
+            labels=labels,
+            class_names=tuple(group[0] for group in classes),
+            scores=scores.cpu().numpy(),
+            channels=channels,
+            maps=total.cpu().numpy(),
+            map_labels=tuple(index + 1 for index in choice.kept),
+            match_scores={group[0]: score for group, score in zip(classes, choice.scores, strict=True)},
+            image=photo,
+            image_name=Path(name).name,
+            model=self.vlm.name,
+            method=self.method,
+            config=self.config,
+            seconds=clock.seconds,
+            versions=library_versions(),
+        )
+
+    def segment_many(
+        self, images: Iterable[ImageSource], class_names: str | Iterable[str | Sequence[str]], **options: Any
+    ) -> Iterator[Segmentation | PnPError]:
+        """Segment photos one after the other, lazily and in their order.
+
+        A photo that cannot be segmented yields its PnPError instead of a result and the rest goes on.
+        """
+        classes = parse_classes(class_names)
+        for image in images:
+            try:
+                yield self(image, classes, **options)
+            except PnPError as error:
+                yield error
+
+    def saliency_passes(
+        self, pixels: Tensor, names: Sequence[str], whole: ImageFeatures | None = None
+    ) -> list[SaliencyPass]:
+        """GradCAM and Saliency DropOut (steps 2-8): up to R + 1 passes, each on the patches left by the one before.
+
+        pixels: (3, S_h, S_w) in [0, 1]. names: what is prompted. whole: the encoded whole image, if there is one.
+        """
+        config = self.config
+        prompts = build_prompts(names, config.template, self.vlm.tokenize, self.vlm.max_tokens)  # steps 2-3
+        features = whole or self._encode(pixels)
+        kept = torch.ones(features.grid[0] * features.grid[1], dtype=torch.bool, device=self.vlm.device)
+        passes = []
+        for drop in range(config.drops + 1):
+            maps, saliency = self._gradcam(features, prompts, kept)  # steps 4-6
+            passes.append(SaliencyPass(maps.unflatten(1, features.grid), kept.unflatten(0, features.grid)))
+            kept = drop_most_salient(
+                saliency, kept, share=config.drop_share, count=config.patches_per_round
+            )  # step 7
+            if drop == config.drops or not kept.any():
+                break
+            features = self._encode(pixels, kept)  # step 8
+        return passes
+
+    def summed_maps(self, passes: Sequence[SaliencyPass], groups: list[list[int]]) -> Tensor:
+        """The passes' sum, synonyms merged: (K, P_h, P_w) (step 9); (0, 1, 1) without passes."""
+        if not passes:
+            return torch.zeros(0, 1, 1)
+        return merge_synonyms(accumulate(torch.stack([p.maps for p in passes]), self.config), groups)
+
+    def label_scores(
+        self, total: Tensor, kept: Sequence[int], size: tuple[int, int]
+    ) -> tuple[Tensor, tuple[int, ...]]:
+        """Scores (C, H', W') of background and surviving classes, and the label of each channel (steps 10-12)."""
+        masks = apply_threshold(total, self.config)
+        live = [row for row in range(len(masks)) if bool(masks[row].any())]
+        size = _limited(size, self.config.output_px)
+        if not live and (self.config.background != "off" or not kept):
+            return torch.ones(1, *size), (0,)
+        if not live:  # every pixel needs a class: fall back to the maps without a threshold
+            live, masks = list(range(len(total))), total
+        scores = enlarge(masks[live], size, self.config)
+        labels = tuple(kept[row] + 1 for row in live)
+        with_background = add_background(scores, masks[live], self.config)
+        return with_background, labels if len(with_background) == len(labels) else (0, *labels)
+
+    def _gradcam(
+        self, features: ImageFeatures, prompts: Sequence[Prompt], kept: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Class maps (K, N), zero where dropped, and U (N,) of Eq. 2."""
+        config, maps, saliency = self.config, [], []
+        for prompt in prompts:
+            attention = self.vlm.attend(
+                features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient
+            )[0]
+            tokens = token_saliency(attention.probs, attention.grad) * kept
+            maps.append(class_maps(tokens, prompt.spans))
+            saliency.append(scored_tokens(tokens, prompt.spans))
+        stacked = torch.cat(maps)
+        if config.softmax_over_classes:
+            stacked = stacked.softmax(dim=0) * kept
+        total = torch.stack(saliency).sum(dim=0) if config.drop_score == "tokens" else stacked.sum(dim=0)
+        return stacked, total
+
+    def _encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
+        """The image's features, dropped patches blacked out, greyed out or removed (step 8)."""
+        removed = kept if self.config.hole == "remove_tokens" else None
+        if kept is not None and removed is None:
+            fill = (0.0, 0.0, 0.0) if self.config.hole == "black" else self.vlm.mean
+            grid = (pixels.shape[1] // self.vlm.patch_px, pixels.shape[2] // self.vlm.patch_px)
+            pixels = punch_holes(pixels, kept.to(pixels.device), grid, fill)
+        return self.vlm.encode(normalise_pixels(pixels, self.vlm.mean, self.vlm.std), removed)
+
+    def _choose(
+        self,
+        classes: Sequence[Sequence[str]],
+        photo: np.ndarray,
+        name: str,
+        whole: ImageFeatures,
+        candidates: Mapping[str, Sequence[str]] | None,
+    ) -> Choice:
+        config = self.config
+        policy = self._policy or make_policy(config.policy, threshold=config.match_threshold, candidates=candidates)
+
+        def match(names: Sequence[str]) -> list[float]:
+            prompts = [build_prompt([n], config.template, self.vlm.tokenize) for n in names]
+            return self.vlm.match(whole, prompts).softmax(dim=1)[:, 1].tolist()
+
+        choice = policy(Request(classes, photo, name, match))
+        if choice.kept or config.empty == "background":
+            return choice
+        scores = [max(match(group)) for group in classes]
+        return Choice((int(np.argmax(scores)),), tuple(scores))
+
+    def _refine(self, photo: np.ndarray, scores: Tensor) -> Tensor:
+        if len(scores) == 1:
+            return scores
+        size = (scores.shape[2], scores.shape[1])
+        guide = photo
+        if size != (photo.shape[1], photo.shape[0]):
+            guide = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
+        return self.refiner.refine(guide, scores)
+
+    def _input_size(self, photo: np.ndarray) -> tuple[int, int]:
+        height, width = photo.shape[:2]
+        return input_size(height, width, self.config.size_px, self.vlm.size_step_px, self.config.keep_aspect)
+
+
+def label_image(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) uint16: the label of the highest channel at each pixel, the first one at ties (step 14)."""
+    table = np.asarray(channels, dtype=np.uint16)
+    labels = table[scores.argmax(dim=0).cpu().numpy()]
+    if labels.shape == tuple(size):
+        return labels
+    enlarged = Image.fromarray(labels.astype(np.int32)).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(enlarged).astype(np.uint16)
+
+
+def _flatten(classes: Sequence[Sequence[str]], kept: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+    """The names to prompt (synonyms included) and, for each kept class, its rows among them."""
+    names: list[str] = []
+    groups = []
+    for index in kept:
+        groups.append(list(range(len(names), len(names) + len(classes[index]))))
+        names.extend(classes[index])
+    return names, groups
+
+
+def _limited(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
+    scale = min(1.0, longest_px / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of this package and of what its numbers depend on."""
+    packages = ("pnp-ovss", "torch", "transformers", "numpy", "pillow")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+class _Clock:
+    """Wall time by step, seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start

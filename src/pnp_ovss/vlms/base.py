@@ -1,0 +1,132 @@
+"""What every vision-language model adapter gives, and the few things they share.
+
+An adapter is any object with the attributes and methods of `VisionLanguageModel`; nothing has to be inherited or
+registered. `pnp_ovss.testing.vlm_contract` checks one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from pnp_ovss.config import Gradient
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.prompt import Prompt, Tokens
+
+Head = int | Literal["mean"]
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """One encoded image.
+
+    tokens: whatever the adapter's `attend` needs (for BLIP (1, 1 + N', D)). grid: (P_h, P_w) patches.
+    kept: (P_h·P_w,) bool, which patches are in the sequence (all, but for `remove_tokens`), or None = all.
+    """
+
+    tokens: Any
+    grid: tuple[int, int]
+    kept: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class CrossAttention:
+    """Attention of one layer for one image and prompt.
+
+    probs: (heads, T, P_h·P_w) softmax probabilities, text = query, image = key, [CLS] column dropped; heads is 1
+    for a single head. grad: the same shape, ∂objective/∂probs, or None for `gradient = "none"`. Patches that left
+    the sequence have 0 in both. match_logits: (2,), index 1 = match.
+    """
+
+    probs: Tensor
+    grad: Tensor | None
+    grid: tuple[int, int]
+    match_logits: Tensor
+
+
+@runtime_checkable
+class VisionLanguageModel(Protocol):
+    """One VLM with text-to-image cross-attention and an image-text matching head.
+
+    layers: the layers (from 1) that have cross-attention. heads: heads per layer. patch_px: side of a patch;
+    size_step_px: input sides must be multiples of it. max_tokens: the text encoder's limit.
+    mean, std: normalisation per channel of pixels in [0, 1].
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    heads: int
+    patch_px: int
+    size_step_px: int
+    max_tokens: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    device: torch.device
+
+    def tokenize(self, text: str) -> Tokens:
+        """Ids with special tokens and the character offsets of each."""
+        ...
+
+    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
+        """Encode (3, S_h, S_w) normalised pixels, without a graph; `kept` (N,) bool removes the other patches."""
+        ...
+
+    def attend(
+        self, image: ImageFeatures, prompt: Prompt, *, layers: Sequence[int], head: Head, gradient: Gradient
+    ) -> tuple[CrossAttention, ...]:
+        """Attention and gradient of these layers (from 1), in their order."""
+        ...
+
+    def match(self, image: ImageFeatures, prompts: Sequence[Prompt]) -> Tensor:
+        """Image-text matching logits (len(prompts), 2), column 1 = match, without a graph."""
+        ...
+
+
+def check_layer_and_head(vlm: VisionLanguageModel, layer: int, head: Head) -> None:
+    """Raise ConfigError when the model has no such cross-attention layer or head."""
+    if layer not in vlm.layers:
+        raise ConfigError(f"layer {layer} has no cross-attention in {vlm.name}; choose from {_ranges(vlm.layers)}")
+    if head != "mean" and not 1 <= head <= vlm.heads:
+        raise ConfigError(f"head {head} does not exist in {vlm.name}; choose from 1-{vlm.heads} or 'mean'")
+
+
+def _ranges(layers: Sequence[int]) -> str:
+    consecutive = tuple(layers) == tuple(range(layers[0], layers[-1] + 1))
+    return f"{layers[0]}-{layers[-1]}" if consecutive and len(layers) > 1 else ", ".join(map(str, layers))
+
+
+def head_index(head: Head) -> slice:
+    """The one place where a head counted from 1 becomes an index (a slice, so that the axis stays)."""
+    return slice(None) if head == "mean" else slice(head - 1, head)
+
+
+def layer_index(layer: int) -> int:
+    """The one place where a layer counted from 1 becomes an index."""
+    return layer - 1
+
+
+def scatter_patches(values: Tensor, kept: Tensor | None) -> Tensor:
+    """(..., N') of the patches in the sequence back to (..., N), zeros elsewhere."""
+    if kept is None:
+        return values
+    full = values.new_zeros((*values.shape[:-1], kept.numel()))
+    full[..., kept.nonzero().flatten()] = values
+    return full
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode inside the block, every module's own flag restored after it."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,85 @@
+"""From a model's name to an adapter with weights. Families are found by name or by a package's entry point."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import torch
+
+from pnp_ovss.config import ModelPreset, Precision, list_presets, load_preset
+from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.vlms.base import VisionLanguageModel
+from pnp_ovss.vlms.hub import locate
+
+Loader = Callable[..., VisionLanguageModel]
+
+FAMILIES = {
+    "pocket": "pnp_ovss.vlms.pocket:load_pocket_vlm",
+    "blip": "pnp_ovss.vlms.blip:load_blip",
+}
+"""Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
+
+
+def find_preset(model: str | Path) -> ModelPreset:
+    """The preset of a name, hub id, TOML file, folder or safetensors file. Raises ConfigError or ModelError."""
+    path = Path(model)
+    if path.suffix == ".toml" or str(model) in list_presets():
+        return load_preset(model)
+    if path.is_dir() or path.suffix == ".safetensors":
+        return ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
+    try:
+        return load_preset(model)
+    except ConfigError:
+        if str(model).count("/") == 1 and not path.is_absolute() and not str(model).startswith("."):
+            return ModelPreset(name=str(model), family="auto", hub_id=str(model), source="hub")
+        raise
+
+
+def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:
+    """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode."""
+    built_in = preset.hub_id is None and preset.path is None
+    folder = None if built_in else locate(preset)
+    family = _family(folder) if preset.family == "auto" and folder is not None else preset.family
+    vlm = _loader(family)(preset, folder, precision=precision)
+    vlm.model.to(pick_device(device))  # type: ignore[attr-defined]
+    return vlm
+
+
+def pick_device(device: str) -> torch.device:
+    """A torch device from `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Raises ConfigError when it is not there."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device '{device}'; choose from auto, cpu, cuda, mps") from error
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(found.type, False):
+        raise ConfigError(f"device '{device}' is not available on this machine; use --device cpu or auto")
+    return found
+
+
+def _loader(family: str) -> Loader:
+    if family in FAMILIES:
+        module, function = FAMILIES[family].split(":")
+        return getattr(import_module(module), function)
+    plugged = {entry.name: entry for entry in entry_points(group="pnp_ovss.vlms")}
+    if family in plugged:
+        return plugged[family].load()
+    known = ", ".join(sorted([*FAMILIES, *plugged]))
+    raise ModelError(f"unknown model family '{family}'; known are {known}")
+
+
+def _family(folder: Path) -> str:
+    """The family of a checkpoint folder, from `model_type` in its config.json."""
+    try:
+        kind = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}: no config.json with a model_type; it must lie beside the weights") from error
+    if kind not in FAMILIES:
+        raise ModelError(f"{folder}: model_type '{kind}' has no adapter; known are {', '.join(sorted(FAMILIES))}")
+    return kind

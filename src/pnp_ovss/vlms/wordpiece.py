@@ -1,0 +1,58 @@
+"""BERT's WordPiece tokenizer with character offsets, straight from `tokenizers` (no hub, no silent fallback)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.implementations import BertWordPieceTokenizer
+from torch import Tensor
+
+from pnp_ovss.errors import ModelError
+from pnp_ovss.prompt import Tokens
+
+
+class WordPieceTokenizer:
+    """Text to ids with [CLS] (or `first_token` in its place) and [SEP], and each token's characters."""
+
+    def __init__(self, tokenizer: Tokenizer, *, first_token: int | None = None) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self._first_token = first_token
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, first_token: int | None = None) -> WordPieceTokenizer:
+        """From `tokenizer.json` or `vocab.txt` (lower-case). Raises ModelError when neither is there."""
+        if (folder / "tokenizer.json").is_file():
+            return cls(Tokenizer.from_file(str(folder / "tokenizer.json")), first_token=first_token)
+        if (folder / "vocab.txt").is_file():
+            return cls.from_vocabulary(folder / "vocab.txt", first_token=first_token)
+        raise ModelError(f"{folder}: neither tokenizer.json nor vocab.txt; copy the tokenizer files beside the weights")
+
+    @classmethod
+    def from_vocabulary(cls, path: Path, *, first_token: int | None = None) -> WordPieceTokenizer:
+        """From a vocabulary file, one piece a line, lower-case."""
+        wordpiece = BertWordPieceTokenizer(vocab=str(path), lowercase=True)
+        return cls(wordpiece._tokenizer, first_token=first_token)
+
+    def __call__(self, text: str) -> Tokens:
+        """The tokens of one text.
+
+        Offsets are (start, end) characters of `text`, (0, 0) for special tokens.
+        """
+        encoded = self._tokenizer.encode(text)
+        ids = list(encoded.ids)
+        if self._first_token is not None:
+            ids[0] = self._first_token
+        return Tokens(tuple(ids), tuple(encoded.offsets))
+
+
+def pad_prompts(sequences: Sequence[Sequence[int]], pad: int = 0) -> tuple[Tensor, Tensor]:
+    """Ids (B, T) padded at the end and the mask (B, T) bool of real tokens."""
+    length = max(len(ids) for ids in sequences)
+    ids = torch.tensor([[*row, *[pad] * (length - len(row))] for row in sequences])
+    lengths = torch.tensor([len(row) for row in sequences])
+    return ids, torch.arange(length) < lengths[:, None]
