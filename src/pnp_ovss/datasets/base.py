@@ -1,0 +1,134 @@
+"""What every data set reader gives: samples with lazily read labels, all in one convention.
+
+Labels are (H, W) int32 arrays: 0 is background, i is the i-th class of the vocabulary, counted from 1, and
+`VOID` is a pixel without ground truth. That is `Segmentation.labels`, too. In a data set without background
+no label is 0.
+
+`VOID` is 65535 and not the 255 of 8-bit mask files, because 255 is class 255 of a large vocabulary; and not
+-1, because `colours[labels]` with -1 silently reads the last row, while 65535 raises IndexError.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnp_ovss.datasets.vocabulary import Vocabulary
+from pnp_ovss.errors import DatasetError
+
+VOID = 65_535
+"""Label of pixels without ground truth."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+Labels = NDArray[np.int32]
+
+
+class UnknownLabelError(DatasetError):
+    """A mask with values that no class has; `values` holds them."""
+
+    def __init__(self, message: str, values: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.values = values
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set; `sample.labels()` reads its ground truth from disk at every call.
+
+    `labels` raises DatasetError if the mask cannot be read or holds unknown values. Samples can be pickled.
+    """
+
+    id: str
+    image: Path
+    labels: Callable[[], Labels]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with ground truth, and the classes that the ground truth speaks of."""
+
+    name: str
+    vocabulary: Vocabulary
+    has_background: bool
+    """Whether label 0 is a class of its own that counts in the mean; without it, no pixel has label 0."""
+    samples: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()
+    """The conventions in force, one line each, to be printed with every result."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class names to prompt; the i-th (from 1) is label i."""
+        return self.vocabulary.names
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def subset(self, limit: int | None, seed: int | None = None) -> "Dataset":
+        """At most `limit` of the samples, in their order: the first ones, or with a seed a random choice.
+
+        Raises DatasetError if `limit` is not positive.
+        """
+        if limit is None:
+            return self
+        if limit < 1:
+            raise DatasetError(f"limit of {limit} images: give a positive number, or none for all {len(self)}")
+        if limit >= len(self):
+            return self
+        chosen = np.arange(limit)
+        if seed is not None:
+            chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=limit, replace=False))
+        how = "first" if seed is None else f"random, seed {seed}"
+        note = f"{limit} of {len(self)} images ({how})"
+        return replace(self, samples=tuple(self.samples[i] for i in chosen), notes=(*self.notes, note))
+
+
+def read_ids(path: Path, layout: str) -> tuple[str, ...]:
+    """The image ids of a list file: one a line, blank lines skipped, no id twice. Raises DatasetError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise DatasetError(f"cannot read the image list {path}; {layout}") from None
+    ids = tuple(line.split()[0] for line in lines if line.strip())
+    if not ids:
+        raise DatasetError(f"the image list {path} is empty; {layout}")
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise DatasetError(f"the image list {path} names {twice} twice; {layout}")
+    return ids
+
+
+def require_folder(root: Path, candidates: tuple[str, ...], layout: str) -> Path:
+    """The first of the candidate folders under `root` that exists. Raises DatasetError with the layout."""
+    for candidate in candidates:
+        if (folder := root / candidate).is_dir():
+            return folder
+    found = ", ".join(sorted(entry.name for entry in root.iterdir())[:6]) if root.is_dir() else "no such folder"
+    raise DatasetError(f"{root} has no {' or '.join(candidates)} (found: {found or 'nothing'}); {layout}")
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """The images directly in a folder, sorted, by name without suffix. Raises DatasetError on a clash."""
+    images: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        if path.stem in images:
+            raise DatasetError(f"{folder} holds both {images[path.stem].name} and {path.name}; keep one of them")
+        images[path.stem] = path
+    return images
+
+
+def require_files(paths: dict[str, Path], what: str, layout: str) -> None:
+    """Raise DatasetError, saying how many and which is the first, if files are missing."""
+    missing = [path for path in paths.values() if not path.is_file()]
+    if missing:
+        raise DatasetError(f"{len(missing)} of {len(paths)} {what} missing, first {missing[0]}; {layout}")

@@ -1,0 +1,154 @@
+"""A look at a data set before any number is believed: counts, faults, and a contact sheet."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, UnknownLabelError
+from pnp_ovss.errors import DatasetError
+from pnp_ovss.palette import paint, palette
+
+_TILE_PX = 200
+_LEGEND_PX = 13
+_LEGEND_LINES = 6
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What `check_dataset` found."""
+
+    name: str
+    images: int
+    masks: int
+    """Masks that could be read."""
+    images_per_class: tuple[int, ...]
+    """In how many images each label 0..C occurs."""
+    pixel_shares: tuple[float, ...]
+    """Share of the pixels with ground truth that each label 0..C has."""
+    void_share: float
+    """Share of all pixels that are void."""
+    size_mismatches: tuple[str, ...]
+    """Ids of samples whose mask and image differ in size."""
+    unknown_values: dict[int, int]
+    """Mask value that is no class -> number of images it occurs in."""
+    faults: tuple[str, ...]
+    """One line for every sample that could not be used."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+    @property
+    def classes(self) -> int:
+        """How many classes occur, background not counted."""
+        return sum(count > 0 for count in self.images_per_class[1:])
+
+
+def check_dataset(dataset: Dataset) -> DatasetCheck:
+    """Read every mask and every image's size; faults are collected, not raised."""
+    pixels = np.zeros(len(dataset.vocabulary) + 1, dtype=np.int64)
+    occurs = np.zeros_like(pixels)
+    void, mismatches, faults, unknown = 0, [], [], Counter[int]()
+    masks = 0
+    for sample in dataset:
+        try:
+            labels, fits = _read(sample)
+        except UnknownLabelError as error:
+            masks += 1
+            unknown.update(error.values)
+            faults.append(str(error))
+            continue
+        except DatasetError as error:
+            faults.append(str(error))
+            continue
+        masks += 1
+        if not fits:
+            mismatches.append(sample.id)
+            faults.append(f"{sample.id}: the mask is {_size(labels)}, its image is not")
+        counts = np.bincount(labels[labels != VOID], minlength=len(pixels))
+        pixels += counts
+        occurs += counts > 0
+        void += int((labels == VOID).sum())
+    return DatasetCheck(
+        name=dataset.name,
+        images=len(dataset),
+        masks=masks,
+        images_per_class=tuple(occurs.tolist()),
+        pixel_shares=tuple((pixels / max(pixels.sum(), 1)).tolist()),
+        void_share=void / max(void + int(pixels.sum()), 1),
+        size_mismatches=tuple(mismatches),
+        unknown_values=dict(sorted(unknown.items())),
+        faults=tuple(faults),
+    )
+
+
+def contact_sheet(dataset: Dataset, count: int = 12) -> Image.Image:
+    """A picture of `count` samples spread over the data set: image, painted labels, and a legend of the
+    classes.
+
+    Void is painted in `VOID_COLOUR`. Raises DatasetError if a shown sample cannot be read.
+    """
+    count = max(1, min(count, len(dataset)))
+    chosen = [dataset[i] for i in np.linspace(0, len(dataset) - 1, count).round().astype(int)]
+    tiles = [_tile(sample, dataset.names) for sample in chosen]
+    columns = min(3, count)
+    rows = -(-count // columns)
+    width, height = tiles[0].size
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    for index, tile in enumerate(tiles):
+        sheet.paste(tile, (index % columns * width, index // columns * height))
+    return sheet
+
+
+def _tile(sample: Sample, names: tuple[str, ...]) -> Image.Image:
+    labels = sample.labels()
+    picture = _open(sample.image).convert("RGB")
+    painted = Image.fromarray(paint(labels, len(names)))
+    tile = Image.new("RGB", (2 * _TILE_PX + 6, _TILE_PX + (_LEGEND_LINES + 1) * _LEGEND_PX + 6), "white")
+    size = _fit(painted.size)
+    tile.paste(picture.resize(size, Image.Resampling.BICUBIC), (0, 0))
+    tile.paste(painted.resize(size, Image.Resampling.NEAREST), (_TILE_PX + 2, 0))
+    tile.paste(_legend(sample.id, labels, names), (0, size[1]))
+    return tile
+
+
+def _legend(title: str, labels: Labels, names: tuple[str, ...]) -> Image.Image:
+    """The sample's id and its most frequent classes with their colours and label numbers."""
+    legend = Image.new("RGB", (2 * _TILE_PX, (_LEGEND_LINES + 1) * _LEGEND_PX + 2), "white")
+    draw = ImageDraw.Draw(legend)
+    draw.text((2, 0), title, fill="black")
+    present, counts = np.unique(labels[(labels > 0) & (labels != VOID)], return_counts=True)
+    colours = palette(len(names))
+    for place, label in enumerate(present[np.argsort(-counts)][: 3 * _LEGEND_LINES]):
+        x = 2 + place // _LEGEND_LINES * (2 * _TILE_PX // 3)
+        y = (1 + place % _LEGEND_LINES) * _LEGEND_PX
+        draw.rectangle((x, y + 2, x + 10, y + 11), fill=tuple(colours[label].tolist()))
+        draw.text((x + 14, y), f"{label} {names[label - 1]}"[:20], fill="black")
+    return legend
+
+
+def _read(sample: Sample) -> tuple[Labels, bool]:
+    labels = sample.labels()
+    picture = _open(sample.image)
+    return labels, (picture.height, picture.width) == labels.shape
+
+
+def _open(path: Path) -> Image.Image:
+    """The picture, turned as its EXIF orientation says. Raises DatasetError if it cannot be opened."""
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DatasetError(f"cannot read the image {path}: {error}") from None
+
+
+def _fit(size: tuple[int, int]) -> tuple[int, int]:
+    scale = _TILE_PX / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _size(labels: Labels) -> str:
+    return f"{labels.shape[0]} x {labels.shape[1]}"

@@ -1,0 +1,25 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Small tensors gain nothing from threads, and parallel tests lose."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with real data: `$PNP_OVSS_DATA` or ../shared/data from the project; skips where there is none."""
+    root = Path(os.environ.get("PNP_OVSS_DATA") or _PROJECT.parent / "shared" / "data")
+    if not root.is_dir():
+        pytest.skip(f"needs real data at {root}, or the folder that $PNP_OVSS_DATA names")
+    return root

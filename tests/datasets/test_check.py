@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from pnp_ovss.datasets import check_dataset, contact_sheet, open_dataset
+from pnp_ovss.errors import DatasetError
+from pnp_ovss.palette import VOID_COLOUR, palette
+
+
+def test_a_good_data_set_is_counted(trees):
+    check = check_dataset(open_dataset("voc", trees.voc()))
+    assert check.ok
+    assert (check.images, check.masks, check.classes) == (2, 2, 2)
+    assert check.images_per_class[:2] == (2, 1)
+    assert check.images_per_class[20] == 1
+    # 8 columns each: 0 1 v 0 1 v 0 1 and 0 20 0 20 0 20 0 20
+    assert check.void_share == pytest.approx(2 / 16)
+    assert check.pixel_shares[0] == pytest.approx(7 / 14)
+    assert check.pixel_shares[1] == pytest.approx(3 / 14)
+    assert sum(check.pixel_shares) == pytest.approx(1)
+
+
+def test_faults_are_collected_and_named(trees):
+    data = open_dataset("voc", trees.voc())
+    Image.fromarray(np.full((3, 3), 77, dtype=np.uint8)).save(data[0].labels.path)
+    trees.image("JPEGImages/2007_000001.jpg", height=5)
+    check = check_dataset(data)
+    assert not check.ok
+    assert check.unknown_values == {77: 1}
+    assert check.size_mismatches == ("2007_000001",)
+    assert check.masks == 2
+    assert len(check.faults) == 2
+
+
+def test_unreadable_files_are_faults(trees):
+    data = open_dataset("voc", trees.voc())
+    data[0].labels.path.write_bytes(b"no picture")
+    data[1].image.write_bytes(b"no picture")
+    check = check_dataset(data)
+    assert len(check.faults) == 2
+    assert "cannot read the mask" in check.faults[0]
+    assert "cannot read the image" in check.faults[1]
+    assert check.masks == 0
+
+
+def test_the_contact_sheet_shows_images_and_painted_labels(trees):
+    data = open_dataset("voc", trees.voc())
+    one = contact_sheet(data, 1)
+    both = contact_sheet(data, 99)
+    assert both.width == 2 * one.width
+    colours = {tuple(colour) for _, colour in both.getcolors(maxcolors=100_000)}
+    aeroplane, monitor = (tuple(palette(20)[label].tolist()) for label in (1, 20))
+    assert {aeroplane, monitor, VOID_COLOUR, (0, 0, 0)} <= colours
+
+
+def test_a_contact_sheet_of_broken_files_is_an_error(trees):
+    data = open_dataset("voc", trees.voc())
+    data[0].image.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="cannot read the image"):
+        contact_sheet(data)
+
+
+REAL = [
+    ("voc", "voc", {}, 336, 20),
+    ("voc", "voc", {"split": "train"}, 116, 20),
+    ("context", "context", {"order": "59_labels", "split": "all"}, 4, None),
+    ("coco-object", "coco", {}, 103, None),
+    ("ade20k", "ade", {"split": "all"}, 3, None),
+    ("camvid", "camvid", {}, 60, 11),
+]
+
+
+@pytest.mark.parametrize(("name", "folder", "options", "images", "classes"), REAL)
+def test_real_data_is_read_without_faults(data_root, name, folder, options, images, classes):
+    data = open_dataset(name, data_root / folder, **options)
+    assert len(data) == images
+    check = check_dataset(data.subset(25, seed=0))
+    assert check.faults == ()
+    if classes and len(data) < 100:
+        assert check.classes == classes
+
+
+def test_real_context_photographs_show_what_the_59_labels_order_says(data_root):
+    """Bird on grass; motorbike; bus; dog on a floor: seen on the four photographs."""
+    seen = {"2008_008376": "bird", "2009_000637": "motorbike", "2010_000682": "bus", "2010_003321": "dog"}
+    context = open_dataset("context", data_root / "context", order="59_labels", split="all")
+    for sample in context:
+        assert context.vocabulary.label(seen[sample.id]) in sample.labels()
