@@ -1,0 +1,36 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt $$($(PYTHON) .ci/uv_options.py)
+
+.PHONY: demo test check slow e2e crf-oracle clean
+
+demo: .venv/demo ## Segment photographs that come with scikit-image; overlays go to demo-out/
+	$(BIN)/pnp-ovss demo --out demo-out
+
+test: .venv/dev ## All tests but those marked slow, weights, gpu, e2e
+	$(BIN)/pytest -q -n 2 -m "not slow and not weights and not gpu and not e2e"
+
+check: .venv/dev ## Format, lint, types, links of the documentation
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/ty check
+	$(BIN)/python docs/check_links.py
+
+slow: .venv/dev ## The long tests
+	$(BIN)/pytest -q -m slow
+
+.venv/bin/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet uv
+
+.venv/demo: .venv/bin/uv pyproject.toml constraints.txt
+	$(INSTALL) -e '.[demo]'
+	@touch $@
+
+.venv/dev: .venv/bin/uv pyproject.toml constraints.txt
+	$(INSTALL) -e '.[demo,batch,tune,report,coco,dev]'
+	@touch $@ .venv/demo
+
+clean: ## Remove what was made here
+	rm -rf .venv demo-out out build dist .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
