@@ -24,7 +24,7 @@ _HOMES = {
     "list_refiners": "pnp_ovss.refiners",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -154,9 +154,7 @@ def _is_allowed(value: Any, allowed: tuple[Any, ...]) -> bool:
         if not isinstance(a, type):
             if value == a and isinstance(value, type(a)):
                 return True
-        elif a is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return True
-        elif type(value) is a:
+        elif (a is float and isinstance(value, int | float) and not isinstance(value, bool)) or type(value) is a:
             return True
     return False
 
@@ -242,7 +240,8 @@ def _parse_preset(name: str, data: dict[str, Any], where: str) -> ModelPreset:
         problem = f"unknown keys {', '.join(unknown)}" if unknown else "no key 'family' in [model]"
         raise ConfigError(f"{where}: {problem}; a preset has [model] (family, hub_id, ...) and [settings]")
     SegmenterConfig().replace(**settings)
-    return ModelPreset(**{"name": name, **model}, settings=settings)
+    values: dict[str, Any] = {"name": name, **model, "settings": settings}
+    return ModelPreset(**values)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     good_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not good_shape or 0 in array.shape:
         raise ImageError(
-            f"an image array must be (H, W), (H, W, 3) or (H, W, 4) of uint8 0-255; found {array.shape} of {array.dtype}"
+            f"an array must be (H, W), (H, W, 3) or (H, W, 4) of uint8 0-255; found {array.shape} of {array.dtype}"
         )
     return _to_rgb(Image.fromarray(array), "the array")
 

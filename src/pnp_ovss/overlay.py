@@ -16,7 +16,12 @@ MIN_SIDE_PX = 320
 
 
 def draw_overlay(
-    image: np.ndarray, labels: np.ndarray, names: Sequence[str], shares: Mapping[str, float], *, legend: bool = True
+    image: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    shares: Mapping[str, float],
+    *,
+    legend: bool = True,
 ) -> Image.Image:
     """Blend (H, W, 3) uint8 with the colours of (H, W) labels; larger photos are scaled to 1600 px.
 
@@ -57,7 +62,10 @@ def _with_legend(picture: Image.Image, names: Sequence[str], shares: Mapping[str
     size_px = int(np.clip(picture.width / 32, 13, 28))
     font = ImageFont.load_default(size_px)
     found = sorted((name for name in names if shares[name] > 0), key=lambda name: -shares[name])
-    entries = [(f"{_shorten(name)} {shares[name]:.0%}" if shares[name] >= 0.01 else f"{_shorten(name)} <1%", name) for name in found]
+    entries = [
+        (f"{_shorten(name)} {shares[name]:.0%}" if shares[name] >= 0.01 else f"{_shorten(name)} <1%", name)
+        for name in found
+    ]
     entries = entries or [("none of the classes found", None)]
     places, height = _layout([text for text, _ in entries], picture.width, font, size_px)
     sheet = Image.new("RGB", (picture.width, picture.height + height), "white")

@@ -44,7 +44,10 @@ class Choice:
 class ClassPolicy(Protocol):
     """Decides for one image; `name` is written with the result."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The policy's name."""
+        ...
 
     def __call__(self, request: Request) -> Choice:
         """The competing classes of this image."""

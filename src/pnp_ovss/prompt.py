@@ -53,7 +53,7 @@ def parse_classes(names: str | Iterable[str | Sequence[str]]) -> tuple[tuple[str
     (('sofa', 'couch'), ('cat',))
     """
     entries = names.split(",") if isinstance(names, str) else list(names)
-    classes = tuple(tuple(_clean(n) for n in ([e] if isinstance(e, str) else e)) for e in entries)
+    classes = tuple(tuple(_clean(n) for n in (e if isinstance(e, list | tuple) else [e])) for e in entries)
     if not classes or classes == (("",),):
         raise ClassNameError("no class names were given; name at least one, for example 'cat, sofa'")
     flat = [name for group in classes for name in group] + ["" for group in classes if not group]
@@ -71,7 +71,7 @@ def parse_class_lines(text: str) -> tuple[tuple[str, ...], ...]:
     return parse_classes([tuple(line.split(",")) for line in lines if line])
 
 
-def _clean(name: str) -> str:
+def _clean(name: object) -> str:
     if not isinstance(name, str):
         raise ClassNameError(f"a class name must be text, not {type(name).__name__} {name!r}")
     return " ".join(unicodedata.normalize("NFC", name).split())

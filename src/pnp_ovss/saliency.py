@@ -10,6 +10,9 @@ from torch import Tensor
 
 from pnp_ovss.config import Gradient
 
+CONSTANT = 1e-5
+"""A map whose range is below this share of its largest value is constant: the rest is rounding of float32 sums."""
+
 
 def match_objective(logits: Tensor, gradient: Gradient) -> Tensor:
     """The scalar that is differentiated by the attention (§3.1).
@@ -80,5 +83,6 @@ def minmax(maps: Tensor, scale: str = "per_class", *, keep_constant: bool = Fals
     low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
     span = high - low
     flat = (low > 0).to(rows.dtype) if keep_constant else torch.zeros_like(low)
-    unit = torch.where(span > 0, (rows - low) / span.clamp(min=torch.finfo(rows.dtype).tiny), flat)
+    real = span > CONSTANT * torch.maximum(low.abs(), high.abs())
+    unit = torch.where(real, (rows - low) / span.clamp(min=torch.finfo(rows.dtype).tiny), flat)
     return unit.reshape(maps.shape)

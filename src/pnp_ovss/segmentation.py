@@ -71,7 +71,12 @@ class Segmentation:
     def to_dict(self) -> dict[str, Any]:
         """The evidence as plain JSON values: classes with id, name, share and match score, and all settings."""
         classes = [
-            {"id": i, "name": name, "share": round(self.shares[name], 6), "match_score": _rounded(self.match_scores[name])}
+            {
+                "id": i,
+                "name": name,
+                "share": round(self.shares[name], 6),
+                "match_score": _rounded(self.match_scores[name]),
+            }
             for i, name in enumerate(self.class_names, 1)
         ]
         return {

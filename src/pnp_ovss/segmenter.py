@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -162,9 +162,7 @@ class Segmenter:
         for drop in range(config.drops + 1):
             maps, saliency = self._gradcam(features, prompts, kept)  # steps 4-6
             passes.append(SaliencyPass(maps.unflatten(1, features.grid), kept.unflatten(0, features.grid)))
-            kept = drop_most_salient(
-                saliency, kept, share=config.drop_share, count=config.patches_per_round
-            )  # step 7
+            kept = drop_most_salient(saliency, kept, share=config.drop_share, count=config.patches_per_round)  # step 7
             if drop == config.drops or not kept.any():
                 break
             features = self._encode(pixels, kept)  # step 8
@@ -176,9 +174,7 @@ class Segmenter:
             return torch.zeros(0, 1, 1)
         return merge_synonyms(accumulate(torch.stack([p.maps for p in passes]), self.config), groups)
 
-    def label_scores(
-        self, total: Tensor, kept: Sequence[int], size: tuple[int, int]
-    ) -> tuple[Tensor, tuple[int, ...]]:
+    def label_scores(self, total: Tensor, kept: Sequence[int], size: tuple[int, int]) -> tuple[Tensor, tuple[int, ...]]:
         """Scores (C, H', W') of background and surviving classes, and the label of each channel (steps 10-12)."""
         masks = apply_threshold(total, self.config)
         live = [row for row in range(len(masks)) if bool(masks[row].any())]
@@ -192,9 +188,7 @@ class Segmenter:
         with_background = add_background(scores, masks[live], self.config)
         return with_background, labels if len(with_background) == len(labels) else (0, *labels)
 
-    def _gradcam(
-        self, features: ImageFeatures, prompts: Sequence[Prompt], kept: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _gradcam(self, features: ImageFeatures, prompts: Sequence[Prompt], kept: Tensor) -> tuple[Tensor, Tensor]:
         """Class maps (K, N), zero where dropped, and U (N,) of Eq. 2."""
         config, maps, saliency = self.config, [], []
         for prompt in prompts:
@@ -293,7 +287,7 @@ class _Clock:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
+    def __call__(self, step: str) -> Generator[None]:
         start = time.perf_counter()
         yield
         self.seconds[step] = time.perf_counter() - start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -48,10 +48,11 @@ def main() -> None:
         _say("stopped by the keyboard; what was finished is saved")
         code = 130
     except Exception as error:
-        if not hasattr(error, "exit_code"):  # not a usage error of the command line itself
+        usage: Any = error
+        if not hasattr(usage, "exit_code"):  # a usage error of the command line has one, in every version of typer
             raise
-        error.show() if hasattr(error, "show") else None
-        code = error.exit_code
+        usage.show()
+        code = usage.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -17,26 +17,26 @@ ClassesFile = Annotated[
     Path | None, typer.Option("--classes-file", help="One class a line, synonyms after commas, # comments.")
 ]
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A built-in preset (see `pnp-ovss models`), hub id, folder or .toml file.")
+    str,
+    typer.Option("--model", "-m", help="A built-in preset (see `pnp-ovss models`), hub id, folder or .toml file."),
 ]
 Method = Annotated[
-    str | None, typer.Option("--method", help="paper, authors-cvpr, authors-later or a .toml file of settings.")
+    str | None,
+    typer.Option("--method", help="paper, authors-cvpr, authors-later or a .toml file of settings."),
 ]
 Policy = Annotated[
-    str | None, typer.Option("--policy", help="Which classes compete: itm (those the model finds), all, file.")
+    str | None,
+    typer.Option("--policy", help="Which classes compete: itm (those the model finds), all, file."),
 ]
-Candidates = Annotated[
-    Path | None, typer.Option("--candidates", help="JSON {image: [class names]} for --policy file.")
-]
+Candidates = Annotated[Path | None, typer.Option("--candidates", help="JSON {image: [class names]} for --policy file.")]
 Size = Annotated[int | None, typer.Option("--size", help="Side of the model's input, px.")]
 Refine = Annotated[str | None, typer.Option("--refine", help="densecrf, pamr, densecrf-reference or none.")]
-PrecisionOption = Annotated[
-    str | None, typer.Option("--precision", help="float32, bfloat16 or bfloat16-vision.")
-]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16 or bfloat16-vision.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Setting = Annotated[
-    list[str] | None, typer.Option("--set", help="Any other setting, NAME=VALUE (TOML), for example --set drops=2.")
+    list[str] | None,
+    typer.Option("--set", help="Any other setting, NAME=VALUE (TOML), for example --set drops=2."),
 ]
 
 

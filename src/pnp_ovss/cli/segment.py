@@ -130,7 +130,12 @@ def _run(
     numbered = zip(jobs, stems, strict=True)
     failed = 0
     for (photo, names), stem in track(
-        numbered, "segmenting", total=len(jobs), console=errors, transient=True, disable=json_lines or len(jobs) < 2
+        numbered,
+        "segmenting",
+        total=len(jobs),
+        console=errors,
+        transient=True,
+        disable=json_lines or len(jobs) < 2,
     ):
         try:
             result = segmenter(photo, names, candidates=candidates)

@@ -6,7 +6,7 @@ registered. `pnp_ovss.testing.vlm_contract` checks one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -66,7 +66,16 @@ class VisionLanguageModel(Protocol):
     max_tokens: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    device: torch.device
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    @property
+    def model(self) -> nn.Module:
+        """The module with all weights."""
+        ...
 
     def tokenize(self, text: str) -> Tokens:
         """Ids with special tokens and the character offsets of each."""
@@ -120,7 +129,7 @@ def scatter_patches(values: Tensor, kept: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Generator[None]:
     """The model in evaluation mode inside the block, every module's own flag restored after it."""
     training = [module for module in model.modules() if module.training]
     for module in training:

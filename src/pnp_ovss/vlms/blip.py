@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -34,15 +34,15 @@ class CrossAttentionVLM:
     text_dtype: the precision of the text part.
     """
 
-    def __init__(self, name: str, model: nn.Module, text: TextStream, tokenizer: WordPieceTokenizer) -> None:
+    def __init__(self, name: str, model: Any, text: TextStream, tokenizer: WordPieceTokenizer) -> None:
         self.name = name
-        self.model = model
+        self.model: nn.Module = model
         self.text = text
         self.tokenizer = tokenizer
         self.layers = text.cross_layers
         self.heads = text.heads
         self.prefix_tokens = 0
-        self.max_tokens = int(text.embeddings.position_embeddings.num_embeddings)
+        self.max_tokens = int(text.embeddings.position_embeddings.weight.shape[0])
 
     @property
     def device(self) -> torch.device:
@@ -126,18 +126,21 @@ def _check_blip(model: BlipForImageTextRetrieval, name: str) -> None:
         )
     rows = model.text_encoder.embeddings.word_embeddings.num_embeddings
     if rows != VOCABULARY_SIZE:
-        raise ModelError(f"{name}: the vocabulary has {rows} entries, BLIP has {VOCABULARY_SIZE}; not a BLIP checkpoint")
+        raise ModelError(
+            f"{name}: the vocabulary has {rows} entries, BLIP has {VOCABULARY_SIZE}; not a BLIP checkpoint"
+        )
 
 
 def load_blip(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> BlipVLM:
     """Load a BLIP checkpoint from a folder of transformers' layout (config.json, *.safetensors, tokenizer files)."""
     from transformers import BlipConfig, BlipForImageTextRetrieval
 
-    config = BlipConfig.from_pretrained(folder)
-    config.text_config.is_decoder = True
-    model, info = BlipForImageTextRetrieval.from_pretrained(
+    config: Any = BlipConfig.from_pretrained(folder)
+    config.text_config.is_decoder = True  # without it the cross-attention modules do not exist
+    loaded: Any = BlipForImageTextRetrieval.from_pretrained(
         folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
     )
+    model, info = loaded
     missing = sorted(key for key in info["missing_keys"] if "position_ids" not in key)
     if missing:
         raise ModelError(f"{folder}: {len(missing)} weights are missing ({missing[0]}, ...); not a BLIP ITM checkpoint")

@@ -49,7 +49,7 @@ def _download(preset: ModelPreset) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    name, revision = preset.hub_id, preset.revision
+    name, revision = str(preset.hub_id), preset.revision
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(PATTERNS), etag_timeout=5))
     except (LocalEntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, ValueError, OSError) as error:

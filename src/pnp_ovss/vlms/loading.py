@@ -45,7 +45,7 @@ def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: s
     folder = None if built_in else locate(preset)
     family = _family(folder) if preset.family == "auto" and folder is not None else preset.family
     vlm = _loader(family)(preset, folder, precision=precision)
-    vlm.model.to(pick_device(device))  # type: ignore[attr-defined]
+    vlm.model.to(pick_device(device))
     return vlm
 
 

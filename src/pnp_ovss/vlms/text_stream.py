@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +54,9 @@ class TextStream:
     cross_layers: which layers (from 1) have cross-attention, found from the modules.
     """
 
-    def __init__(self, text_model: nn.Module, itm_head: nn.Linear) -> None:
+    def __init__(self, text_model: Any, itm_head: nn.Linear) -> None:
         self.embeddings = text_model.embeddings
-        self.blocks: Sequence[nn.Module] = text_model.encoder.layer
+        self.blocks: Sequence[Any] = text_model.encoder.layer
         self.itm_head = itm_head
         self.heads = int(self.blocks[0].attention.self.num_attention_heads)
         self.cross_layers = tuple(i for i, b in enumerate(self.blocks, 1) if hasattr(b, "crossattention"))
@@ -89,9 +90,7 @@ class TextStream:
                 found[layer] = (record.attention(head), weight)
         return logits.detach(), found
 
-    def _context_grads(
-        self, logits: Tensor, records: Records, gradient: Gradient
-    ) -> dict[int, Tensor | None]:
+    def _context_grads(self, logits: Tensor, records: Records, gradient: Gradient) -> dict[int, Tensor | None]:
         if gradient == "none":
             return dict.fromkeys(records)
         leaves = [record.context for record in records.values() if record is not None]
@@ -103,7 +102,10 @@ class TextStream:
         found = {}
         for layer in self.cross_layers:
             attention = self.blocks[layer_index(layer)].crossattention.self
-            found[layer_index(layer)] = (self._split(attention.key(image)), self._split(attention.value(image)))
+            found[layer_index(layer)] = (
+                self._split(attention.key(image)),
+                self._split(attention.value(image)),
+            )
         return found
 
     def _run(
@@ -144,7 +146,7 @@ class TextStream:
             hidden = block.crossattention.output(context, hidden)
         return block.feed_forward_chunk(hidden)
 
-    def _self_attention(self, attention: nn.Module, hidden: Tensor, mask: Tensor, rows: int | None) -> Tensor:
+    def _self_attention(self, attention: Any, hidden: Tensor, mask: Tensor, rows: int | None) -> Tensor:
         queried = hidden[:, :rows]
         query, key, value = (
             self._split(attention.self.query(queried)),

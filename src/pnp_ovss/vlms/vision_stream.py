@@ -1,16 +1,18 @@
-"""BLIP's vision tower run on transformers' weights with fused attention, without a graph, at any patch-multiple size."""
+"""BLIP's vision tower on transformers' weights with fused attention, without a graph, at any patch-multiple size."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class VisionStream:
     """A `BlipVisionModel` seen as pixels -> tokens. Equal to the plain model (tests), several times faster."""
 
-    def __init__(self, vision_model: nn.Module) -> None:
+    def __init__(self, vision_model: Any) -> None:
         self.embeddings = vision_model.embeddings
         self.blocks = vision_model.encoder.layers
         self.norm = vision_model.post_layernorm
@@ -49,7 +51,7 @@ class VisionStream:
         return self._positions[grid]
 
 
-def _self_attention(attention: nn.Module, hidden: Tensor) -> Tensor:
+def _self_attention(attention: Any, hidden: Tensor) -> Tensor:
     qkv = attention.qkv(hidden).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     context = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
     return attention.projection(context.transpose(1, 2).flatten(2))

@@ -1,0 +1,111 @@
+"""Settings: defaults, files, precedence and refusals."""
+
+import pytest
+
+from pnp_ovss.config import (
+    SegmenterConfig,
+    list_methods,
+    list_presets,
+    load_method,
+    load_preset,
+    resolve_config,
+)
+from pnp_ovss.errors import ConfigError
+
+
+def test_defaults_are_the_papers_values():
+    config = SegmenterConfig()
+    assert (config.layer, config.head, config.threshold, config.blur, config.drops) == (8, 10, 0.15, 0.05, 4)
+    assert config.template == "A picture of {classes}"
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_every_preset_loads_and_names_its_source(name):
+    preset = load_preset(name)
+    assert preset.source
+    assert resolve_config(preset).layer >= 1
+
+
+def test_method_paper_restores_every_setting_that_another_method_changes():
+    changed = {key for name in list_methods() if name != "paper" for key in load_method(name)}
+    evaluation_or_refiner = {"policy", "refine", "refine_options", "patches_per_round"}
+    assert changed - evaluation_or_refiner <= set(load_method("paper"))
+
+
+def test_method_paper_equals_the_defaults():
+    assert resolve_config(None, "paper") == SegmenterConfig()
+
+
+@pytest.mark.parametrize("name", ["blip-large-flickr", "blip-large-coco"])
+def test_table_2_of_the_paper(name):
+    config = resolve_config(load_preset(name))
+    assert (config.layer, config.head, config.threshold, config.blur) == (8, 10, 0.15, 0.05)
+
+
+def test_explicit_wins_over_method_wins_over_preset(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('[model]\nfamily = "blip"\nsource = "test"\n[settings]\ndrops = 1\nblur = 0.2\nlayer = 3\n')
+    config = resolve_config(load_preset(file), "authors-later", blur=0.01, size_px=None)
+    assert (config.drops, config.blur, config.layer, config.patches_per_round) == (3, 0.01, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"hole": "white"}, "choose from black, mean, remove_tokens"),
+        ({"drops": True}, "drops = True"),
+        ({"drops": -1}, "[0, 100]"),
+        ({"head": "min"}, "int, mean"),
+        ({"head": 0}, "heads count from 1"),
+        ({"layer": 0}, "layer = 0"),
+        ({"drop_share": 1.0}, "between 0 and 1"),
+        ({"patches_per_round": 0}, "at least 1"),
+        ({"background": "sky"}, "complement"),
+        ({"template": "A picture"}, "{classes} once"),
+        ({"threshhold": 0.1}, "unknown setting 'threshhold'"),
+    ],
+)
+def test_refused_settings_say_what_is_possible(settings, words):
+    with pytest.raises(ConfigError, match=".") as caught:
+        SegmenterConfig().replace(**settings)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_is_a_background():
+    assert SegmenterConfig(background=0.4).background == 0.4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[model]\nhub_id = 'a/b'", "no key 'family'"),
+        ("[model]\nfamily = 'blip'\ncolour = 1", "unknown keys colour"),
+        ("[model]\nfamily = 'blip'\n[settings]\nfoo = 1", "unknown setting 'foo'"),
+        ("[model", "not valid TOML"),
+    ],
+)
+def test_malformed_presets(tmp_path, text, words):
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_preset(file)
+    assert words in str(caught.value)
+
+
+def test_missing_files_and_unknown_names(tmp_path):
+    for call, words in [
+        (lambda: load_preset("nope"), "unknown model 'nope'"),
+        (lambda: load_preset(tmp_path / "no.toml"), "cannot read"),
+        (lambda: load_method("nope"), "unknown method 'nope'"),
+        (lambda: load_method(tmp_path / "no.toml"), "cannot read"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert words in str(caught.value)
+
+
+def test_digest_changes_with_any_setting():
+    digests = {SegmenterConfig(**s).digest() for s in ({}, {"drops": 3}, {"blur": 0.1}, {"refine": "none"})}
+    assert len(digests) == 4
+    assert SegmenterConfig().digest() == SegmenterConfig().digest()
