@@ -1,0 +1,70 @@
+"""Refiners: sharpen per-class scores along the edges of the picture. See docs/refiners.md.
+
+A refiner is any object with a `name` and a `refine(image, scores)`: pass your own wherever a refiner's name is taken.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from pnp_ovss.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["Refiner", "get_refiner", "list_refiners"]
+
+_REFINERS = {
+    "densecrf": ("pnp_ovss.refiners.densecrf", "DenseCRF"),
+    "densecrf-reference": ("pnp_ovss.refiners.reference", "ReferenceCRF"),
+    "pamr": ("pnp_ovss.refiners.pamr", "PAMR"),
+    "none": ("pnp_ovss.refiners.unrefined", "Unrefined"),
+}
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    """What every refiner does; `pnp_ovss.testing.refiner_contract` checks it."""
+
+    @property
+    def name(self) -> str:
+        """The refiner's name, as in `get_refiner`."""
+        ...
+
+    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+        """Refined scores (C, H, W) float32, on the device of `scores`, whose argmax over channels is the label.
+
+        image: (H, W, 3) uint8 RGB. scores: (C, H, W), non-negative, any floating dtype, on any device; a background
+        channel may come first. Neither is written to. Raises RefinerError for other shapes, NaN or infinity.
+        """
+        ...
+
+
+def list_refiners() -> list[str]:
+    """Names that `get_refiner` knows.
+
+    >>> list_refiners()
+    ['densecrf', 'densecrf-reference', 'pamr', 'none']
+    """
+    return list(_REFINERS)
+
+
+def get_refiner(name: str, **options: object) -> Refiner:
+    """The refiner called `name`, with `options` for the fields of its class.
+
+    Raises ConfigError for an unknown name or option or a bad value, DependencyError for a missing optional package.
+
+    >>> get_refiner("densecrf", iterations=5).iterations
+    5
+    """
+    if name not in _REFINERS:
+        raise ConfigError(f"refiner {name!r} is unknown: use one of {', '.join(_REFINERS)}")
+    module, attribute = _REFINERS[name]
+    factory = getattr(importlib.import_module(module), attribute)
+    unknown = sorted(set(options) - set(factory.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(factory.__dataclass_fields__) or "none"
+        raise ConfigError(f"refiner {name!r} has no option {', '.join(unknown)}: its options are {known}")
+    return factory(**options)
