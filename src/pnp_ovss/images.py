@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,35 +23,72 @@ MAX_PIXELS = 100_000_000
 MAX_ASPECT = 4.0
 """With `keep_aspect`, a longer photo is squashed to this ratio."""
 
-ImageSource = str | Path | Image.Image | np.ndarray
+FORMATS = (
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "ICO",
+    "JPEG",
+    "JPEG2000",
+    "MPO",
+    "PCX",
+    "PNG",
+    "PPM",
+    "QOI",
+    "TGA",
+    "TIFF",
+    "WEBP",
+)
+"""What is read. Pillow knows more, of which some run other programs (EPS starts Ghostscript)."""
+
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 
 def load_image(source: ImageSource) -> np.ndarray:
     """Read a photo as (H, W, 3) uint8 RGB, upright.
 
-    source: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or bool.
+    source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or bool.
     EXIF rotation is applied; alpha is laid over white; of an animation the first frame is taken; 16-bit and float
     pictures are scaled to 8 bit. Raises ImageError with the file's name for anything that cannot be read.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _to_rgb(source, "the image")
+        return _decode(lambda: nullcontext(source), "the image")
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError("the image is empty (0 bytes)")
+        return _decode(lambda: Image.open(BytesIO(source), formats=_readable()), "the image")
     if not isinstance(source, str | Path):
-        raise ImageError(f"an image must be a path, a PIL image or an array, not {type(source).__name__}")
+        raise ImageError(f"an image must be a path, bytes, a PIL image or an array, not {type(source).__name__}")
     path = Path(source)
     _check_file(path)
+    return _decode(lambda: Image.open(path, formats=_readable()), str(path))
+
+
+def _readable() -> list[str]:
+    """The formats that this Pillow was built with; naming another one is an error."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _decode(opened: Callable[[], AbstractContextManager[Image.Image]], name: str) -> np.ndarray:
+    """The pixels of a picture that may be damaged or hostile; `opened` opens it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return _to_rgb(picture, str(path))
+            warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata and large pictures
+            with opened() as picture:
+                _check_pixels(*picture.size, name)
+                return _to_rgb(picture)
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not an image in a format that Pillow reads; convert it to JPEG or PNG") from error
+        raise ImageError(f"{name} is not an image in a format that is read here; convert it to JPEG or PNG") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError) as error:
-        raise ImageError(f"{path} cannot be decoded ({error}); the file is damaged or incomplete") from error
+        raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from error
+    except Exception as error:  # whatever a decoder raises on hostile bytes
+        raise ImageError(f"{name} cannot be decoded ({error}); the file is damaged or incomplete") from error
 
 
 def _check_file(path: Path) -> None:
@@ -73,16 +113,21 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         raise ImageError(
             f"an array must be (H, W), (H, W, 3) or (H, W, 4) of uint8 0-255; found {array.shape} of {array.dtype}"
         )
-    return _to_rgb(Image.fromarray(array), "the array")
+    _check_pixels(array.shape[1], array.shape[0], "the array")
+    return _to_rgb(Image.fromarray(array))
 
 
-def _to_rgb(picture: Image.Image, name: str) -> np.ndarray:
-    width, height = picture.size
+def _check_pixels(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{name} has {width} x {height} px ({width * height / 1e6:.0f} megapixels); the limit is "
             f"{MAX_PIXELS // 10**6}: scale it down"
         )
+    if not width or not height:
+        raise ImageError(f"{name} has {width} x {height} px: there is nothing to see")
+
+
+def _to_rgb(picture: Image.Image) -> np.ndarray:
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
         upright = _to_8_bit(upright)
@@ -93,13 +138,14 @@ def _to_rgb(picture: Image.Image, name: str) -> np.ndarray:
 
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:
-    """16-bit by 65535; other deep pictures by their own range when they leave 0-255."""
-    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-    low, high = float(values.min()), float(values.max())
-    if picture.mode.startswith("I"):
-        low, high = (0.0, 255.0) if high <= 255 else (0.0, 65535.0) if high <= 65535 and low >= 0 else (low, high)
-    elif low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
+    """8 and 16-bit numbers by 255 and 65535, floats by 1 or 255, whatever leaves those by its own range."""
+    values = np.asarray(picture, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    scales = (1.0, 255.0) if picture.mode == "F" else (255.0, 65535.0)
+    fitting = [scale for scale in scales if low >= 0 and high <= scale]
+    low, high = (0.0, fitting[0]) if fitting else (low, high)
     scaled = (values - low) / max(high - low, 1e-12) * 255
     return Image.fromarray(scaled.clip(0, 255).round().astype(np.uint8))
 
