@@ -66,7 +66,7 @@ def test_explicit_wins_over_method_wins_over_preset(tmp_path):
     ],
 )
 def test_refused_settings_say_what_is_possible(settings, words):
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError) as caught:
         SegmenterConfig().replace(**settings)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

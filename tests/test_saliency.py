@@ -32,7 +32,8 @@ def test_without_gradient_the_attention_itself():
 
 def test_class_map_is_the_mean_of_its_tokens():
     tokens = torch.arange(12.0).reshape(4, 3)
-    torch.testing.assert_close(class_maps(tokens, [(1,), (2, 3)]), torch.stack([tokens[1], (tokens[2] + tokens[3]) / 2]))
+    expected = torch.stack([tokens[1], (tokens[2] + tokens[3]) / 2])
+    torch.testing.assert_close(class_maps(tokens, [(1,), (2, 3)]), expected)
 
 
 def test_authors_score_sums_tokens_and_sep_once():

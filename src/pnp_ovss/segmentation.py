@@ -27,7 +27,7 @@ class Segmentation:
     (H', W') = (H, W) up to `config.output_px`. channels: (C,), the label of each. maps: (C_k, P_h, P_w) float32, the
     summed saliency of the competing classes before the threshold, map_labels: the label of each.
     match_scores: {name: match probability, or None where the policy did not ask}.
-    image: (H, W, 3) uint8, as segmented. seconds: wall time by step. versions: of the libraries.
+    policy: the class policy that decided which classes compete. image: (H, W, 3) uint8, as segmented. seconds: wall time by step. versions: of the libraries.
     """
 
     labels: np.ndarray
@@ -41,6 +41,7 @@ class Segmentation:
     image_name: str
     model: str
     method: str
+    policy: str
     config: SegmenterConfig
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -50,11 +51,6 @@ class Segmentation:
         """{name: share of the photo's pixels in [0, 1]}, every asked class listed."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.class_names) + 1)
         return {name: float(counts[i] / self.labels.size) for i, name in enumerate(self.class_names, 1)}
-
-    @property
-    def policy(self) -> str:
-        """The class policy that decided which classes compete."""
-        return self.config.policy
 
     def mask(self, class_name: str) -> np.ndarray:
         """(H, W) bool, the pixels of one class. Raises ClassNameError for a name that was not asked."""

@@ -128,6 +128,7 @@ class Segmenter:
             image_name=Path(name).name,
             model=self.vlm.name,
             method=self.method,
+            policy=self._policy.name if self._policy else self.config.policy,
             config=self.config,
             seconds=clock.seconds,
             versions=library_versions(),

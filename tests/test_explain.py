@@ -1,0 +1,60 @@
+"""The pictures of Fig. 2-4."""
+
+import numpy as np
+import pytest
+
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.errors import OutputError
+from pnp_ovss.explain import TILE_PX, explain_photo, save_pictures
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.scenes import two_squares
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    config = SegmenterConfig(layer=2, head=2, size_px=96, refine="none", drops=2)
+    return explain_photo(Segmenter(FakeVLM(), config), two_squares(), ["red", "green"])
+
+
+def test_a_picture_of_stages_and_of_rounds_for_each_class(pictures):
+    assert list(pictures) == ["red", "green"]
+    for kinds in pictures.values():
+        assert kinds["stages"].width > 4 * TILE_PX
+        assert kinds["rounds"].width > 4 * TILE_PX  # three passes and the sum
+        assert kinds["rounds"].height > kinds["stages"].height
+
+
+def test_gradcam_of_red_is_bright_on_the_red_square_only(pictures):
+    stages = np.asarray(pictures["red"]["stages"]).astype(float)
+    left = 6 + 2 * (TILE_PX + 6)  # the third tile
+    tile = stages[26:, left : left + TILE_PX].sum(axis=2)
+    height = round(TILE_PX * 96 / 128)
+    on = tile[height // 4 : height * 2 // 5, TILE_PX // 5 : TILE_PX * 2 // 5].mean()
+    off = tile[height * 3 // 4 : height * 9 // 10, TILE_PX // 10 : TILE_PX // 3].mean()
+    assert on > 2 * off
+
+
+def test_dropped_patches_are_black(pictures):
+    rounds = np.asarray(pictures["red"]["rounds"])
+    second = rounds[26 : 26 + 180, 6 + TILE_PX + 6 : 6 + TILE_PX + 6 + TILE_PX]
+    assert 0.3 < (second == 0).all(axis=2).mean() < 0.7
+
+
+def test_saved_under_safe_names(pictures, tmp_path):
+    odd = {"a/b: c?": pictures["red"], "猫": pictures["green"]}
+    paths = save_pictures(odd, tmp_path, "photo")
+    assert sorted(p.name for p in paths) == sorted(
+        [
+            "photo.01-a-b-c.stages.png",
+            "photo.01-a-b-c.rounds.png",
+            "photo.02-猫.stages.png",
+            "photo.02-猫.rounds.png",
+        ]
+    )
+    assert all(p.stat().st_size > 1000 for p in paths)
+
+
+def test_unwritable(pictures, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        save_pictures(pictures, tmp_path / "file", "x")

@@ -1,0 +1,39 @@
+"""What `import pnp_ovss` promises."""
+
+import subprocess
+import sys
+
+import pytest
+
+import pnp_ovss
+
+
+def test_public_names_exist():
+    for name in pnp_ovss.__all__:
+        assert getattr(pnp_ovss, name) is not None
+    assert set(pnp_ovss.__all__) <= set(dir(pnp_ovss))
+
+
+def test_unknown_names_say_what_there_is():
+    with pytest.raises(AttributeError, match=r"it has .*Segmenter"):
+        _ = pnp_ovss.Segmentor
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pnp_ovss",
+        "from pnp_ovss import list_presets; list_presets()",
+        "import pnp_ovss.cli.main",
+        "import sys; sys.argv = ['pnp-ovss', '--help']\ntry: from pnp_ovss.cli.main import main; main()\n"
+        "except SystemExit: pass",
+        "import sys; sys.argv = ['pnp-ovss', 'segment', '--help']\n"
+        "try: from pnp_ovss.cli.main import main; main()\nexcept SystemExit: pass",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code):
+    check = (
+        "\nimport sys; print('HEAVY', sorted({'torch', 'transformers', 'scipy', 'gradio', 'ray'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout

@@ -1,0 +1,274 @@
+"""The whole method on a model whose answers are known."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pnp_ovss import PnPError, Segmenter, SegmenterConfig
+from pnp_ovss.config import list_methods, resolve_config
+from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
+from pnp_ovss.images import to_pixels
+from pnp_ovss.policies import Choice
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.scenes import BLUE, RED, two_squares
+
+CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
+NAMES = ["red", "blue", "green"]
+
+
+def segment(image=None, names=NAMES, vlm=None, **settings):
+    segmenter = Segmenter(vlm or FakeVLM(), CONFIG.replace(**settings))
+    return segmenter(two_squares() if image is None else image, names)
+
+
+def interior(image, colour):
+    """The pixels of a colour, a border of 10 px left out."""
+    from scipy.ndimage import binary_erosion
+
+    return binary_erosion((image == colour).all(axis=2), iterations=10)
+
+
+@pytest.mark.parametrize("refine", ["none", "densecrf"])
+def test_masks_lie_on_their_objects_and_absent_classes_get_nothing(refine):
+    image = two_squares()
+    result = segment(image, refine=refine, blur=0.02)
+    assert (result.labels[interior(image, RED)] == 1).all()
+    assert (result.labels[interior(image, BLUE)] == 2).all()
+    assert result.shares["green"] == 0
+    assert result.labels[-5:, :20].max() == 0
+    assert result.match_scores["red"] > 0.99 > 0.01 > result.match_scores["green"]
+
+
+def test_mask_shapes_and_types():
+    result = segment()
+    assert result.labels.shape == (96, 128)
+    assert result.labels.dtype == np.uint16
+    assert result.scores.shape == (3, 96, 128)
+    assert result.channels == (0, 1, 2)
+    assert result.maps.shape == (2, 12, 12)
+    assert result.map_labels == (1, 2)
+    np.testing.assert_array_equal(result.mask("blue"), result.labels == 2)
+
+
+def test_another_layer_or_head_sees_nothing():
+    assert segment(head=1).scores.shape[0] == 1  # uniform maps survive no threshold
+    assert segment(layer=1).labels.max() == 0
+
+
+def test_mean_head_sees_the_signal_too():
+    assert segment(head="mean").shares["red"] > 0.05
+
+
+@pytest.mark.parametrize("drops", [0, 1, 4])
+def test_one_encoding_a_pass_and_the_first_serves_the_policy(drops):
+    vlm = FakeVLM()
+    segment(vlm=vlm, drops=drops)
+    assert vlm.encoded == drops + 1
+
+
+def passes_of(vlm=None, names=("red", "blue"), **settings):
+    segmenter = Segmenter(vlm or FakeVLM(), CONFIG.replace(**settings))
+    return segmenter.saliency_passes(to_pixels(two_squares(), (96, 96)), list(names))
+
+
+def test_passes_halve_the_patches_and_dropped_ones_stay_zero():
+    passes = passes_of()
+    assert [int(p.kept.sum()) for p in passes] == [144, 72, 36, 18, 9]
+    for earlier, later in pairwise(passes):
+        assert not (later.kept & ~earlier.kept).any()
+        assert (later.maps[:, ~later.kept] == 0).all()
+    dropped = passes[0].kept & ~passes[1].kept
+    salient = passes[0].maps.sum(0)
+    assert salient[dropped].min() >= salient[passes[1].kept].max()
+
+
+def test_patches_per_round_and_the_end_of_patches():
+    assert [int(p.kept.sum()) for p in passes_of(patches_per_round=60)] == [144, 84, 24]
+
+
+class Watching(FakeVLM):
+    """Keeps what it was asked to encode."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.seen = []
+
+    def encode(self, pixels, kept=None):
+        self.seen.append((pixels, kept))
+        return super().encode(pixels, kept)
+
+
+@pytest.mark.parametrize(("hole", "value"), [("black", 0.0), ("mean", 0.5)])
+def test_holes_are_black_before_or_zero_after_normalisation(hole, value):
+    vlm = Watching()
+    passes = passes_of(vlm, hole=hole, drops=1)
+    pixels, kept = vlm.seen[1]
+    assert kept is None
+    plain = pixels * 0.25 + 0.5
+    hidden = ~passes[1].kept.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    torch.testing.assert_close(plain[:, hidden], torch.full_like(plain[:, hidden], value))
+    torch.testing.assert_close(plain[:, ~hidden], to_pixels(two_squares(), (96, 96))[:, ~hidden])
+
+
+def test_removed_tokens_leave_the_pixels_alone():
+    vlm = Watching()
+    passes = passes_of(vlm, hole="remove_tokens", drops=2)
+    assert torch.equal(vlm.seen[2][0], vlm.seen[0][0])
+    assert torch.equal(vlm.seen[2][1], passes[2].kept.flatten())
+    assert (passes[2].maps[:, ~passes[2].kept] == 0).all()
+
+
+def test_a_list_longer_than_the_text_encoder_gives_the_same_maps():
+    names = ["red", "blue", "green", "yellow", "white"]
+    whole = passes_of(FakeVLM(), names)
+    chunked = passes_of(FakeVLM(max_tokens=7), names)
+    for one, other in zip(whole, chunked, strict=True):
+        torch.testing.assert_close(one.maps, other.maps)
+        assert torch.equal(one.kept, other.kept)
+
+
+def test_paper_literal_gradient_is_not_the_default_and_none_ignores_gradients():
+    plain = passes_of(gradient="none", drops=0)[0].maps
+    assert (plain > 0).all()
+    weighted = passes_of(drops=0)[0].maps
+    assert (weighted == 0).any()
+
+
+def test_softmax_over_classes_sums_to_one():
+    maps = passes_of(gradient="none", softmax_over_classes=True, drops=1)
+    torch.testing.assert_close(maps[0].maps.sum(0), torch.ones(12, 12))
+    assert (maps[1].maps.sum(0)[~maps[1].kept] == 0).all()
+
+
+@pytest.mark.parametrize("method", list_methods())
+def test_every_method_segments(method):
+    settings = resolve_config(None, method, layer=2, head=2, size_px=96, refine="none", refine_options={})
+    image = two_squares()
+    result = Segmenter(FakeVLM(), settings)(image, NAMES, candidates={"": ["red", "blue"]})
+    assert (result.labels[interior(image, RED)] == 1).mean() > 0.9
+    assert (result.labels[interior(image, BLUE)] == 2).mean() > 0.9
+    assert result.shares["green"] == 0
+
+
+def test_synonyms_are_one_class():
+    result = segment(names=[("red", "blue"), "green"])
+    assert result.class_names == ("red", "green")
+    assert result.labels[interior(two_squares(), BLUE)].min() == 1
+    assert result.maps.shape[0] == 1
+
+
+def test_policy_all_lets_absent_classes_compete():
+    result = segment(policy="all")
+    assert result.map_labels == (1, 2, 3)
+    assert result.match_scores == {"red": None, "blue": None, "green": None}
+
+
+def test_no_class_kept():
+    assert segment(names=["green", "yellow"]).labels.max() == 0
+    best = segment(names=["green", "yellow"], empty="best", background="off")
+    assert best.labels.min() > 0
+
+
+def test_without_background_every_pixel_has_a_class():
+    result = segment(background="off", threshold=1e9)
+    assert set(np.unique(result.labels)) <= {1, 2}
+
+
+def test_file_policy_needs_its_list(tmp_path):
+    path = tmp_path / "scene.png"
+    Image.fromarray(two_squares()).save(path)
+    segmenter = Segmenter(FakeVLM(), CONFIG.replace(policy="file"))
+    for key in ("scene.png", "scene"):
+        assert segmenter(path, NAMES, candidates={key: ["Blue"]}).map_labels == (2,)
+    with pytest.raises(ConfigError, match="name no image"):
+        segmenter(path, NAMES, candidates={"other.png": ["red"]})
+    with pytest.raises(ConfigError, match="needs --candidates"):
+        segmenter(path, NAMES)
+
+
+def test_a_policy_object_stands_in():
+    class Second:
+        name = "second"
+
+        def __call__(self, request):
+            assert request.match(["red"])[0] > 0.9
+            return Choice((1,), (None, 1.0, None))
+
+    result = Segmenter(FakeVLM(), CONFIG, policy=Second())(two_squares(), NAMES)
+    assert result.map_labels == (2,)
+    assert result.policy == "second"
+
+
+def test_large_photos_are_labelled_at_full_size():
+    result = segment(two_squares(600, 800), output_px=200)
+    assert result.labels.shape == (600, 800)
+    assert result.scores.shape[1:] == (150, 200)
+
+
+def test_aspect_ratio_can_be_kept():
+    assert segment(keep_aspect=True).maps.shape[1:] == (12, 16)
+
+
+def test_tiny_photos():
+    for size in [(1, 1), (1, 50), (50, 1)]:
+        assert segment(np.full((*size, 3), RED, np.uint8), ["red"]).labels.shape == size
+
+
+def test_same_input_same_labels_and_the_callers_state_is_kept():
+    image = two_squares()
+    before = image.copy()
+    segmenter = Segmenter(FakeVLM(), CONFIG)
+    state = torch.random.get_rng_state()
+    first, second = segmenter(image, NAMES), segmenter(image, NAMES)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_array_equal(first.scores, second.scores)
+    assert torch.equal(state, torch.random.get_rng_state())
+    np.testing.assert_array_equal(image, before)
+    assert torch.is_grad_enabled()
+
+
+def test_segment_many_is_lazy_and_survives_a_bad_file(tmp_path):
+    good = tmp_path / "good.png"
+    Image.fromarray(two_squares()).save(good)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    asked = []
+
+    def photos():
+        for path in (good, bad, good):
+            asked.append(path)
+            yield path
+
+    results = Segmenter(FakeVLM(), CONFIG).segment_many(photos(), NAMES)
+    assert asked == []
+    assert next(results).shares["red"] > 0
+    assert len(asked) == 1
+    failed = next(results)
+    assert isinstance(failed, PnPError)
+    assert isinstance(failed, ImageError)
+    assert next(results).image_name == "good.png"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"layer": 9}, "layer 9"), ({"head": 5}, "head 5"), ({"refine": "magic"}, "magic")],
+)
+def test_impossible_settings_are_refused_at_once(settings, words):
+    with pytest.raises(ConfigError) as caught:
+        Segmenter(FakeVLM(), CONFIG.replace(**settings))
+    assert words in str(caught.value)
+
+
+def test_size_must_fit_the_patches():
+    with pytest.raises(ConfigError, match="multiple of 8; use 96 or 104"):
+        segment(size_px=100)
+
+
+def test_bad_names_and_images():
+    with pytest.raises(ClassNameError):
+        segment(names=[])
+    with pytest.raises(ImageError):
+        segment(np.zeros((4, 4, 3)))
