@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pnp_ovss.cli import explain, models, segment
+from pnp_ovss.cli import explain, export, models, segment
 from pnp_ovss.errors import PnPError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ def options(
 app.command("segment")(segment.segment)
 app.command("demo")(segment.demo)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("models")(models.models)
 
 

@@ -1,0 +1,35 @@
+"""`pnp-ovss export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pnp_ovss.cli import options as o
+
+
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="The --out folder of `pnp-ovss segment`.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="coco, coco-panoptic, cvat, hf, label-studio, voc or yolo.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to; export-FORMAT in this folder if not given.")
+    ] = None,
+    classes: o.Classes = None,
+    classes_file: o.ClassesFile = None,
+) -> int:
+    """Write the masks of a run for another tool.
+
+    Ids follow the classes' order. With --classes or --classes-file these come first, so that several runs share ids.
+    """
+    from pnp_ovss.export import default_out, export_run, read_run
+
+    pinned = o.read_classes(classes, classes_file) if classes or classes_file else ()
+    target = out or default_out(to)
+    run = read_run(run_dir, [group[0] for group in pinned])
+    masks = export_run(run, to, target)
+    found = f"{len(run.photos)} photos, {len(run.class_names)} classes, {masks} masks"
+    Console(soft_wrap=True, highlight=False).print(f"{target}: {found}", markup=False)
+    return 0
