@@ -1,0 +1,52 @@
+"""Which classes are in which photo: a JSON file, or a data set whose ground truth is asked for presence alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pnp_ovss.datasets.base import IMAGE_SUFFIXES, VOID, Dataset
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.prompt import parse_classes
+from pnp_ovss.tuning.maps import TaggedImage
+
+
+def tagged_files(paths: Sequence[Path], tags: Mapping[str, Sequence[str]]) -> tuple[TaggedImage, ...]:
+    """The photos among `paths` (files or folders) that the tags name, in the order of the paths.
+
+    tags: {file name, with or without its ending: class names}. Photos without tags are left out.
+    Raises ConfigError when none is named, ClassNameError for bad names.
+    """
+    files = [file for path in paths for file in _files(path)]
+    found = []
+    for file in files:
+        names = next((tags[key] for key in (str(file), file.name, file.stem) if key in tags), ())
+        if names:
+            found.append(TaggedImage(file, tuple(group[0] for group in parse_classes(list(names)))))
+    if not found:
+        raise ConfigError(
+            f"the tags name none of the {len(files)} photos; their keys must be file names, for example "
+            f'{{"{files[0].name if files else "photo.jpg"}": ["cat", "sofa"]}}'
+        )
+    return tuple(found)
+
+
+def dataset_tags(dataset: Dataset) -> tuple[TaggedImage, ...]:
+    """The photos of a data set with the classes that occur in them: image-level presence, nothing else of the masks.
+
+    Photos without any class are left out.
+    """
+    found = []
+    for sample in dataset:
+        present = [int(label) for label in np.unique(sample.labels()) if 0 < label < VOID]
+        if present:
+            found.append(TaggedImage(sample.image, tuple(dataset.names[label - 1] for label in present)))
+    return tuple(found)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)

@@ -1,0 +1,69 @@
+"""Eq. 4-5 by hand, on invented similarities."""
+
+import math
+
+import pytest
+import torch
+
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.tuning.reward import Evidence, class_probabilities, get_reward, margins, own_probabilities, paper_reward
+
+
+def evidence(kept, black, own=(0, 1), **more):
+    return Evidence(own, torch.tensor(kept), torch.tensor(black), torch.full((len(own),), 0.25), **more)
+
+
+def test_eq_5_by_hand():
+    # exp(ln 3) : exp(ln 1) = 3 : 1
+    found = class_probabilities(torch.tensor([math.log(3.0), 0.0]))
+
+    torch.testing.assert_close(found, torch.tensor([0.75, 0.25]))
+
+
+def test_the_row_of_class_k_is_asked_for_class_k():
+    similarity = torch.tensor([[math.log(3.0), 0.0], [math.log(4.0), 0.0]])
+
+    # masked image of class 0: Pr(0) = 3/4; masked image of class 1: Pr(1) = 1/5
+    torch.testing.assert_close(own_probabilities(similarity, (0, 1)), torch.tensor([0.75, 0.2]))
+
+
+def test_eq_4_by_hand():
+    # black: Pr = 2/3, 1/3. Masked image of class 0: 3/4 > 2/3, earns. Of class 1: 1/5 < 1/3, earns nothing.
+    given = evidence([[math.log(3.0), 0.0], [math.log(4.0), 0.0]], [math.log(2.0), 0.0])
+
+    assert paper_reward(given).tolist() == [1.0, 0.0]
+    torch.testing.assert_close(margins(given), torch.tensor([3 / 4 - 2 / 3, 1 / 5 - 1 / 3]))
+
+
+def test_eq_4_is_strict_an_empty_mask_earns_nothing():
+    black = [0.3, -1.2]
+
+    assert paper_reward(evidence([black, black], black)).tolist() == [0.0, 0.0]
+
+
+def test_eq_4_depends_on_differences_between_classes_only():
+    given = evidence([[math.log(3.0), 0.0], [math.log(4.0), 0.0]], [math.log(2.0), 0.0])
+    shifted = evidence([[math.log(3.0) + 7, 7.0], [math.log(4.0) - 5, -5.0]], [math.log(2.0) + 9, 9.0])
+
+    assert paper_reward(given).tolist() == paper_reward(shifted).tolist()
+
+
+def test_a_single_class_never_earns_whatever_its_mask():
+    reward = get_reward("paper")
+
+    assert paper_reward(evidence([[50.0]], [-50.0], own=(0,))).tolist() == [0.0]
+    assert not reward.counts(1)
+    assert reward.counts(2)
+
+
+def test_three_classes_by_hand():
+    # exp: masked 0 -> 2:1:1, Pr = 1/2; masked 1 -> 1:2:5, Pr = 1/4; masked 2 -> 1:1:2, Pr = 1/2; black 1/3 each
+    two, five = math.log(2.0), math.log(5.0)
+    given = evidence([[two, 0.0, 0.0], [0.0, two, five], [0.0, 0.0, two]], [0.0, 0.0, 0.0], own=(0, 1, 2))
+
+    assert paper_reward(given).tolist() == [1.0, 0.0, 1.0]
+
+
+def test_unknown_reward_names_the_known_ones():
+    with pytest.raises(ConfigError, match="choose from paper"):
+        get_reward("best")
