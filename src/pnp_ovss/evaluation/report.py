@@ -1,0 +1,190 @@
+"""The report of one evaluation: every number with what it takes to believe it."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pnp_ovss.datasets.base import Dataset
+from pnp_ovss.datasets.splits import list_splits, load_split
+from pnp_ovss.errors import OutputError
+from pnp_ovss.evaluation.intervals import bootstrap_miou
+from pnp_ovss.evaluation.metrics import Metrics, compute, merge
+from pnp_ovss.evaluation.presence import Presence, presence
+from pnp_ovss.evaluation.records import digest
+from pnp_ovss.evaluation.run import Results
+
+Bounds = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """One system on one data set. Shares in [0, 1]; None where there is nothing to divide by."""
+
+    dataset: str
+    model: str
+    method: str
+    policy: str
+    refine: str
+    size: int | None
+    """Side of the model's input, pixels."""
+    images: int
+    """Images that the numbers are from."""
+    failed: int
+    miou: float | None
+    """Over the classes, background among them if the data set has one."""
+    interval: Bounds
+    """95 % bootstrap interval of `miou` over images."""
+    miou_without_background: float | None
+    interval_without_background: Bounds
+    pixel_accuracy: float | None
+    mean_accuracy: float | None
+    frequency_weighted_iou: float | None
+    per_class: Mapping[str, float | None]
+    """IoU by class name, `background` first if the data set has one; None for a class that does not occur."""
+    images_per_class: Mapping[str, int]
+    """Number of images whose ground truth has the class."""
+    splits: Mapping[str, float | None]
+    """Mean IoU over the paper's class splits (supplements 9 and 11), all classes competing."""
+    presence: Mapping[str, float | None]
+    """precision, recall and micro_f1 of the classes that the policy kept, over image x class."""
+    void: str
+    seconds_per_image: float | None
+    notes: tuple[str, ...]
+    variant: str = ""
+    failures: tuple[Mapping[str, str], ...] = ()
+    """`id` and `error` of each image that failed."""
+    seed: int = 0
+    """Of the bootstrap."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_hash: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    records: str = ""
+    """Name of the file with one record an image, beside the report."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def save(self, path: Path) -> None:
+        """Write the report as JSON. Raises OutputError."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write the report {path}: {error.strerror or error}") from None
+
+
+def load_report(path: Path) -> EvaluationReport:
+    """Read a report's JSON. Raises OutputError if it is none."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("interval", "interval_without_background", "notes", "failures"):
+            values[name] = tuple(values[name])
+        return EvaluationReport(**values)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"cannot read the report {path}: {error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise OutputError(f"{path} is no report of `pnp-ovss evaluate` ({error!r})") from None
+
+
+def summarise(results: Results, variant: str = "", *, seed: int = 0) -> EvaluationReport:
+    """The report of one variant of a run. Raises OutputError if not one image could be evaluated."""
+    from pnp_ovss.segmenter import library_versions
+
+    finished, dataset, settings = results.finished, results.dataset, results.settings
+    failures = tuple({"id": r.id, "error": r.error} for r in results.records if r.error is not None)
+    if not finished:
+        first = f", first {failures[0]['id']}: {failures[0]['error']}" if failures else ""
+        raise OutputError(f"none of the {len(results.records)} images could be evaluated{first}")
+    images = results.counts(variant)
+    metrics = compute(merge(*(counts.confusion() for counts in images)), background=dataset.has_background)
+    classes = range(1, len(dataset.vocabulary) + 1)
+    labels = range(0 if dataset.has_background else 1, len(dataset.vocabulary) + 1)
+    whole, without = (bootstrap_miou(images, counted, seed=seed) for counted in (labels, classes))
+    return EvaluationReport(
+        dataset=dataset.name,
+        model=str(settings.get("model", "")),
+        method=str(settings.get("method", "")),
+        policy=str(settings.get("policy", "")),
+        refine=str(settings.get("refine", "")),
+        size=settings.get("size"),
+        images=len(finished),
+        failed=len(failures),
+        miou=_number(metrics.miou),
+        interval=(_number(whole.low), _number(whole.high)),
+        miou_without_background=_number(metrics.miou_without_background),
+        interval_without_background=(_number(without.low), _number(without.high)),
+        pixel_accuracy=_number(metrics.pixel_accuracy),
+        mean_accuracy=_number(metrics.mean_accuracy),
+        frequency_weighted_iou=_number(metrics.frequency_weighted_iou),
+        per_class=_per_class(dataset, metrics),
+        images_per_class=_images_per_class(results),
+        splits=_splits(dataset, metrics),
+        presence=_presence(results, variant),
+        void=results.void,
+        seconds_per_image=_number(float(np.mean([record.seconds for record in finished]))),
+        notes=dataset.notes,
+        variant=variant,
+        failures=failures,
+        seed=seed,
+        config=settings,
+        config_hash=digest({"settings": settings, "void": results.void, "notes": dataset.notes}),
+        versions=library_versions(),
+        records=results.path.name,
+    )
+
+
+def image_miou(results: Results, variant: str = "") -> dict[str, float]:
+    """Mean IoU of each finished image by itself, over the classes that its ground truth has."""
+    background = (0,) if results.dataset.has_background else ()
+    found = {}
+    for record in results.finished:
+        present = (*background, *record.present)
+        confusion = record.counts[variant].confusion()
+        found[record.id] = compute(confusion, background=bool(background), classes=present).miou
+    return {id: value for id, value in found.items() if not math.isnan(value)}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
+
+
+def _per_class(dataset: Dataset, metrics: Metrics) -> dict[str, float | None]:
+    names = ("background", *dataset.names)
+    first = 0 if dataset.has_background else 1
+    return {name: _number(float(iou)) for name, iou in list(zip(names, metrics.per_class, strict=True))[first:]}
+
+
+def _images_per_class(results: Results) -> dict[str, int]:
+    counts = [0] * len(results.dataset.vocabulary)
+    for record in results.finished:
+        for label in record.present:
+            counts[label - 1] += 1
+    return dict(zip(results.dataset.names, counts, strict=True))
+
+
+def _splits(dataset: Dataset, metrics: Metrics) -> dict[str, float | None]:
+    found = {}
+    for name, vocabulary in list_splits():
+        if vocabulary == dataset.vocabulary.name:
+            values = metrics.per_class[list(load_split(name, vocabulary).labels)]
+            known = values[~np.isnan(values)]
+            found[name] = _number(float(known.mean())) if known.size else None
+    return found
+
+
+def _presence(results: Results, variant: str) -> dict[str, float | None]:
+    every = tuple(range(1, len(results.dataset.vocabulary) + 1))
+    total = Presence()
+    for record in results.finished:
+        kept: Sequence[int] | None = record.kept[variant]
+        total += presence(record.present, every if kept is None else kept)
+    names = ("precision", "recall", "micro_f1")
+    return {name: _number(getattr(total, name)) for name in names}

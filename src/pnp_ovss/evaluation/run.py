@@ -1,0 +1,221 @@
+"""Evaluate a system on a data set: image by image, resumable, on one process or several."""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pnp_ovss.datasets.base import VOID, Dataset, Sample
+from pnp_ovss.errors import DatasetError, OutputError, PnPError
+from pnp_ovss.evaluation.intervals import ImageCounts
+from pnp_ovss.evaluation.metrics import Confusion, Void, empty_confusion, update
+from pnp_ovss.evaluation.records import ImageRecord, RecordFile
+from pnp_ovss.evaluation.systems import Answer, Classes, Query, System, plain_classes
+
+MakeSystem = Callable[[], System]
+Progress = Callable[[int, int, Confusion], None]
+"""Called after each image with the number done, the number in all and the confusion matrix so far."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run goes; none of it changes a number but `void` and `synonyms`."""
+
+    void: Void = "ignore"
+    synonyms: bool = False
+    """Prompt all names that the vocabulary lists for a class, not only the first."""
+    resume: bool = False
+    workers: int = 1
+    save_labels: Path | None = None
+    """Folder for the label pictures, one PNG an image (and variant)."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All records of a run in the data set's order, and the settings that made them."""
+
+    dataset: Dataset
+    settings: dict[str, Any]
+    void: Void
+    records: tuple[ImageRecord, ...]
+    path: Path
+
+    @property
+    def finished(self) -> tuple[ImageRecord, ...]:
+        """The records without an error."""
+        return tuple(record for record in self.records if record.error is None)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants that the system answered in."""
+        return tuple(self.finished[0].counts) if self.finished else ()
+
+    def counts(self, variant: str = "") -> list[ImageCounts]:
+        """Each finished image's confusion matrix."""
+        return [record.counts[variant] for record in self.finished]
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Puts one sample to a system and compares the answer with the ground truth."""
+
+    system: System
+    classes: Classes
+    void: Void = "ignore"
+    save_labels: Path | None = None
+
+    def __call__(self, sample: Sample) -> ImageRecord:
+        """The record of a sample; one that cannot be read or segmented is a record with the error."""
+        from pnp_ovss.images import load_image
+
+        try:
+            truth = sample.labels()
+            image = load_image(sample.image)
+            if image.shape[:2] != truth.shape:
+                raise DatasetError(f"{sample.image} is {image.shape[:2]} and its mask {truth.shape}: not one picture")
+            present = tuple(int(label) for label in np.unique(truth) if label not in (0, VOID))
+            start = time.perf_counter()
+            answers = self.system.answer(Query(sample.id, image, self.classes, present))
+            seconds = time.perf_counter() - start
+        except OutputError:
+            raise
+        except PnPError as error:
+            return ImageRecord(sample.id, error=str(error))
+        counts = {name: self._count(truth, answer) for name, answer in answers.items()}
+        self._save(sample.id, answers)
+        kept = {name: answer.kept for name, answer in answers.items()}
+        return ImageRecord(sample.id, present, counts, kept, seconds)
+
+    def _count(self, truth: np.ndarray, answer: Answer) -> ImageCounts:
+        return ImageCounts.of(update(empty_confusion(len(self.classes)), truth, answer.labels, void=self.void))
+
+    def _save(self, id: str, answers: dict[str, Answer]) -> None:
+        if self.save_labels is None:
+            return
+        from pnp_ovss.segmentation import labels_image
+
+        try:
+            self.save_labels.mkdir(parents=True, exist_ok=True)
+            for name, answer in answers.items():
+                stem = f"{id}.{name}" if name else id
+                labels_image(answer.labels, len(self.classes)).save(self.save_labels / f"{stem}.png")
+        except OSError as error:
+            raise OutputError(f"cannot write labels to {self.save_labels}: {error.strerror or error}") from None
+
+
+def run(
+    dataset: Dataset,
+    make_system: MakeSystem,
+    records: Path,
+    options: RunOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Results:
+    """Examine every sample and write each record to `records` at once.
+
+    With `options.resume` the records already there are kept and only the others are made (those that failed
+    are tried again): the results are those of an uninterrupted run. With several workers `make_system` is
+    called in each process and must be picklable. Raises ConfigError if the records were made with other
+    settings.
+    """
+    options = options or RunOptions()
+    make = partial(_make_examiner, make_system, plain_classes(dataset, synonyms=options.synonyms), options)
+    with (
+        _examining(make, options.workers) as (settings, examine),
+        RecordFile(records, _header(dataset, settings, options), resume=options.resume) as file,
+    ):
+        rest = [sample for sample in dataset if sample.id not in file.done]
+        report = _reporter(progress, len(dataset), len(dataset.vocabulary))
+        report(file.done.values())
+        for record in examine(rest):
+            file.append(record)
+            file.done[record.id] = record
+            report([record])
+    ordered = tuple(file.done[sample.id] for sample in dataset)
+    return Results(dataset, settings, options.void, ordered, records)
+
+
+def _header(dataset: Dataset, settings: dict[str, Any], options: RunOptions) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "notes": list(dataset.notes),
+        "classes": len(dataset.vocabulary),
+        "names": list(dataset.names),
+        "synonyms": options.synonyms,
+        "void": options.void,
+        "settings": settings,
+    }
+
+
+def _make_examiner(make_system: MakeSystem, classes: Classes, options: RunOptions) -> Examiner:
+    return Examiner(make_system(), classes, options.void, options.save_labels)
+
+
+@contextmanager
+def _examining(
+    make: Callable[[], Examiner], workers: int
+) -> Generator[tuple[dict[str, Any], Callable[[Sequence[Sample]], Iterator[ImageRecord]]]]:
+    """The system's settings, and a function that examines samples in their order."""
+    if workers <= 1:
+        examiner = make()
+        yield examiner.system.settings(), partial(map, examiner)
+        return
+    context = get_context("spawn")  # a forked torch may hang
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(make, workers)) as pool:
+        settings = pool.submit(_worker_settings).result()
+        try:
+            yield settings, partial(pool.map, _examine_in_worker)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_EXAMINER: list[Examiner | PnPError] = []  # of a worker process: its examiner, or why it has none
+
+
+def _start_worker(make: Callable[[], Examiner], workers: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    try:
+        _EXAMINER[:] = [make()]
+    except PnPError as error:  # raised here it would only break the pool
+        _EXAMINER[:] = [error]
+
+
+def _examiner() -> Examiner:
+    if isinstance(_EXAMINER[0], PnPError):
+        raise _EXAMINER[0]
+    return _EXAMINER[0]
+
+
+def _worker_settings() -> dict[str, Any]:
+    return _examiner().system.settings()
+
+
+def _examine_in_worker(sample: Sample) -> ImageRecord:
+    return _examiner()(sample)
+
+
+def _reporter(progress: Progress | None, total: int, classes: int) -> Callable[[Iterable[ImageRecord]], None]:
+    """A function that takes new records and tells `progress` how far the run is."""
+    confusion = empty_confusion(classes)
+    done = 0
+
+    def report(records: Iterable[ImageRecord]) -> None:
+        nonlocal confusion, done
+        for record in records:
+            done += 1
+            if record.counts:
+                confusion = confusion + next(iter(record.counts.values())).confusion()
+        if progress:
+            progress(done, total, confusion)
+
+    return report

@@ -1,0 +1,99 @@
+"""What can be evaluated: anything that answers a query about an image with labels, our Segmenter among it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnp_ovss.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from pnp_ovss.segmenter import Segmenter
+
+Classes = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One image to segment.
+
+    image: (H, W, 3) uint8. classes: K classes, each the prompted name and perhaps synonyms. present: the
+    labels (from 1) in the ground truth, which only the policy `oracle` and the trivial baselines that say
+    so may look at.
+    """
+
+    id: str
+    image: NDArray[np.uint8]
+    classes: Classes
+    present: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """labels: (H, W) of 0..K. kept: the labels that were allowed to compete, or None for all of them."""
+
+    labels: NDArray[np.integer]
+    kept: tuple[int, ...] | None = None
+
+
+class System(Protocol):
+    """Something that segments. One query may be answered in several variants (the rows of an ablation)."""
+
+    def settings(self) -> dict[str, Any]:
+        """Plain JSON values that identify what made the numbers: `model`, `method`, `policy`, `refine`, `size`, ..."""
+        ...
+
+    def answer(self, query: Query) -> dict[str, Answer]:
+        """Variant name -> answer; a plain system has the one variant ''. Raises PnPError if it cannot."""
+        ...
+
+
+@dataclass(frozen=True)
+class SegmenterSystem:
+    """The method of the paper.
+
+    candidates: {image id: class names} for the policy `file`; the policy `oracle` gets the query's own.
+    """
+
+    segmenter: "Segmenter"
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Model, method, policy, refiner, size and the whole configuration."""
+        return segmenter_settings(self.segmenter)
+
+    def answer(self, query: Query) -> dict[str, Answer]:
+        """The Segmenter's labels."""
+        listed = self.candidates
+        if self.segmenter.config.policy == "oracle":
+            listed = {query.id: [query.classes[label - 1][0] for label in query.present]}
+        result = self.segmenter(query.image, query.classes, candidates=listed, image_id=query.id)
+        return {"": Answer(result.labels, result.map_labels)}
+
+
+def segmenter_settings(segmenter: "Segmenter") -> dict[str, Any]:
+    """What a report says of a Segmenter."""
+    config = segmenter.config
+    return {
+        "model": segmenter.vlm.name,
+        "method": segmenter.method,
+        "policy": config.policy,
+        "refine": segmenter.refiner.name,
+        "size": config.size_px,
+        "config": config.to_dict(),
+    }
+
+
+def dataset_settings(dataset: Dataset) -> dict[str, Any]:
+    """Configuration fields that the kind of data set decides (docs/method.md, steps 0 and 12).
+
+    Without a background every pixel has a class: no background channel, and the best match if none is kept.
+    """
+    return {} if dataset.has_background else {"background": "off", "empty": "best"}
+
+
+def plain_classes(dataset: Dataset, *, synonyms: bool = False) -> Classes:
+    """The classes to prompt: one name each, as in the paper, or all that the vocabulary lists."""
+    return dataset.vocabulary.classes if synonyms else tuple((name,) for name in dataset.names)
