@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pnp_ovss.cli import explain, export, models, segment
+from pnp_ovss.cli import explain, export, gallery, models, segment
 from pnp_ovss.errors import PnPError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("segment")(segment.segment)
 app.command("demo")(segment.demo)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("gallery")(gallery.gallery)
 app.command("models")(models.models)
 
 

@@ -51,8 +51,8 @@ def segment(
 
         listed = read_candidates(candidates)
         policy = policy or "file"
-    _check_folder(out)
-    _check_any(photos)
+    check_folder(out)
+    check_any(photos)
     segmenter = o.make_segmenter(
         model, method=method, device=device, seed=seed, settings=setting,
         policy=policy, size_px=size, refine=refine, precision=precision,
@@ -81,14 +81,15 @@ def demo(
     out: Out = Path("demo-out"),
 ) -> int:
     """Segment photographs that come with scikit-image, absent classes included."""
-    folder = _skimage_folder()
-    _check_folder(out)
+    folder = skimage_folder()
+    check_folder(out)
     segmenter = o.make_segmenter(model, method=method, device=device, policy=policy, refine=refine)
     jobs = [(folder / name, o.read_classes(names, None)) for name, names in DEMO.items()]
     return 0 if not _run(segmenter, jobs, out) else 1
 
 
-def _skimage_folder() -> Path:
+def skimage_folder() -> Path:
+    """Where scikit-image keeps its photographs. Raises DependencyError without it."""
     from importlib.util import find_spec
 
     from pnp_ovss.errors import DependencyError
@@ -99,7 +100,8 @@ def _skimage_folder() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def _check_folder(out: Path) -> None:
+def check_folder(out: Path) -> None:
+    """Make the folder, or raise OutputError before any work is done."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".pnp-ovss-write-test"
@@ -109,7 +111,7 @@ def _check_folder(out: Path) -> None:
         raise OutputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
 
 
-def _check_any(photos: Sequence[Path]) -> None:
+def check_any(photos: Sequence[Path]) -> None:
     """Fail before a model is loaded when no photo is there at all."""
     if not any(photo.exists() for photo in photos):
         more = f" (nor do the {len(photos) - 1} others)" if len(photos) > 1 else ""
@@ -126,7 +128,7 @@ def _run(
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
     screen, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
-    stems = _unique_stems([photo for photo, _ in jobs])
+    stems = unique_stems([photo for photo, _ in jobs])
     numbered = zip(jobs, stems, strict=True)
     failed = 0
     for (photo, names), stem in track(
@@ -157,18 +159,23 @@ def _run(
     return failed
 
 
-def _unique_stems(photos: Sequence[Path]) -> list[str]:
-    """One file stem a photo; photos of the same name in other folders are numbered, in order."""
-    seen: dict[str, int] = {}
-    stems = []
+def unique_stems(photos: Sequence[Path]) -> list[str]:
+    """One file stem a photo, no stem twice; photos of one name in different folders are numbered, in order."""
+    stems: list[str] = []
+    taken: set[str] = set()
     for photo in photos:
-        count = seen[photo.stem] = seen.get(photo.stem, 0) + 1
-        stems.append(photo.stem if count == 1 else f"{photo.stem}-{count}")
+        stem, count = photo.stem, 1
+        while stem in taken:
+            count += 1
+            stem = f"{photo.stem}-{count}"
+        taken.add(stem)
+        stems.append(stem)
     return stems
 
 
 def _print_table(screen: Console, photo: Path, result: Segmentation, paths: dict[str, Path]) -> None:
-    table = Table(title=f"{photo.name}  (model {result.model}, policy {result.policy})", title_justify="left")
+    screen.print(f"{photo.name} (model {result.model}, policy {result.policy})", markup=False, highlight=False)
+    table = Table()
     table.add_column("class")
     table.add_column("pixels", justify="right")
     table.add_column("match", justify="right")
