@@ -98,12 +98,11 @@ def _enclosing_simplex(elevated: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     """The simplex around each elevated vector (d+1, N), as three (d+1, N) tensors.
 
     corner float32: its remainder-0 point in units of d+1; rank int8: position of each coordinate's residue when sorted,
-    largest first; offset float32: the residue in units of d+1.
+    largest first; offset float32: the residue in units of d+1. Overwrites `elevated`.
     """
     d = len(elevated) - 1
-    offset = elevated.div_(d + 1)
-    corner = torch.round(offset)
-    residue = offset - corner
+    corner = torch.round(elevated / (d + 1))
+    residue = torch.sub(elevated, corner, alpha=d + 1)
     rank = torch.zeros_like(corner, dtype=torch.int8)
     for i in range(d + 1):
         for j in range(i + 1, d + 1):
@@ -115,7 +114,7 @@ def _enclosing_simplex(elevated: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     wrap = (rank < 0).to(torch.int8) - (rank > d).to(torch.int8)
     rank += wrap * (d + 1)
     corner += wrap
-    return corner, rank, offset.sub_(corner)
+    return corner, rank, elevated.sub_(corner, alpha=d + 1).div_(d + 1)
 
 
 def _barycentric(ordered: torch.Tensor) -> torch.Tensor:
@@ -139,7 +138,7 @@ def _numbering(corner: torch.Tensor) -> tuple[list[int], int]:
         span *= int(width)
     if span * len(corner) >= 2**62:
         raise RefinerError(
-            f"a permutohedral lattice of about 2^{math.log2(span):.0f} cells was asked for, 2^62 is the limit: "
+            f"a permutohedral lattice of 2^{math.log2(span * len(corner)):.0f} cells was asked for, 2^62 is the limit: "
             "use a larger standard deviation (sxy, srgb) or a smaller image"
         )
     return [*strides, 0], span
