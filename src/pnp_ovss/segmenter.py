@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from pnp_ovss.prompt import Prompt, build_prompt, build_prompts, parse_classes
 from pnp_ovss.refiners import Refiner, get_refiner
 from pnp_ovss.saliency import class_maps, drop_most_salient, scored_tokens, token_saliency
 from pnp_ovss.segmentation import Segmentation
+from pnp_ovss.versions import library_versions
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel, check_layer_and_head
 
 
@@ -272,13 +270,6 @@ def _flatten(classes: Sequence[Sequence[str]], kept: Sequence[int]) -> tuple[lis
 def _limited(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
     scale = min(1.0, longest_px / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-@cache
-def library_versions() -> dict[str, str]:
-    """Versions of this package and of what its numbers depend on."""
-    packages = ("pnp-ovss", "torch", "transformers", "numpy", "pillow")
-    return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
 class _Clock:
