@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pnp_ovss.config import Gradient, ModelPreset, Precision
-from pnp_ovss.errors import ModelError
 from pnp_ovss.prompt import Prompt, Tokens
 from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, evaluating, scatter_patches
-from pnp_ovss.vlms.text_stream import TextStream
+from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.text_stream import CrossModalStream, TextStream
 from pnp_ovss.vlms.vision_stream import VisionStream
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer, pad_prompts
+from pnp_ovss.vlms.wordpiece import TextTokenizer, WordPieceTokenizer, pad_prompts
 
 if TYPE_CHECKING:
     from transformers import BlipForImageTextRetrieval
@@ -30,11 +30,11 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class CrossAttentionVLM:
     """What BLIP and its like share: a text stream with cross-attention over one image's tokens.
 
-    model: the module that holds both; it is never changed. prefix_tokens: image tokens before the patches ([CLS]).
-    text_dtype: the precision of the text part.
+    model: the module that holds both; attention and matching leave it as it is. prefix_tokens: image tokens before
+    the patches ([CLS]).
     """
 
-    def __init__(self, name: str, model: Any, text: TextStream, tokenizer: WordPieceTokenizer) -> None:
+    def __init__(self, name: str, model: Any, text: CrossModalStream, tokenizer: TextTokenizer) -> None:
         self.name = name
         self.model: nn.Module = model
         self.text = text
@@ -42,7 +42,7 @@ class CrossAttentionVLM:
         self.layers = text.cross_layers
         self.heads = text.heads
         self.prefix_tokens = 0
-        self.max_tokens = int(text.embeddings.position_embeddings.weight.shape[0])
+        self.max_tokens = text.max_tokens
 
     @property
     def device(self) -> torch.device:
@@ -72,7 +72,7 @@ class CrossAttentionVLM:
 
     def match(self, image: ImageFeatures, prompts: Sequence[Prompt]) -> Tensor:
         """Matching logits (len(prompts), 2), float32; the image's keys and values are shared by all prompts."""
-        ids, mask = pad_prompts([p.token_ids for p in prompts])
+        ids, mask = pad_prompts([p.token_ids for p in prompts], self.tokenizer.pad)
         with evaluating(self.model):
             return self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)).float()
 
@@ -90,6 +90,7 @@ class BlipVLM(CrossAttentionVLM):
 
     mean = CLIP_MEAN
     std = CLIP_STD
+    vocabulary_sizes = (VOCABULARY_SIZE,)
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class BlipVLM(CrossAttentionVLM):
         name: str = "blip",
         precision: Precision = "float32",
     ) -> None:
-        _check_blip(model, name)
+        _check_blip(model, name, self.vocabulary_sizes)
         if precision != "float32":
             model.vision_model.bfloat16()
         if precision == "bfloat16":
@@ -117,33 +118,20 @@ class BlipVLM(CrossAttentionVLM):
         return ImageFeatures(tokens.to(self.text.itm_head.weight.dtype), grid, kept)
 
 
-def _check_blip(model: BlipForImageTextRetrieval, name: str) -> None:
-    config = model.config.text_config
-    if config.hidden_size // config.num_attention_heads != 64 and config.hidden_size >= 512:
-        raise ModelError(
-            f"{name}: the text encoder has {config.num_attention_heads} heads for width {config.hidden_size}; BLIP has "
-            f"{config.hidden_size // 64} (transformers' default of 8 is wrong): set num_attention_heads in config.json"
-        )
+def _check_blip(model: BlipForImageTextRetrieval, name: str, vocabulary_sizes: Sequence[int]) -> None:
+    text, vision = model.config.text_config, model.config.vision_config
+    expect_heads(name, text.num_attention_heads, text.hidden_size, "num_attention_heads")
+    expect_heads(name, vision.num_attention_heads, vision.hidden_size, "vision num_attention_heads")
     rows = model.text_encoder.embeddings.word_embeddings.num_embeddings
-    if rows != VOCABULARY_SIZE:
-        raise ModelError(
-            f"{name}: the vocabulary has {rows} entries, BLIP has {VOCABULARY_SIZE}; not a BLIP checkpoint"
-        )
+    expect_vocabulary(name, rows, vocabulary_sizes)
 
 
 def load_blip(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> BlipVLM:
     """Load a BLIP checkpoint from a folder of transformers' layout (config.json, *.safetensors, tokenizer files)."""
     from transformers import BlipConfig, BlipForImageTextRetrieval
 
-    config: Any = BlipConfig.from_pretrained(folder)
-    config.text_config.is_decoder = True  # without it the cross-attention modules do not exist
-    loaded: Any = BlipForImageTextRetrieval.from_pretrained(
-        folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-    )
-    model, info = loaded
-    missing = sorted(key for key in info["missing_keys"] if "position_ids" not in key)
-    if missing:
-        raise ModelError(f"{folder}: {len(missing)} weights are missing ({missing[0]}, ...); not a BLIP ITM checkpoint")
-    model.eval().requires_grad_(False)
+    config = BlipConfig.from_dict(read_config(folder, "blip"))
+    config.text_config.is_decoder = True
+    model = load_pretrained(BlipForImageTextRetrieval, folder, config)
     tokenizer = WordPieceTokenizer.from_folder(folder, first_token=ENC_TOKEN)
     return BlipVLM(model, tokenizer, name=preset.name, precision=precision)

@@ -20,6 +20,11 @@ Loader = Callable[..., VisionLanguageModel]
 FAMILIES = {
     "pocket": "pnp_ovss.vlms.pocket:load_pocket_vlm",
     "blip": "pnp_ovss.vlms.blip:load_blip",
+    "bridgetower": "pnp_ovss.vlms.bridgetower:load_bridgetower",
+    "albef": "pnp_ovss.vlms.albef:load_albef",
+    "mplug": "pnp_ovss.vlms.mplug:load_mplug",
+    "blip-2": "pnp_ovss.vlms.blip2:load_blip2",
+    "vilt": "pnp_ovss.vlms.vilt:load_vilt",
 }
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
 
@@ -75,7 +80,9 @@ def _loader(family: str) -> Loader:
 
 
 def _family(folder: Path) -> str:
-    """The family of a checkpoint folder, from `model_type` in its config.json."""
+    """The family of a checkpoint folder, from `model_type` in its config.json (or a pocket model's file name)."""
+    if (folder / "pocket.safetensors").is_file():
+        return "pocket"
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -37,18 +37,23 @@ class VisionStream:
         return self.norm(hidden)
 
     def _position_table(self, grid: tuple[int, int]) -> Tensor:
-        """(1, 1 + P_h·P_w, D) float32: the trained table, its patch part resized bicubically to the grid."""
+        """(1, 1 + P_h·P_w, D) float32; the last few sizes are kept."""
         if grid not in self._positions:
-            table = self.embeddings.position_embedding.detach().float()
-            side = int((table.shape[1] - 1) ** 0.5)
-            if grid == (side, side):
-                return table
-            square = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-            resized = F.interpolate(square, size=grid, mode="bicubic", align_corners=False)
             if len(self._positions) >= 8:
                 self._positions.pop(next(iter(self._positions)))
-            self._positions[grid] = torch.cat([table[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+            self._positions[grid] = resize_positions(self.embeddings.position_embedding.detach(), grid)
         return self._positions[grid]
+
+
+def resize_positions(table: Tensor, grid: tuple[int, int], mode: str = "bicubic") -> Tensor:
+    """The trained table (1, 1 + side², D), its patch part resized to the grid: (1, 1 + P_h·P_w, D) float32."""
+    table = table.float()
+    side = int((table.shape[1] - 1) ** 0.5)
+    if grid == (side, side):
+        return table
+    square = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    resized = F.interpolate(square, size=grid, mode=mode, align_corners=False)
+    return torch.cat([table[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 
 
 def _self_attention(attention: Any, hidden: Tensor) -> Tensor:

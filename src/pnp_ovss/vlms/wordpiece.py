@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -14,8 +15,20 @@ from pnp_ovss.errors import ModelError
 from pnp_ovss.prompt import Tokens
 
 
+class TextTokenizer(Protocol):
+    """Text to ids and character offsets; `pad` fills up shorter texts of a batch (and is masked)."""
+
+    pad: int
+
+    def __call__(self, text: str) -> Tokens:
+        """The tokens of one text, special tokens included."""
+        ...
+
+
 class WordPieceTokenizer:
     """Text to ids with [CLS] (or `first_token` in its place) and [SEP], and each token's characters."""
+
+    pad = 0
 
     def __init__(self, tokenizer: Tokenizer, *, first_token: int | None = None) -> None:
         tokenizer.no_truncation()

@@ -1,0 +1,174 @@
+"""BLIP-2's Q-Former with its matching head (Li et al. 2023); beyond the paper, the map is defined here.
+
+No text token of BLIP-2 looks at the image: 32 query tokens do, in every second layer, and text and queries look at
+each other in every layer. The map of text token t at cross-attention layer L is therefore a product of two
+attentions: S(t, q), how much t looks at query q in layer L + 1 (the first that reads what the queries took from the
+image; mean over heads), and X(q, n), how much q looks at patch n in layer L, head h:
+
+    A(t, n) = Σ_q S(t, q) X(q, n)
+
+Its gradient is the mean of ∂(match)/∂X(q, n) over the queries, weighted by their part of A(t, n), so that
+A ⊗ G = Σ_q S(t, q) X(q, n) ∂(match)/∂X(q, n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from pnp_ovss.config import Gradient, ModelPreset, Precision
+from pnp_ovss.errors import ModelError
+from pnp_ovss.vlms.base import Head, ImageFeatures, evaluating, layer_index
+from pnp_ovss.vlms.bert_blocks import Found, Records, attention, read_records, record_leaf, split_heads
+from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, CrossAttentionVLM
+from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.vision_stream import VisionStream
+from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+
+if TYPE_CHECKING:
+    from transformers import Blip2ForImageTextRetrieval
+
+VOCABULARY_SIZES = (30522, 30523, 30524)
+"""BERT's, with [DEC], and with an image token that transformers added later."""
+
+
+class QueryStream:
+    """The Q-Former and its matching head, which reads the mean of all query tokens."""
+
+    def __init__(self, model: Blip2ForImageTextRetrieval) -> None:
+        self.model = model
+        self.itm_head: nn.Linear = model.itm_head
+        self.blocks = model.qformer.encoder.layer
+        self.queries = int(model.query_tokens.shape[1])
+        self.heads = int(self.blocks[0].attention.attention.num_attention_heads)
+        self.cross_layers = tuple(
+            i for i, b in enumerate(self.blocks, 1) if b.has_cross_attention and i < len(self.blocks)
+        )
+        self.max_tokens = int(model.embeddings.position_embeddings.num_embeddings)
+
+    @torch.no_grad()
+    def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Matching logits (B, 2). image: (1, M, D_v); ids: (B, T); mask: (B, T) bool, True = token."""
+        hidden = self._embed(ids)
+        for index in range(len(self.blocks)):
+            hidden = self._block(index, hidden, mask, image)
+        return self._logits(hidden)
+
+    def attend(
+        self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
+    ) -> tuple[Tensor, Found]:
+        """Logits (1, 2) and, per layer (from 1), composed attention and gradient (heads, T, M); None for `none`."""
+        records: Records = {layer_index(layer): None for layer in layers}
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        shares: dict[int, Tensor] = {}
+        with torch.no_grad():
+            hidden = self._embed(ids)
+            for index in range(min(records)):
+                hidden = self._block(index, hidden, mask, image)
+        with torch.set_grad_enabled(gradient != "none"):
+            for index in range(min(records), len(self.blocks)):
+                hidden = self._block(index, hidden, mask, image, records if index in records else None)
+                if index in records:
+                    shares[index] = self._text_to_queries(index + 1, hidden)
+            logits = self._logits(hidden)
+        found = read_records(logits, records, layers, head, gradient)
+        return logits.detach(), {layer: _compose(shares[layer_index(layer)], *found[layer]) for layer in layers}
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        """Queries first, then the text: (B, Q + T, D)."""
+        queries = self.model.query_tokens.expand(len(ids), -1, -1)
+        return self.model.qformer.layernorm(self.model.embeddings(input_ids=ids, query_embeds=queries))
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self.itm_head(hidden[:, : self.queries]).mean(dim=1)
+
+    def _block(self, index: int, hidden: Tensor, mask: Tensor, image: Tensor, records: Records | None = None) -> Tensor:
+        """One layer: (B, Q + T, D) -> the same; only the queries look at the image (1, M, D_v)."""
+        block = self.blocks[index]
+        keys = torch.cat([mask.new_ones(len(mask), self.queries), mask], dim=1)
+        inner = block.attention.attention
+        parts = [split_heads(layer(hidden), self.heads) for layer in (inner.query, inner.key, inner.value)]
+        hidden = block.attention.output(attention(*parts, keys).transpose(1, 2).flatten(2), hidden)
+        queries, words = hidden[:, : self.queries], hidden[:, self.queries :]
+        if block.has_cross_attention:
+            inner = block.crossattention.attention
+            query = split_heads(inner.query(queries), self.heads)
+            key_value = split_heads(inner.key(image), self.heads), split_heads(inner.value(image), self.heads)
+            context = attention(query, *key_value).transpose(1, 2).flatten(2)
+            if records is not None:
+                records[index] = record_leaf(query, key_value, context)
+            queries = block.crossattention.output(context, queries)
+        return torch.cat([block.feed_forward_chunk_query(queries), block.feed_forward_chunk(words)], dim=1)
+
+    @torch.no_grad()
+    def _text_to_queries(self, index: int, hidden: Tensor) -> Tensor:
+        """S (T, Q): the attention of the first text's tokens to the queries in layer `index`, mean over heads."""
+        inner = self.blocks[index].attention.attention
+        query = split_heads(inner.query(hidden[:1, self.queries :]), self.heads)
+        key = split_heads(inner.key(hidden[:1]), self.heads)
+        scores = (query @ key.transpose(-1, -2)) / query.shape[-1] ** 0.5
+        return scores.softmax(dim=-1)[0, :, :, : self.queries].mean(dim=0)
+
+
+def _compose(share: Tensor, looks: Tensor, grad: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A (heads, T, M) of S (T, Q) and X (heads, Q, M), and the weighted mean of X's gradient."""
+    probs = share @ looks
+    if grad is None:
+        return probs, None
+    return probs, (share @ (looks * grad)) / probs.clamp(min=torch.finfo(probs.dtype).tiny)
+
+
+class Blip2VLM(CrossAttentionVLM):
+    """A `Blip2ForImageTextRetrieval` of transformers behind the adapter protocol."""
+
+    mean = CLIP_MEAN
+    std = CLIP_STD
+
+    def __init__(
+        self,
+        model: Blip2ForImageTextRetrieval,
+        tokenizer: WordPieceTokenizer,
+        *,
+        name: str = "blip2",
+        precision: Precision = "float32",
+    ) -> None:
+        _check(model, name)
+        if precision != "float32":
+            model.vision_model.bfloat16()
+        if precision == "bfloat16":
+            model.bfloat16()
+        super().__init__(name, model, QueryStream(model), tokenizer)
+        self.vision = VisionStream(model.vision_model)
+        self.patch_px = self.size_step_px = self.vision.patch_px
+        self.prefix_tokens = 1
+
+    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
+        """(3, S_h, S_w) normalised pixels to (1, 1 + N', D) tokens, in the Q-Former's precision."""
+        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
+        with evaluating(self.model):
+            tokens = self.vision(pixels[None].to(self.device), kept)
+        return ImageFeatures(tokens.to(self.text.itm_head.weight.dtype), grid, kept)
+
+
+def _check(model: Blip2ForImageTextRetrieval, name: str) -> None:
+    former, vision = model.config.qformer_config, model.config.vision_config
+    if not former.use_qformer_text_input:
+        raise ModelError(
+            f"{name}: use_qformer_text_input is false, so the Q-Former has no text side; use an ITM checkpoint"
+        )
+    expect_heads(name, former.num_attention_heads, former.hidden_size, "qformer num_attention_heads")
+    expect_heads(name, vision.num_attention_heads, vision.hidden_size, "vision num_attention_heads", head_width=88)
+    expect_vocabulary(name, model.embeddings.word_embeddings.num_embeddings, VOCABULARY_SIZES)
+
+
+def load_blip2(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> Blip2VLM:
+    """Load a BLIP-2 matching checkpoint from a folder of transformers' layout."""
+    from transformers import Blip2Config, Blip2ForImageTextRetrieval
+
+    config = Blip2Config.from_dict(read_config(folder, "blip-2"))
+    model = load_pretrained(Blip2ForImageTextRetrieval, folder, config)
+    return Blip2VLM(model, WordPieceTokenizer.from_folder(folder), name=preset.name, precision=precision)

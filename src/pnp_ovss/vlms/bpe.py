@@ -1,0 +1,54 @@
+"""RoBERTa's byte-level BPE tokenizer with character offsets, straight from `tokenizers` (no hub, no fallback)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.implementations import ByteLevelBPETokenizer
+from tokenizers.processors import RobertaProcessing
+
+from pnp_ovss.errors import ModelError
+from pnp_ovss.prompt import Tokens
+
+START, PAD, END = "<s>", "<pad>", "</s>"
+
+
+class BpeTokenizer:
+    """Text to ids between <s> and </s>, and each token's characters; a leading space is part of the token only."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        ids = {piece: tokenizer.token_to_id(piece) for piece in (START, PAD, END)}
+        missing = [piece for piece, found in ids.items() if found is None]
+        if missing:
+            raise ModelError(f"the tokenizer has no piece {missing[0]}; it is not RoBERTa's")
+        self.pad: int = ids[PAD]
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> BpeTokenizer:
+        """From `tokenizer.json`, or `vocab.json` with `merges.txt`. Raises ModelError when neither is there."""
+        if (folder / "tokenizer.json").is_file():
+            return cls(Tokenizer.from_file(str(folder / "tokenizer.json")))
+        files = folder / "vocab.json", folder / "merges.txt"
+        if not all(file.is_file() for file in files):
+            raise ModelError(
+                f"{folder}: neither tokenizer.json nor vocab.json with merges.txt; "
+                "copy the tokenizer files beside the weights"
+            )
+        bpe = ByteLevelBPETokenizer(str(files[0]), str(files[1]))
+        tokenizer = bpe._tokenizer
+        start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+        if start is not None and end is not None:
+            tokenizer.post_processor = RobertaProcessing((END, end), (START, start), add_prefix_space=False)
+        return cls(tokenizer)
+
+    def __call__(self, text: str) -> Tokens:
+        """The tokens of one text.
+
+        Offsets are (start, end) characters of `text`, (0, 0) for special tokens.
+        """
+        encoded = self._tokenizer.encode(text)
+        return Tokens(tuple(encoded.ids), tuple(encoded.offsets))

@@ -1,0 +1,144 @@
+"""Original checkpoints (pickles) of ALBEF, mPLUG and BLIP to a folder that the adapters load.
+
+A `.pth` file is a pickle and could run code: it is read with torch's `weights_only`, with `argparse.Namespace` (which
+these files carry) as the only class allowed, once; what is written is safetensors. The names and shapes must be
+exactly those of the family's model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pnp_ovss.errors import ModelError, OutputError
+from pnp_ovss.vlms.albef import drop_cross_attention
+from pnp_ovss.vlms.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
+from pnp_ovss.vlms.mplug import MplugModel
+
+VOCABULARY_HUB_ID = "google-bert/bert-base-uncased"
+
+
+def read_checkpoint(path: Path) -> State:
+    """The tensors of a `.pth` file, under `model` or `module` or at the top. Raises ModelError for anything else."""
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it wants to load {found[1]}, which is not allowed" if found else "not a checkpoint of torch"
+        raise ModelError(f"{path} is refused: {reason}; only tensors and plain values are read") from error
+    for key in ("model", "module", "state_dict"):
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+    if not isinstance(data, dict) or not any(isinstance(value, Tensor) for value in data.values()):
+        raise ModelError(f"{path} holds no tensors under 'model', 'module', 'state_dict' or at the top")
+    return {name.removeprefix("module."): value for name, value in data.items() if isinstance(value, Tensor)}
+
+
+FAMILIES: dict[str, Callable[[State], Converted]] = {
+    "albef": convert_albef,
+    "mplug": convert_mplug,
+    "blip": convert_blip,
+}
+
+
+def convert_file(path: Path, family: str, out: Path, *, tokenizer: Path | None = None, drop: str | None = None) -> Path:
+    """Convert one checkpoint to a folder with model.safetensors, config.json and the tokenizer; returns the folder.
+
+    family: `albef`, `mplug`, `blip`, or `hf` for a `pytorch_model.bin` of transformers, whose names stay and whose
+    config and tokenizer lie beside it. tokenizer: vocab.txt, tokenizer.json or their folder (default: beside the
+    file, then the hub). drop: a regular expression of names to leave out besides those known to be unused.
+    Raises ModelError when the names or shapes are not exactly the family's.
+    """
+    if family not in (*FAMILIES, "hf"):
+        raise ModelError(f"cannot convert as '{family}'; choose from {', '.join([*FAMILIES, 'hf'])}")
+    state = read_checkpoint(path)
+    if drop is not None:
+        state = {name: value for name, value in state.items() if not re.search(drop, name)}
+    if family == "hf":
+        return _write(out, state, None, [*path.parent.glob("*.json"), *path.parent.glob("*.txt")])
+    converted = FAMILIES[family](state)
+    check_fit(converted, path)
+    return _write(out, converted.weights, converted.config, [find_vocabulary(path, tokenizer)])
+
+
+def check_fit(converted: Converted, path: Path) -> None:
+    """Raise ModelError unless the weights are exactly those of the model that the config describes."""
+    wanted = {name: tuple(value.shape) for name, value in _empty_model(converted.config).state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in converted.weights.items()}
+    for problem, names in (
+        ("missing", sorted(wanted.keys() - found.keys())),
+        ("unknown (leave them out with --drop REGEX if they are not needed)", sorted(found.keys() - wanted.keys())),
+        ("of another shape", sorted(n for n in wanted.keys() & found.keys() if wanted[n] != found[n])),
+    ):
+        if names:
+            kind = converted.config["model_type"]
+            raise ModelError(f"{path} is not a checkpoint of {kind}: {len(names)} weights are {problem}: {names[:4]}")
+
+
+def _empty_model(config: dict[str, Any]) -> torch.nn.Module:
+    """The model without memory for its weights."""
+    from transformers import BlipConfig, BlipForImageTextRetrieval
+
+    with torch.device("meta"):
+        if config["model_type"] == "mplug":
+            return MplugModel(config)
+        blip = BlipConfig.from_dict(config.get("blip", config))
+        blip.text_config.is_decoder = True
+        model = BlipForImageTextRetrieval(blip)
+        drop_cross_attention(model.text_encoder, config.get("first_cross_layer", 1))
+        return model
+
+
+def find_vocabulary(path: Path, tokenizer: Path | None) -> Path:
+    """BERT's vocab.txt or tokenizer.json: as given, beside the checkpoint, or from the hub. Raises ModelError."""
+    if tokenizer is not None and tokenizer.is_file():
+        return tokenizer
+    folder = tokenizer or path.parent
+    for name in ("tokenizer.json", "vocab.txt"):
+        if (folder / name).is_file():
+            return folder / name
+    if tokenizer is not None:
+        raise ModelError(f"{tokenizer} is neither a vocab.txt, a tokenizer.json nor a folder with one of them")
+    return _hub_vocabulary(path)
+
+
+def _hub_vocabulary(path: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(hf_hub_download(VOCABULARY_HUB_ID, "vocab.txt", etag_timeout=5))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, ValueError, OSError) as error:
+        raise ModelError(
+            f"{path} needs BERT's vocabulary: there is none beside it and the hub could not be reached "
+            f"({type(error).__name__}); copy vocab.txt of {VOCABULARY_HUB_ID} there or pass --tokenizer FILE"
+        ) from error
+
+
+def _write(out: Path, weights: State, config: dict[str, Any] | None, files: Sequence[Path]) -> Path:
+    from safetensors.torch import save_file
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            if file.resolve() != (out / file.name).resolve():
+                shutil.copyfile(file, out / file.name)
+        if config is not None:
+            (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        # .clone(): safetensors refuses tensors that share memory, as tied weights do.
+        save_file({name: value.contiguous().clone() for name, value in weights.items()}, out / "model.safetensors")
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
+    return out

@@ -1,0 +1,87 @@
+"""mPLUG (Li et al. 2022), converted from its original checkpoints (`pnp-ovss models convert FILE.pth --as mplug`).
+
+CLIP's vision transformer → a projection where the widths differ → six text layers without and six fusion layers with
+cross-attention. The skip-connected layers of the paper come every `stride_layer` fusion layers; the shipped
+configuration has stride 6 for 6 layers, so that none runs, and none is here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pnp_ovss.config import ModelPreset, Precision
+from pnp_ovss.vlms.albef import VOCABULARY_SIZE, drop_cross_attention
+from pnp_ovss.vlms.base import ImageFeatures, evaluating
+from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, CrossAttentionVLM
+from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_own, read_config
+from pnp_ovss.vlms.clip_stream import ClipStream
+from pnp_ovss.vlms.text_stream import TextStream
+from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+
+
+class MplugModel(nn.Module):
+    """The parts of mPLUG that image-text matching uses, with transformers' classes for the two encoders.
+
+    config: {"vision": {...}, "text": {...}, "first_cross_layer": n}, the keyword arguments of transformers'
+    BridgeTowerVisionConfig and BlipTextConfig, and the first layer (from 1) with cross-attention.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        from transformers import BlipTextConfig, BlipTextModel
+        from transformers.models.bridgetower.modeling_bridgetower import BridgeTowerVisionConfig, BridgeTowerVisionModel
+
+        super().__init__()
+        vision = BridgeTowerVisionConfig(**config["vision"])
+        text = BlipTextConfig(**config["text"], is_decoder=True, bos_token_id=None, eos_token_id=None, sep_token_id=102)
+        self.vision_model = BridgeTowerVisionModel(vision)
+        wide = vision.hidden_size != text.hidden_size
+        self.visn_fc = nn.Linear(vision.hidden_size, text.hidden_size) if wide else nn.Identity()
+        self.visn_layer_norm = nn.LayerNorm(text.hidden_size, eps=1e-12) if wide else nn.Identity()
+        self.text_encoder = BlipTextModel(text, add_pooling_layer=False)
+        drop_cross_attention(self.text_encoder, config["first_cross_layer"])
+        self.itm_head = nn.Linear(text.hidden_size, 2)
+
+
+class MplugVLM(CrossAttentionVLM):
+    """An `MplugModel` behind the adapter protocol. Its position table is resized bilinearly, as in the original."""
+
+    mean = CLIP_MEAN
+    std = CLIP_STD
+
+    def __init__(
+        self,
+        model: MplugModel,
+        tokenizer: WordPieceTokenizer,
+        *,
+        name: str = "mplug",
+        precision: Precision = "float32",
+    ) -> None:
+        text = model.text_encoder
+        expect_heads(name, text.config.num_attention_heads, text.config.hidden_size, "num_attention_heads")
+        expect_vocabulary(name, text.embeddings.word_embeddings.num_embeddings, [VOCABULARY_SIZE])
+        if precision != "float32":
+            model.vision_model.bfloat16()
+        if precision == "bfloat16":
+            model.bfloat16()
+        super().__init__(name, model, TextStream(text, model.itm_head), tokenizer)
+        self.vision = ClipStream(model.vision_model.visual, position_mode="bilinear")
+        self.patch_px = self.size_step_px = self.vision.patch_px
+        self.prefix_tokens = 1
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
+        """(3, S_h, S_w) normalised pixels to (1, 1 + N', D) tokens, in the text part's precision."""
+        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
+        with evaluating(self.model):
+            tokens = self.vision(pixels[None].to(self.device), kept)[-1].to(self.text.itm_head.weight.dtype)
+            return ImageFeatures(self.model.visn_layer_norm(self.model.visn_fc(tokens)), grid, kept)
+
+
+def load_mplug(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> MplugVLM:
+    """Load a converted mPLUG checkpoint from its folder (config.json, model.safetensors, vocab.txt)."""
+    model = load_own(MplugModel(read_config(folder, "mplug")), folder)
+    return MplugVLM(model, WordPieceTokenizer.from_folder(folder), name=preset.name, precision=precision)
