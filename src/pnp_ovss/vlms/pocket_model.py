@@ -1,0 +1,182 @@
+"""The pocket model: a small vision-language model of our own, in the shape of BLIP's image-text matching model.
+
+Image tokens (EfficientNet-lite2, stride 16) → text encoder with cross-attention in every layer → position 0 → matching head.
+How it was trained, on what, and what it can do: weights/MODEL_CARD.md.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import BlipTextConfig, BlipTextModel, PreTrainedTokenizerFast
+
+from pnp_ovss.errors import ModelError
+from pnp_ovss.vlms.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, STRIDE_PX, EfficientNetLite2, load_trunk
+
+MEAN = (127 / 255,) * 3  # of pixels in [0, 1]: (x·255 − 127) / 128, as the trunk was trained
+STD = (128 / 255,) * 3
+SIZE_MULTIPLE_PX = 32
+TEXT_LIMIT = 512
+ENC, SEP, PAD, UNK = "[ENC]", "[SEP]", "[PAD]", "[UNK]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PocketConfig:
+    """The sizes of a pocket model, stored as JSON in the metadata of its safetensors file."""
+
+    vocabulary: int
+    width: int = 256
+    layers: int = 4
+    heads: int = 8
+    feed_forward: int = 1024
+    grid_patches: int = 16
+    """Side of the position table; other grids interpolate it."""
+    thawed_blocks: int = 0
+    """Number of last trunk blocks (with the head) whose weights are in the file instead of the ImageNet package."""
+
+
+class PocketImageEncoder(nn.Module):
+    """Pixels to image tokens: trunk features of two depths, each projected linearly, plus a position table."""
+
+    def __init__(self, config: PocketConfig, trunk: EfficientNetLite2):
+        super().__init__()
+        self.trunk = trunk
+        self.project_middle = nn.Linear(MIDDLE_CHANNELS, config.width, bias=False)
+        self.project_top = nn.Linear(HEAD_CHANNELS, config.width)
+        self.position = nn.Parameter(torch.zeros(config.width, config.grid_patches, config.grid_patches))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Tokens (B, H/16 · W/16, width), row-major, of normalised `pixels` (B, 3, H, W), H and W multiples of 32."""
+        height, width = pixels.shape[-2:]
+        if height % SIZE_MULTIPLE_PX or width % SIZE_MULTIPLE_PX:
+            raise ModelError(f"the pocket model needs multiples of {SIZE_MULTIPLE_PX} px, got {height} x {width}")
+        return self.tokens(self.trunk.middle(pixels))
+
+    def tokens(self, middle: Tensor) -> Tensor:
+        """Tokens (B, h · w, width) of the trunk's middle features (B, 120, h, w)."""
+        top = self.trunk.top(middle)
+        projected = self.project_middle(middle.permute(0, 2, 3, 1)) + self.project_top(top.permute(0, 2, 3, 1))
+        return (projected + self._positions(middle.shape[-2:])).flatten(1, 2)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        table = F.interpolate(self.position[None], size=grid, mode="bicubic", align_corners=False)
+        return table[0].permute(1, 2, 0)
+
+
+class PocketModel(nn.Module):
+    """Image encoder, text encoder and matching head; index 1 of the head is "match", read at position 0 ([ENC])."""
+
+    def __init__(self, config: PocketConfig, trunk: EfficientNetLite2 | None = None):
+        super().__init__()
+        self.config = config
+        self.image_encoder = PocketImageEncoder(config, trunk or EfficientNetLite2())
+        self.text_encoder = BlipTextModel(_text_config(config), add_pooling_layer=False)
+        self.itm_head = nn.Linear(config.width, 2)
+
+    def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Matching logits (B, 2) of images `pixels` (B, 3, H, W) and texts (B, T)."""
+        return self.match(self.image_encoder(pixels), input_ids, attention_mask)
+
+    def match(self, tokens: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Matching logits (B, 2) of image `tokens` (B, N, width) and texts (B, T)."""
+        states = self.text_encoder(
+            input_ids=input_ids, attention_mask=attention_mask, encoder_hidden_states=tokens
+        ).last_hidden_state
+        return self.itm_head(states[:, 0])
+
+
+def _text_config(config: PocketConfig) -> BlipTextConfig:
+    return BlipTextConfig(
+        vocab_size=config.vocabulary,
+        hidden_size=config.width,
+        encoder_hidden_size=config.width,
+        intermediate_size=config.feed_forward,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        max_position_embeddings=TEXT_LIMIT,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        is_decoder=True,
+        bos_token_id=1,
+        sep_token_id=2,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+
+
+def weights_folder() -> Path:
+    """The folder of the weights that come with the package."""
+    return Path(str(files("pnp_ovss") / "weights"))
+
+
+def make_tokenizer(vocabulary: Path) -> PreTrainedTokenizerFast:
+    """WordPiece tokenizer with character offsets from a file of one piece a line; texts become [ENC] ... [SEP].
+
+    Built piece by piece: transformers 5 ignores `BertTokenizerFast(vocab_file=...)` and answers [UNK] to every word.
+    """
+    pieces = vocabulary.read_text(encoding="utf-8").splitlines()
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocab=ids, unk_token=UNK, max_input_chars_per_word=400))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    special = [(ENC, ids[ENC]), (SEP, ids[SEP])]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{ENC} $A {SEP}", special_tokens=special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, cls_token=ENC, sep_token=SEP, pad_token=PAD, unk_token=UNK, model_max_length=TEXT_LIMIT
+    )
+
+
+def save_pocket(model: PocketModel, path: Path, notes: dict[str, str] | None = None) -> None:
+    """Write everything that the ImageNet package does not hold, in float16, with the config as metadata."""
+    kept = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items() if _is_own(name, model.config)}
+    metadata = {"config": json.dumps(dataclasses.asdict(model.config)), **(notes or {})}
+    save_file(kept, path, metadata=metadata)
+
+
+def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, PreTrainedTokenizerFast]:
+    """The pocket model (float32, evaluation mode, frozen) and its tokenizer.
+
+    `path` is a safetensors file with `pocket-vocab.txt` beside it; None takes the built-in one. Raises ModelError.
+    """
+    path = Path(path) if path else weights_folder() / "pocket.safetensors"
+    vocabulary = path.parent / "pocket-vocab.txt"
+    missing = [str(file) for file in (path, vocabulary) if not file.is_file()]
+    if missing:
+        raise ModelError(f"the pocket model's file {missing[0]} is missing; reinstall pnp-ovss or pass another path")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            config = PocketConfig(**json.loads((stored.metadata() or {})["config"]))
+            weights = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} is not a pocket model: {error}") from error
+    model = PocketModel(config, load_trunk())
+    unexpected = model.load_state_dict(weights, strict=False).unexpected_keys
+    absent = [name for name in model.state_dict() if _is_own(name, config) and name not in weights]
+    if unexpected or absent:
+        raise ModelError(f"{path} does not fit its own config: missing {absent[:3]}, unexpected {unexpected[:3]}")
+    tokenizer = make_tokenizer(vocabulary)
+    if len(tokenizer) != config.vocabulary:
+        raise ModelError(f"{vocabulary} has {len(tokenizer)} pieces, the model {config.vocabulary}")
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def _is_own(name: str, config: PocketConfig) -> bool:
+    """Whether a tensor is stored in our file (everything but the untouched part of the trunk)."""
+    prefix = "image_encoder.trunk."
+    if not name.startswith(prefix):
+        return True
+    part = name.removeprefix(prefix).split(".")
+    if part[0] == "head":
+        return config.thawed_blocks > 0
+    return part[0] == "blocks" and int(part[1]) >= 21 - config.thawed_blocks
+
+

@@ -1,0 +1,161 @@
+"""Turns photos and texts into tensors: cached trunk features, token ids, the tokens of each name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from cache import cache_file
+from samples import Knowledge, Photo, Text, TextSampler
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
+
+from pnp_ovss.vlms.efficientnet import STRIDE_PX
+
+MAX_TOKENS = 48
+
+
+@dataclass
+class Batch:
+    """One training step: B photos, the K texts of each packed into one row of L tokens, M names in them."""
+
+    middle: Tensor
+    """Trunk features (B, 120, P, P), bfloat16, channels last."""
+    ids: Tensor
+    positions: Tensor
+    """Place of each token in its text (B, L)."""
+    text: Tensor
+    """Which text a token belongs to, −1 padding (B, L)."""
+    starts: Tensor
+    """Where each text's [ENC] stands (B, K)."""
+    match: Tensor
+    """Share of the named things that are there (B, K)."""
+    spans: Tensor
+    """Weights (B, M, L) of the mean over a name's tokens; zero rows are padding."""
+    there: Tensor
+    """1 there, 0 not, −1 padding (B, M)."""
+    weight: Tensor
+    """Weight of a name in the losses (B, M): 1 / √(names in its text)."""
+    masks: Tensor
+    """Self-training targets (B, M, P, P) in [0, 1]; zeros for what is absent."""
+    masked: Tensor
+    """Whether a name has such a target (B, M)."""
+
+
+class Encoder:
+    """Tokenizes texts name by name, so that every name knows its tokens."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast):
+        self.tokenizer, self.known = tokenizer, {}
+
+    def words(self, text: str) -> list[int]:
+        """Token ids without [ENC] and [SEP]."""
+        if text not in self.known:
+            self.known[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.known[text]
+
+    def encode(self, text: Text) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids with [ENC] and [SEP], and the token range of each name (whole names only)."""
+        if not text.names:
+            return [1, *self.words(text.text)[: MAX_TOKENS - 2], 2], []
+        ids, spans = [1, *self.words("a picture of")], []
+        for name in text.names:
+            pieces = self.words(name)
+            if len(ids) + len(pieces) >= MAX_TOKENS:
+                break
+            spans.append((len(ids), len(ids) + len(pieces)))
+            ids += pieces
+        return [*ids, 2], spans
+
+
+class Batches:
+    """Random batches; rare concepts are drawn more often."""
+
+    def __init__(self, knowledge: Knowledge, tokenizer: PreTrainedTokenizerFast, work: Path, seed: int):
+        self.knowledge, self.encoder = knowledge, Encoder(tokenizer)
+        self.sampler, self.random = TextSampler(knowledge, seed), np.random.default_rng(seed + 1)
+        self.caches, self.work, self.pseudo = {}, work, {}
+        rarity = 1 / np.sqrt(knowledge.counts + 20)
+        weights = np.array([max((rarity[i] for i in p.present), default=0.02) for p in knowledge.photos])
+        voc = {i: 1 / np.sqrt(knowledge.counts[i] + 20) for i in knowledge.voc}
+        weights = np.minimum(weights, 0.06) + np.array([max((voc.get(i, 0) for i in p.present), default=0) for p in knowledge.photos])
+        self.weights = np.cumsum(weights) / weights.sum()
+
+    def read_pseudo(self, path: Path) -> None:
+        """Self-training targets by photo row and kind of thing."""
+        stored = np.load(path)
+        keys = zip(stored["rows"].tolist(), stored["concepts"].tolist(), strict=True)
+        self.pseudo = {(row, self.knowledge.root(c)): m for (row, c), m in zip(keys, stored["maps"], strict=True)}
+
+    def features(self, rows: list[int], size_px: int) -> Tensor:
+        """Cached features of some photos, half of them of the mirrored photo where that cache exists."""
+        flips = [f for f in (False, True) if cache_file(self.work, size_px, f).exists()]
+        for flip in flips:
+            if (size_px, flip) not in self.caches:
+                self.caches[size_px, flip] = np.load(cache_file(self.work, size_px, flip), mmap_mode="r")
+        flip = flips[int(self.random.integers(len(flips)))]
+        rows_read = np.stack([self.caches[size_px, flip][row] for row in rows])
+        return torch.from_numpy(rows_read).bfloat16().permute(0, 3, 1, 2)
+
+    def draw(self, count: int, size_px: int) -> Batch:
+        """A batch of `count` photos at one size."""
+        picked = np.searchsorted(self.weights, self.random.random(count))
+        photos = [self.knowledge.photos[int(i)] for i in picked]
+        return self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
+
+    def collate(self, photos: list[Photo], texts: list[list[Text]], size_px: int) -> Batch:
+        """Pad to the longest text and the longest list."""
+        rows = [self._pack(row) for row in texts]
+        longest, most = max(len(row[0]) for row in rows), max(1, max(len(row[4]) for row in rows))
+        shape = (len(photos), longest)
+        ids, positions, text = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
+        spans = np.zeros((len(photos), most, longest), np.float32)
+        there, weight = np.full((len(photos), most), -1, np.float32), np.zeros((len(photos), most), np.float32)
+        side = size_px // STRIDE_PX
+        masks, masked = torch.zeros(len(photos), most, side, side), torch.zeros(len(photos), most, dtype=torch.bool)
+        for b, (pieces, places, owners, _, names, _) in enumerate(rows):
+            ids[b, : len(pieces)], positions[b, : len(pieces)], text[b, : len(pieces)] = pieces, places, owners
+            for m, (first, last, flag, share, concept) in enumerate(names):
+                masked[b, m] = self._mask(photos[b], flag, concept, masks[b, m])
+                spans[b, m, first:last] = 1 / (last - first)
+                there[b, m], weight[b, m] = flag, share
+        starts, match = np.array([row[3] for row in rows]), np.array([row[5] for row in rows], np.float32)
+        arrays = [torch.from_numpy(a) for a in (ids, positions, text, starts, match, spans, there, weight)]
+        return Batch(self.features([photo.row for photo in photos], size_px), *arrays, masks, masked)
+
+    def _mask(self, photo: Photo, flag: float, concept: int, out: Tensor) -> bool:
+        """Write the target of one name into `out` (P, P); whether there is one."""
+        if not self.pseudo or flag == 0:
+            return bool(self.pseudo)
+        found = self.pseudo.get((photo.row, self.knowledge.root(concept)))
+        if found is None:
+            return False
+        wide = torch.from_numpy(found)[None, None].float() / 255
+        out.copy_(F.interpolate(wide, size=out.shape, mode="bilinear", align_corners=False)[0, 0])
+        return True
+
+    def name_texts(self, photos: list[Photo], concepts: list[list[int]], size_px: int) -> Batch:
+        """A batch with one single-name text for each of the given concepts of each photo."""
+        most = max(map(len, concepts))
+        items, texts = self.knowledge.concepts.items, []
+        for row in concepts:
+            padded = [*row, *[row[0]] * (most - len(row))]
+            names = [items[i].names[0] for i in padded]
+            texts.append([Text(f"a picture of {n}", [n], [1.0], 1.0, [i]) for n, i in zip(names, padded, strict=True)])
+        return self.collate(photos, texts, size_px)
+
+    def _pack(self, texts: list[Text]) -> tuple:
+        """The texts of one photo in a row: ids, places, owners, starts, names (first, last, there, weight, concept), match."""
+        ids, places, owners, starts, names, match = [], [], [], [], [], []
+        for number, text in enumerate(texts):
+            pieces, ranges = self.encoder.encode(text)
+            flags, base = text.there[: len(ranges)], len(ids)
+            starts.append(base)
+            kinds = text.concepts[: len(ranges)]
+            names += [(base + a, base + b, f, len(flags) ** -0.5, c) for (a, b), f, c in zip(ranges, flags, kinds, strict=True)]
+            match.append(float(np.mean(flags)) if flags else text.match)
+            ids += pieces
+            places += range(len(pieces))
+            owners += [number] * len(pieces)
+        return ids, places, owners, starts, names, match

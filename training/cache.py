@@ -1,0 +1,85 @@
+"""Computes the trunk's middle features (block 14, stride 16) of every training photo once, in float16, resumably.
+
+python training/cache.py --data ../shared/data/pairs --work DIR --size 256 [--flip]
+"""
+
+import argparse
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pnp_ovss.vlms.efficientnet import MIDDLE_CHANNELS, STRIDE_PX, load_trunk
+
+BATCH = 32
+
+
+def read_records(data: Path) -> list[dict]:
+    """The lines of pairs.jsonl, in order."""
+    with open(data / "pairs.jsonl", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def read_pixels(path: Path, size_px: int, *, flip: bool = False) -> np.ndarray:
+    """The photo squashed to (3, S, S), bicubic, as (x − 127) / 128 in float32."""
+    with Image.open(path) as photo:
+        image = photo.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC)
+    array = (np.asarray(image, dtype=np.float32) - 127) / 128
+    return np.ascontiguousarray((array[:, ::-1] if flip else array).transpose(2, 0, 1))
+
+
+def cache_file(work: Path, size_px: int, flip: bool) -> Path:
+    """Where the features of one size and orientation are kept."""
+    return work / f"middle-{size_px}{'-flip' if flip else ''}.npy"
+
+
+def open_cache(work: Path, size_px: int, flip: bool, count: int) -> np.ndarray:
+    """The features (count, P, P, 120) of one size, opened for writing; made if missing."""
+    path, side = cache_file(work, size_px, flip), size_px // STRIDE_PX
+    shape = (count, side, side, MIDDLE_CHANNELS)
+    if path.exists():
+        return np.lib.format.open_memmap(path, mode="r+")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+
+
+def fill(data: Path, work: Path, size_px: int, flip: bool) -> Path:
+    """Fill the cache from where the last run stopped; a `.done` file counts the photos."""
+    records = read_records(data)
+    features, progress = open_cache(work, size_px, flip, len(records)), cache_file(work, size_px, flip).with_suffix(".done")
+    start = int(progress.read_text()) if progress.exists() else 0
+    trunk = load_trunk().bfloat16().to(memory_format=torch.channels_last)
+    with torch.inference_mode(), ThreadPoolExecutor(1) as reader:
+
+        def load(first: int) -> torch.Tensor:
+            batch = [data / "images" / record["image"] for record in records[first : first + BATCH]]
+            return torch.from_numpy(np.stack([read_pixels(path, size_px, flip=flip) for path in batch]))
+
+        firsts = range(start, len(records), BATCH)
+        pending = reader.submit(load, start) if len(firsts) else None
+        for first in firsts:
+            pixels = pending.result()
+            pending = reader.submit(load, first + BATCH) if first + BATCH < len(records) else None
+            middle = trunk.middle(pixels.bfloat16().contiguous(memory_format=torch.channels_last))
+            features[first : first + len(pixels)] = middle.permute(0, 2, 3, 1).half().numpy()
+            progress.write_text(str(first + len(pixels)))
+    features.flush()
+    return cache_file(work, size_px, flip)
+
+
+def main() -> None:
+    """Parse the command line and fill one cache."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--flip", action="store_true")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    print(fill(options.data, options.work, options.size, options.flip))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The text side with several texts an image, packed into one row: keys and values are computed once an image.
+
+The same numbers as `PocketModel.match` (a test compares them); transformers' forward would repeat the image for every text.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pnp_ovss.vlms.pocket_model import PocketModel
+
+
+@dataclass
+class TextStates:
+    """What the losses and the maps read."""
+
+    match: Tensor
+    """Matching logits (B, K, 2)."""
+    hidden: Tensor
+    """Last hidden states (B, L, width)."""
+    scores: list[Tensor]
+    """Word-patch scores before the softmax (B, heads, L, N) of the layers that were asked for."""
+    probs: Tensor | None
+    """Attention of the watched layer (B, heads, L, N), a leaf of the graph above it."""
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+
+
+def _self_attention(layer: torch.nn.Module, x: Tensor, bias: Tensor) -> Tensor:
+    own = layer.attention.self
+    q, k, v = (_heads(f(x), own.num_attention_heads) for f in (own.query, own.key, own.value))
+    probs = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias.to(q.dtype)).softmax(-1, dtype=q.dtype)
+    return layer.attention.output((probs @ v).transpose(-2, -3).flatten(-2), x)
+
+
+def _cross_scores(layer: torch.nn.Module, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    own = layer.crossattention.self
+    q, k, v = (_heads(f(t), own.num_attention_heads) for f, t in ((own.query, x), (own.key, tokens), (own.value, tokens)))
+    return (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2), v
+
+
+def read_texts(
+    model: PocketModel, tokens: Tensor, packed: tuple[Tensor, Tensor, Tensor, Tensor], *, keep: tuple[int, ...] = (), watch: int = -1
+) -> TextStates:
+    """Run packed texts (ids, positions, text, starts; see `Batch`) against image `tokens` (B, N, width)."""
+    ids, positions, text, starts = packed
+    x = model.text_encoder.embeddings(input_ids=ids, position_ids=positions)
+    apart = text[:, None, :, None] != text[:, None, None, :]
+    bias = torch.zeros(apart.shape).masked_fill(apart, -1e4)
+    kept, watched = [], None
+    for number, layer in enumerate(model.text_encoder.encoder.layer):
+        x = _self_attention(layer, x, bias)
+        scores, values = _cross_scores(layer, x, tokens)
+        if number in keep:
+            kept.append(scores)
+        probs = scores.softmax(-1, dtype=scores.dtype)
+        if number == watch:
+            probs = watched = probs.detach().requires_grad_()
+            x = x.detach()
+        x = layer.crossattention.output((probs @ values).transpose(1, 2).flatten(-2), x)
+        x = layer.feed_forward_chunk(x)
+    states = torch.take_along_dim(x, starts[..., None], 1)
+    return TextStates(model.itm_head(states), x, kept, watched)

@@ -1,0 +1,67 @@
+"""The training losses: matching, word-patch evidence pooled over the image, and words in the bag."""
+
+import math
+
+import torch
+from batches import Batch
+from forward import TextStates, read_texts
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pnp_ovss.vlms.pocket_model import PocketModel
+
+SHARPNESS = 1.0
+
+
+class Auxiliary(nn.Module):
+    """Heads that only training needs: scale and offset of the pooled evidence, a word head on the last states."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.offset = nn.Parameter(torch.tensor(0.0))
+        self.dense_scale = nn.Parameter(torch.tensor(1.0))
+        self.dense_offset = nn.Parameter(torch.tensor(-2.0))
+        self.word = nn.Linear(width, 1)
+
+
+def pooled_evidence(maps: Tensor) -> Tensor:
+    """Soft maximum over the patches of each name's score maps (B, M, N) → (B, M)."""
+    return ((SHARPNESS * maps).logsumexp(-1) - math.log(maps.shape[-1])) / SHARPNESS
+
+
+def _names_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Binary cross-entropy over the names."""
+    loss = F.binary_cross_entropy_with_logits(logits.float(), batch.there.clamp(min=0), reduction="none")
+    return (loss * batch.weight).sum() / batch.weight.sum()
+
+
+def dense_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of every patch and, for what is there, one minus the soft Dice overlap; logits (B, M, N)."""
+    target = batch.masks.flatten(2)
+    patches = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
+    said = logits.sigmoid()
+    overlap = (2 * (said * target).sum(-1) + 1) / (said.sum(-1) + target.sum(-1) + 1)
+    loss = patches + torch.where(batch.there > 0, 1 - overlap, 0)
+    weight = batch.weight * batch.masked
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+def losses(model: PocketModel, auxiliary: Auxiliary, batch: Batch) -> dict[str, Tensor]:
+    """The losses and the accuracy on single names."""
+    tokens = model.image_encoder.tokens(batch.middle)
+    packed = (batch.ids, batch.positions, batch.text, batch.starts)
+    states: TextStates = read_texts(model, tokens, packed, keep=(0,))
+    margin = (states.match[..., 1] - states.match[..., 0]).float()
+    maps = batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)
+    evidence = auxiliary.scale * pooled_evidence(maps.float()) + auxiliary.offset
+    words = auxiliary.word(batch.spans.to(states.hidden.dtype) @ states.hidden)[..., 0]
+    right = (margin[:, :2] > 0) == (batch.match[:, :2] > 0.5)
+    parts = {"dense": dense_loss(auxiliary.dense_scale * maps.float() + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
+    return {
+        **parts,
+        "match": F.binary_cross_entropy_with_logits(margin, batch.match),
+        "patches": _names_loss(evidence, batch),
+        "words": 0.5 * _names_loss(words, batch),
+        "accuracy": right.float().mean().detach(),
+    }

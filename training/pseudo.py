@@ -1,0 +1,125 @@
+"""Self-training targets: where a teacher sees the named things in the training photos, cleaned up along colour edges.
+
+python training/pseudo.py --data ../shared/data/pairs --work DIR --teacher checkpoint.pt --size 384
+
+No annotation enters but captions and tags: the maps are the teacher's own, made competitive between the things of one photo and
+smoothed by pixel-adaptive refinement (Araslanov and Roth, CVPR 2020), written anew here.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from batches import Batches
+from cache import cache_file, read_pixels, read_records
+from forward import read_texts
+from samples import Knowledge, Photo
+from start import imagenet_probs, new_model
+from torch import Tensor
+from torch.nn import functional as F
+
+GRID, GUIDE_PX, MOST = 24, 96, 4
+DILATIONS, ROUNDS = (1, 2, 4, 8), 8
+
+
+def pixel_affinities(guide: Tensor) -> Tensor:
+    """Softmax affinities (B, 32, S, S) of each pixel to 8 neighbours at 4 distances, by colour."""
+    shifted = _neighbours(guide)
+    spread = shifted.std(2, keepdim=True) + 1e-4
+    distance = (shifted - guide[:, :, None]).abs() / (0.3 * spread)
+    return (-distance.mean(1)).softmax(1)
+
+
+def _neighbours(maps: Tensor) -> Tensor:
+    """(B, C, S, S) → (B, C, 32, S, S)."""
+    found = []
+    for step in DILATIONS:
+        padded = F.pad(maps, (step,) * 4, mode="replicate")
+        size = maps.shape[-1]
+        for dy in (0, step, 2 * step):
+            for dx in (0, step, 2 * step):
+                if (dy, dx) != (step, step):
+                    found.append(padded[..., dy : dy + size, dx : dx + size])
+    return torch.stack(found, 2)
+
+
+def refine(maps: Tensor, guide: Tensor) -> Tensor:
+    """Average maps (B, C, S, S) along the guide's colours."""
+    weights = pixel_affinities(guide)[:, None]
+    for _ in range(ROUNDS):
+        maps = (_neighbours(maps) * weights).sum(2)
+    return maps
+
+
+def concepts_to_map(knowledge: Knowledge, photo: Photo) -> list[int]:
+    """One concept for each kind of thing in the photo: the most often named one of the kind."""
+    best: dict[int, int] = {}
+    for index in photo.present:
+        root = knowledge.root(index)
+        if root not in best or knowledge.counts[index] > knowledge.counts[best[root]]:
+            best[root] = index
+    ranked = sorted(best.values(), key=lambda i: (i not in knowledge.voc, knowledge.counts[i] < 8, i))
+    return ranked[:MOST]
+
+
+@torch.inference_mode()
+def teacher_maps(model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int) -> list[Tensor]:
+    """First-layer score maps (K, GRID, GRID) of the concepts of each photo, each name in its own text."""
+    batch = batches.name_texts(photos, lists, size_px)
+    tokens = model.image_encoder.tokens(batch.middle)
+    states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
+    maps = (batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float()
+    side = size_px // 16
+    maps = F.interpolate(maps.unflatten(-1, (side, side)), size=(GRID, GRID), mode="bilinear", align_corners=False)
+    return [maps[b, : len(row)] for b, row in enumerate(lists)]
+
+
+def targets(maps: Tensor, guide: Tensor, background: float) -> Tensor:
+    """Soft masks (K, GRID, GRID): share of the thing at each patch, competing with the others and the background.
+
+    maps: the teacher's presence logit of each patch. A thing that is there has at least one patch at its own maximum.
+    """
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    unit = (maps - low) / (high - low + 1e-6)
+    layers = torch.cat([torch.full_like(unit[:1], background), unit])[None]
+    wide = F.interpolate(layers, size=(GUIDE_PX, GUIDE_PX), mode="bilinear", align_corners=False)
+    refined = refine(wide, guide[None])[0]
+    sharp = (12 * refined).softmax(0)[1:]
+    return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
+
+
+def main() -> None:
+    """Write pseudo.npz: photo rows, concepts, maps (uint8)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("data", "work", "teacher", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384])
+    parser.add_argument("--background", type=float, default=0.5)
+    parser.add_argument("--limit", type=int, default=10**9)
+    options = parser.parse_args()
+    knowledge = Knowledge(options.data, imagenet_probs(options.work))
+    model, tokenizer = new_model(options.data, thawed=True)
+    model.load_state_dict(torch.load(options.teacher, weights_only=True)["model"])
+    model.eval().bfloat16()
+    batches, records = Batches(knowledge, tokenizer, options.work, 0), read_records(options.data)
+    sizes = [s for s in options.sizes if cache_file(options.work, s, False).exists()]
+    rows, concepts, maps = [], [], []
+    photos = [p for p in knowledge.photos if p.present][: options.limit]
+    for first in range(0, len(photos), 32):
+        part = photos[first : first + 32]
+        lists = [concepts_to_map(knowledge, photo) for photo in part]
+        found = [teacher_maps(model, batches, part, lists, size) for size in sizes]
+        for photo, row, *several in zip(part, lists, *found, strict=True):
+            path = options.data / "images" / records[photo.row]["image"]
+            guide = torch.from_numpy(read_pixels(path, GUIDE_PX))
+            masks = targets(torch.stack(several).mean(0), guide, options.background)
+            rows += [photo.row] * len(row)
+            concepts += row
+            maps.append((255 * masks).round().byte().numpy())
+    np.savez(options.out, rows=np.array(rows), concepts=np.array(concepts), maps=np.concatenate(maps))
+    print(len(rows), "maps, mean share", np.concatenate(maps).mean() / 255)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Draws training texts for a photo: single names, lists and captions, with concepts that are there and that are not."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cache import read_records
+from concepts import VOC, CaptionReader, Concepts, imagenet_concepts, read_concepts, tag_concept
+
+PROMPT = "a picture of"
+COMPLETE = {"voc2012", "coco-train"}  # sources whose tags name every instance of their classes
+COCO_ONLY = (
+    "backpack,bear,bed,bench,bowl,broccoli,cake,cell phone,clock,cup,donut,elephant,fire hydrant,fork,frisbee,giraffe,"
+    "handbag,hot dog,keyboard,kite,knife,laptop,microwave,oven,pizza,refrigerator,remote,sandwich,scissors,sink,"
+    "skateboard,skis,snowboard,spoon,stop sign,suitcase,surfboard,teddy bear,tennis racket,tie,toaster,toilet,"
+    "toothbrush,traffic light,truck,umbrella,vase,wine glass,zebra"
+).split(",")
+
+
+@dataclass
+class Photo:
+    """What is known of one training photo."""
+
+    row: int
+    present: dict[int, str] = field(default_factory=dict)
+    """Concept → the name it was given."""
+    blocked: set[int] = field(default_factory=set)
+    """Concepts that must not be called absent."""
+    captions: list[str] = field(default_factory=list)
+    complete: str = ""
+    """"voc2012" or "coco-train" if all their classes were annotated."""
+
+
+@dataclass
+class Text:
+    """One training text: its words, the names in it with whether they are there, and the share that is."""
+
+    text: str
+    names: list[str]
+    there: list[float]
+    match: float
+    concepts: list[int] = field(default_factory=list)
+
+
+class Knowledge:
+    """All photos of the training split with what is present and what is not."""
+
+    def __init__(self, data: Path, imagenet_probs: np.ndarray):
+        self.concepts: Concepts = read_concepts()
+        names = (data / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+        self.imagenet = imagenet_concepts(self.concepts, names)
+        self.concepts.add("nothing")
+        records = read_records(data)
+        for record in records:
+            for tag in record["tags"]:
+                tag_concept(self.concepts, tag)
+        self.roots: dict[int, set[int]] = {}
+        for index in range(len(self.concepts.items)):
+            self.roots.setdefault(self.root(index), set()).add(index)
+        reader = CaptionReader(self.concepts)
+        rows = [i for i, record in enumerate(records) if record["split"] == "train"]
+        self.photos = [self._photo(i, records[i], reader, imagenet_probs[i]) for i in rows]
+        self.voc = [self.concepts.by_name[name] for name in VOC]
+        counts = np.zeros(len(self.concepts.items))
+        for photo in self.photos:
+            counts[list(photo.present)] += 1
+        self.counts = counts
+
+    def root(self, index: int) -> int:
+        while self.concepts.items[index].parent is not None:
+            index = self.concepts.items[index].parent
+        return index
+
+    def _photo(self, row: int, record: dict, reader: CaptionReader, probs: np.ndarray) -> Photo:
+        photo = Photo(row, captions=record["captions"])
+        photo.complete = record["source"] if record["source"] in COMPLETE else ""
+        found = reader.mentioned(record["captions"])
+        found |= {tag_concept(self.concepts, tag): tag for tag in record["tags"]}
+        self._add_seen(photo, found, probs)
+        for index, name in found.items():
+            for kind in self.concepts.ancestors(index):
+                photo.present.setdefault(kind, name if kind == index else self.concepts.items[kind].names[0])
+        for index in list(photo.present):
+            photo.blocked |= self.roots[self.root(index)]
+        if not photo.complete:
+            photo.blocked |= {i for i, c in enumerate(self.concepts.items) if c.unmentioned}
+            if not photo.captions:
+                photo.blocked |= self.roots[self.concepts.by_name["person"]]
+        return photo
+
+    def _add_seen(self, photo: Photo, found: dict[int, str], probs: np.ndarray) -> None:
+        """What the ImageNet trunk is sure of is there; what it finds possible is not called absent."""
+        known = {self.concepts.by_name[name] for name in VOC} if photo.complete == "voc2012" else set()
+        for index in np.flatnonzero(probs > 0.02):
+            own = self.imagenet[index]
+            photo.blocked |= self.roots[self.root(own)] - known
+            if probs[index] > 0.5 and not (self.concepts.ancestors(own) & known):
+                found.setdefault(own, self.concepts.items[own].names[0])
+
+    def is_absent(self, photo: Photo, index: int) -> bool:
+        """Whether the concept may be called absent; tags that are complete say so for certain."""
+        if photo.complete == "voc2012" and index in self.voc:
+            return index not in photo.present
+        return index not in photo.blocked and index not in photo.present
+
+
+class TextSampler:
+    """Texts for a photo, in proportions that leave every name as often absent as present."""
+
+    def __init__(self, knowledge: Knowledge, seed: int):
+        self.knowledge, self.random = knowledge, np.random.default_rng(seed)
+        usual = knowledge.counts**0.75
+        self.pool = self._cumulative(usual)
+        self.voc_pool = np.array(knowledge.voc)
+        coco = [knowledge.concepts.by_name[n] for n in COCO_ONLY if n in knowledge.concepts.by_name]
+        self.objects = np.array(coco + knowledge.voc)
+
+    @staticmethod
+    def _cumulative(weights: np.ndarray) -> np.ndarray:
+        return np.cumsum(weights) / weights.sum()
+
+    def absent(self, photo: Photo, count: int) -> list[int]:
+        """Concepts that are not there: half of them classes of the vocabularies, the rest as often as they occur."""
+        found: list[int] = []
+        for _ in range(8 * count + 8):
+            if len(found) == count:
+                break
+            draw = self.random.random()
+            if draw < (0.6 if photo.complete else 0.35):
+                index = int(self.random.choice(self.voc_pool))
+            elif draw < 0.65:
+                index = int(self.random.choice(self.objects))
+            else:
+                index = int(np.searchsorted(self.pool, self.random.random()))
+            if index not in found and self.knowledge.is_absent(photo, index):
+                found.append(index)
+        return found
+
+    def name(self, photo: Photo, index: int) -> str:
+        """The name used of a present concept, or now and then a synonym."""
+        names = self.knowledge.concepts.items[index].names
+        given = photo.present.get(index, names[0])
+        return given if self.random.random() < 0.6 else names[int(self.random.integers(min(len(names), 4)))]
+
+    def list_text(self, photo: Photo, present: int, absent: int) -> Text:
+        """A list of at most `present` concepts that are there and `absent` that are not, in random order."""
+        there = list(photo.present)
+        weights = 1 / np.sqrt(self.knowledge.counts[there] + 5) if there else None
+        if there:
+            size = min(present, len(there))
+            there = list(self.random.choice(there, size, replace=False, p=weights / weights.sum()))
+        chosen = [(i, 1.0) for i in there] + [(i, 0.0) for i in self.absent(photo, absent)]
+        self.random.shuffle(chosen)
+        chosen = chosen or [(self.knowledge.concepts.add("nothing"), 0.0)]
+        names, flags = [self.name(photo, int(i)) for i, _ in chosen], [flag for _, flag in chosen]
+        return Text(f"{PROMPT} {' '.join(names)}", names, flags, float(np.mean(flags)), [int(i) for i, _ in chosen])
+
+    def caption_text(self, photo: Photo) -> Text:
+        """Its own caption, or one of a photo that shares no concept with it."""
+        if self.random.random() < 0.5:
+            return Text(str(self.random.choice(photo.captions)), [], [], 1.0)
+        for _ in range(10):
+            other = self.knowledge.photos[int(self.random.integers(len(self.knowledge.photos)))]
+            if other.captions and len(set(other.present) & set(photo.present)) <= 1:
+                return Text(str(self.random.choice(other.captions)), [], [], 0.0)
+        return self.list_text(photo, 0, 2)
+
+    def texts(self, photo: Photo) -> list[Text]:
+        """Six texts: two single names, two short lists, a longer list, a caption or another list."""
+        draw = self.random.integers
+        longer = self.list_text(photo, int(draw(1, 5)), int(draw(2, 6 if draw(4) else 18)))
+        last = self.caption_text(photo) if photo.captions else self.list_text(photo, 0, 1)
+        return [
+            self.list_text(photo, 1, 0),
+            self.list_text(photo, 0, 1),
+            self.list_text(photo, int(draw(1, 4)), 0),
+            self.list_text(photo, int(draw(1, 3)), 1),
+            longer,
+            last,
+        ]
