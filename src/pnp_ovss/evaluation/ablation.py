@@ -1,0 +1,104 @@
+"""Table 5: what each step of the method adds. The passes are computed once and shared by all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pnp_ovss.evaluation.paper import load_tables
+from pnp_ovss.evaluation.report import EvaluationReport
+from pnp_ovss.evaluation.stages import finish, oracle_or_listed, passes_of, prepare
+from pnp_ovss.evaluation.systems import Answer, Query, segmenter_settings
+from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
+from pnp_ovss.refiners import get_refiner
+from pnp_ovss.segmenter import Segmenter
+
+ATTENTION, SOFTMAX = "attention", "attention, softmax over classes"
+GRADCAM, BLUR, CRF, BOTH = "gradcam", "blur", "crf", "blur+crf"
+
+
+@dataclass(frozen=True)
+class AblationSystem:
+    """Answers in one variant a row of Table 5.
+
+    Every row ends in the same threshold and argmax. `attention` is plain cross-attention without a gradient (and the
+    same with the softmax over classes that the text after Fig. 3 speaks of), `gradcam` the first pass, `drop1` ... the
+    sum of that many more; `blur`, `crf` and `blur+crf` refine the sum of all. Up to the last drop nothing is blurred or
+    refined.
+    """
+
+    segmenter: Segmenter
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the whole method; the variants say what is left out."""
+        return {"ablation": True, **segmenter_settings(self.segmenter)}
+
+    def answer(self, query: Query) -> dict[str, Answer]:
+        """Labels of every row."""
+        base, rows = self.segmenter, self._rows
+        prepared = prepare(base, query, oracle_or_listed(base, query, self.candidates))
+        passes = passes_of(base, prepared)
+        drawn = {
+            name: finish(rows[GRADCAM], prepared, passes_of(rows[name], prepared)) for name in (ATTENTION, SOFTMAX)
+        }
+        drawn |= {name: finish(rows[GRADCAM], prepared, passes[:count]) for name, count in self._counts().items()}
+        drawn |= {name: finish(rows[name], prepared, passes) for name in (BLUR, CRF, BOTH)}
+        return {name: Answer(labels, prepared.labels) for name, labels in drawn.items()}
+
+    def _counts(self) -> dict[str, int]:
+        """Passes summed in the rows without blur and CRF."""
+        drops = self.segmenter.config.drops
+        return {GRADCAM: 1, **{f"drop{drop}": drop + 1 for drop in range(1, drops + 1)}}
+
+    @cached_property
+    def _rows(self) -> dict[str, Segmenter]:
+        """The segmenters that differ; all share the model."""
+        base = self.segmenter
+        plain = base.config.replace(blur=0.0, refine="none", refine_options={})
+        attention = plain.replace(gradient="none", softmax_over_classes=False, drops=0)
+        softmax = attention.replace(softmax_over_classes=True)
+        blurred = plain.replace(blur=base.config.blur)
+        refiner, none = base.refiner, get_refiner("none")
+        return {
+            ATTENTION: Segmenter(base.vlm, attention, refiner=none),
+            SOFTMAX: Segmenter(base.vlm, softmax, refiner=none),
+            GRADCAM: Segmenter(base.vlm, plain, refiner=none),
+            BLUR: Segmenter(base.vlm, blurred, refiner=none),
+            CRF: Segmenter(base.vlm, plain, refiner=refiner),
+            BOTH: Segmenter(base.vlm, blurred, refiner=refiner),
+        }
+
+
+def ablation_table(reports: Mapping[str, EvaluationReport]) -> Table:
+    """Our rows beside the paper's Table 5; `reports` by variant, in the order of the rows."""
+    any_report = next(iter(reports.values()))
+    paper = {row.keys["stage"]: row for row in load_tables()["table5"].rows}
+    drops = sum(name.startswith("drop") for name in reports)
+    heads = ("context", "coco-stuff")
+    rows = []
+    for name, report in reports.items():
+        quoted = paper[name].values if name in paper else {}
+        ours = percent(report.miou, report.interval)
+        rows.append((_title(name, drops), ours, *(str(quoted.get(column, DASH)) for column in heads)))
+    one = next(iter(paper.values()))
+    notes = (
+        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {any_report.images} images",
+        f"paper: {one.checkpoint}, {one.size} px, policy {one.policy}, all validation images",
+        *any_report.notes,
+        ORACLE_NOTE,
+    )
+    columns = (f"step (refiner {any_report.refine})", f"{any_report.dataset}, here", *(f"{h}, paper" for h in heads))
+    return Table("Ablation (Table 5)", columns, tuple(rows), notes)
+
+
+def _title(variant: str, drops: int) -> str:
+    titles = {
+        GRADCAM: "+ GradCAM",
+        BLUR: f"+ Drop {drops} + Blur",
+        CRF: f"+ Drop {drops} + CRF",
+        BOTH: f"+ Drop {drops} + Blur + CRF",
+    }
+    return titles.get(variant, variant.replace("drop", "+ Drop "))

@@ -1,0 +1,101 @@
+"""Table 6: how much the layer and the head matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+
+from pnp_ovss.evaluation.paper import load_tables
+from pnp_ovss.evaluation.report import EvaluationReport
+from pnp_ovss.evaluation.stages import Prepared, finish, oracle_or_listed, passes_of, prepare
+from pnp_ovss.evaluation.systems import Answer, Query, segmenter_settings
+from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
+from pnp_ovss.segmenter import SaliencyPass, Segmenter
+from pnp_ovss.tuning.maps import all_maps
+from pnp_ovss.vlms.base import Head
+
+Stage = Literal["gradcam", "full"]
+
+
+@dataclass(frozen=True)
+class SensitivitySystem:
+    """Answers in one variant a layer's mean over its heads and a head of the configured layer.
+
+    stage `full`: the whole method, each variant with its own dropouts (what Table 6 shows). `gradcam`: the first pass
+    only, of all layers and heads from one forward and one backward pass; threshold, blur and refiner as configured.
+    every_head: the heads of all layers, not only of the configured one.
+    """
+
+    segmenter: Segmenter
+    stage: Stage = "gradcam"
+    every_head: bool = False
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the method, the stage, and which variants there are."""
+        return {"sensitivity": self.stage, "every_head": self.every_head, **segmenter_settings(self.segmenter)}
+
+    def answer(self, query: Query) -> dict[str, Answer]:
+        """Labels of every layer's mean and of the heads."""
+        base = self.segmenter
+        prepared = prepare(base, query, oracle_or_listed(base, query, self.candidates))
+        found = self._first_passes(prepared) if self.stage == "gradcam" else self._all_passes(prepared)
+        return {
+            name: Answer(finish(base, prepared, passes), prepared.labels)
+            for name, passes in zip(self.variants, found, strict=True)
+        }
+
+    @cached_property
+    def variants(self) -> dict[str, tuple[int, Head]]:
+        """Variant name -> layer and head, both from 1."""
+        vlm, config = self.segmenter.vlm, self.segmenter.config
+        layers = vlm.layers if self.every_head else (config.layer,)
+        pairs: list[tuple[int, Head]] = [(layer, "mean") for layer in vlm.layers]
+        pairs += [(layer, head) for layer in layers for head in range(1, vlm.heads + 1)]
+        return {f"{layer}/{head}": (layer, head) for layer, head in pairs}
+
+    def _first_passes(self, prepared: Prepared) -> list[list[SaliencyPass]]:
+        if not prepared.names:
+            return [[] for _ in self.variants]
+        vlm = self.segmenter.vlm
+        maps = all_maps(vlm, prepared.whole, prepared.names, self.segmenter.config)
+        grid = prepared.whole.grid
+        everything = torch.ones(grid, dtype=torch.bool, device=maps.device)
+        rows = [
+            maps[vlm.layers.index(layer), vlm.heads if head == "mean" else head - 1]
+            for layer, head in self.variants.values()
+        ]
+        return [[SaliencyPass(row.unflatten(1, grid), everything)] for row in rows]
+
+    def _all_passes(self, prepared: Prepared) -> list[list[SaliencyPass]]:
+        base = self.segmenter
+        return [
+            passes_of(Segmenter(base.vlm, base.config.replace(layer=layer, head=head), refiner=base.refiner), prepared)
+            for layer, head in self.variants.values()
+        ]
+
+
+def sensitivity_table(reports: Mapping[str, EvaluationReport], stage: Stage) -> Table:
+    """Our variants beside the paper's Table 6; `reports` by variant `layer/head`."""
+    any_report = next(iter(reports.values()))
+    paper = {f"{row.keys['layer']}/{row.keys['head']}": row for row in load_tables()["table6"].rows}
+    rows = []
+    for name, report in reports.items():
+        layer, _, head = name.partition("/")
+        quoted = paper[name].values["coco-stuff"] if name in paper else DASH
+        rows.append((layer, head, percent(report.miou, report.interval), str(quoted)))
+    one = next(iter(paper.values()))
+    notes = (
+        f"stage {stage}: " + ("the whole method" if stage == "full" else "the first pass only, no dropout"),
+        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {any_report.images} images",
+        f"paper: {one.checkpoint}, {one.size} px, policy {one.policy}, the whole method; another model's layers and "
+        "heads: the spread compares, the rows do not",
+        *any_report.notes,
+        ORACLE_NOTE,
+    )
+    columns = ("layer", "head", f"{any_report.dataset}, here", "coco-stuff, paper")
+    return Table("Layer and head (Table 6)", columns, tuple(rows), notes, text_columns=2)

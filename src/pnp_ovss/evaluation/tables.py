@@ -1,0 +1,160 @@
+"""Tables of numbers before they are drawn: ours beside the paper's, with what each figure was made under."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pnp_ovss.evaluation.intervals import Interval
+from pnp_ovss.evaluation.paper import PaperRow, load_tables, validation_images
+from pnp_ovss.evaluation.report import Bounds, EvaluationReport
+
+DASH = "-"
+OPEN, ORACLE = "mIoU, open", "mIoU, oracle"
+ORACLE_NOTE = (
+    "oracle: only the classes of each image's ground truth compete, as in the scripts behind the paper's own rows; "
+    "open: every other policy. The two are never comparable."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells under column heads; the first `text_columns` are read, the others are figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    text_columns: int = 1
+
+
+def percent(value: float | None, bounds: Bounds | None = None) -> str:
+    """A share as per cent with its interval, as in the paper's tables.
+
+    >>> percent(0.5251, (0.501, 0.549))
+    '52.5 [50.1, 54.9]'
+    """
+    if value is None:
+        return DASH
+    if bounds is None or None in bounds:
+        return f"{100 * value:.1f}"
+    low, high = (100 * (bound or 0.0) for bound in bounds)
+    return f"{100 * value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def signed(interval: Interval) -> str:
+    """A difference of shares in percentage points, with its interval, and `*` if it excludes zero."""
+    text = f"{100 * interval.value:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    return f"{text} *" if interval.excludes(0) else text
+
+
+def beside_paper(reports: Sequence[EvaluationReport]) -> Table:
+    """Our figures on one data set above the rows of the paper's Table 3 (and 8) that have it."""
+    dataset = reports[0].dataset
+    ours = tuple(_our_row(report) for report in reports)
+    tables = load_tables()
+    quoted = (
+        _paper_row(row, dataset) for name in ("table3", "table8") for row in tables[name].rows if dataset in row.values
+    )
+    columns = ("system", "checkpoint", "policy", "short side", "images", OPEN, ORACLE)
+    notes = (*dict.fromkeys(note for report in reports for note in report.notes), ORACLE_NOTE)
+    return Table(f"{dataset}: here, and in the paper", columns, (*ours, *quoted), notes, text_columns=5)
+
+
+def summary(report: EvaluationReport) -> Table:
+    """All metrics of one report."""
+    rows = [
+        ("mIoU", percent(report.miou, report.interval)),
+        ("mIoU without background", percent(report.miou_without_background, report.interval_without_background)),
+        ("pixel accuracy", percent(report.pixel_accuracy)),
+        ("mean accuracy", percent(report.mean_accuracy)),
+        ("frequency-weighted IoU", percent(report.frequency_weighted_iou)),
+        ("class presence, precision", percent(report.presence["precision"])),
+        ("class presence, recall", percent(report.presence["recall"])),
+        ("class presence, micro-F1", percent(report.presence["micro_f1"])),
+        ("images", f"{report.images} ({report.failed} failed)"),
+        ("seconds per image", DASH if report.seconds_per_image is None else f"{report.seconds_per_image:.2f}"),
+        ("void", report.void),
+        ("settings", report.config_hash),
+    ]
+    title = f"{report.dataset}, {describe(report)}"
+    return Table(title, ("", "per cent, 95 % interval over images"), tuple(rows), report.notes)
+
+
+def splits(report: EvaluationReport) -> Table | None:
+    """Our mean over the paper's class splits beside its Table 4 and ViL-Seg's row; None where it has none."""
+    if not report.splits:
+        return None
+    rows = [
+        (f"{name} classes", "here", describe(report), *_either(report.policy, percent(value)))
+        for name, value in report.splits.items()
+    ]
+    tables = load_tables()
+    quoted = [("unseen classes", row) for row in tables["table4"].rows]
+    quoted += [("vil-seg classes", row) for row in tables["table3"].find(system="ViL-Seg")]
+    for split, row in quoted:
+        if report.dataset in row.values:
+            figure = _either(row.policy, str(row.values[report.dataset]))
+            rows.append((split, row.system, f"{row.checkpoint} policy {row.policy}".strip(), *figure))
+    notes = ("here: all classes compete, the mean is over the split; the densely supervised saw the other classes",)
+    return Table("Class splits (Table 4, supplements 9 and 11)", ("", "", "", OPEN, ORACLE), tuple(rows), notes, 3)
+
+
+def per_class(report: EvaluationReport) -> Table:
+    """IoU of each class, with the number of images that have it."""
+    rows = tuple(
+        (name, str(report.images_per_class.get(name, DASH)), percent(iou)) for name, iou in report.per_class.items()
+    )
+    return Table("Classes", ("class", "images", "IoU"), rows)
+
+
+def compare(reports: Sequence[EvaluationReport], differences: Mapping[int, Interval]) -> Table:
+    """Several reports side by side, and the paired difference of each to the first where it is known."""
+    labels = tuple(f"{number}: {describe(report)}" for number, report in enumerate(reports, start=1))
+
+    def row(name: str, *cells: str) -> tuple[str, ...]:
+        return (name, *cells)
+
+    rows = [
+        row("data set", *(report.dataset for report in reports)),
+        row("policy", *(report.policy for report in reports)),
+        row("images", *(str(report.images) for report in reports)),
+        row("mIoU", *(percent(report.miou, report.interval) for report in reports)),
+        row("mIoU without background", *(percent(r.miou_without_background) for r in reports)),
+        row("pixel accuracy", *(percent(report.pixel_accuracy) for report in reports)),
+        row("presence, micro-F1", *(percent(report.presence["micro_f1"]) for report in reports)),
+        row("seconds per image", *(f"{r.seconds_per_image or 0:.2f}" for r in reports)),
+    ]
+    if differences:
+        cells = (signed(differences[i]) if i in differences else DASH for i in range(len(reports)))
+        rows.append(row("mIoU against 1, paired", *cells))
+    names = dict.fromkeys(name for report in reports for name in report.per_class)
+    rows += [row(name, *(percent(report.per_class.get(name)) for report in reports)) for name in names]
+    notes = ["* the 95 % interval of the paired difference excludes zero"] if differences else []
+    if len({report.policy == "oracle" for report in reports}) > 1:
+        notes.append(f"Not comparable: {ORACLE_NOTE}")
+    return Table("Comparison", ("", *labels), tuple(rows), tuple(notes))
+
+
+def describe(report: EvaluationReport) -> str:
+    """What made a report, in a few words."""
+    parts = [report.model, f"method {report.method}" if report.method else "", f"policy {report.policy}"]
+    parts += [f"refine {report.refine}" if report.refine else "", f"{report.size} px" if report.size else ""]
+    return ", ".join(part for part in [*parts, report.variant] if part)
+
+
+def _our_row(report: EvaluationReport) -> tuple[str, ...]:
+    size = str(report.size) if report.size else DASH
+    system = "here: PnP-OVSS" if report.method else "here"
+    figure = percent(report.miou, report.interval)
+    return (system, report.model, report.policy, size, str(report.images), *_either(report.policy, figure))
+
+
+def _paper_row(row: PaperRow, dataset: str) -> tuple[str, ...]:
+    source = f" (by [{row.keys['by']}])" if "by" in row.keys else ""
+    images = validation_images(dataset)
+    cells = (f"{row.system}{source}", row.checkpoint or DASH, row.policy, row.size or DASH, f"({images})")
+    return (*cells, *_either(row.policy, str(row.values[dataset])))
+
+
+def _either(policy: str, figure: str) -> tuple[str, str]:
+    """A figure in the open or in the oracle column, never in both."""
+    return (DASH, figure) if policy == "oracle" else (figure, DASH)

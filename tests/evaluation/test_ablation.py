@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from pnp_ovss import Segmenter
+from pnp_ovss.evaluation.ablation import AblationSystem, ablation_table
+from pnp_ovss.evaluation.report import summarise
+from pnp_ovss.evaluation.run import run
+from pnp_ovss.evaluation.sensitivity import SensitivitySystem, sensitivity_table
+from pnp_ovss.evaluation.systems import Query, plain_classes
+from pnp_ovss.images import load_image
+
+STEPS = [
+    "attention",
+    "attention, softmax over classes",
+    "gradcam",
+    "drop1",
+    "drop2",
+    "drop3",
+    "drop4",
+    "blur",
+    "crf",
+    "blur+crf",
+]
+
+
+@pytest.fixture
+def query(rectangles):
+    sample = rectangles[1]
+    return Query(sample.id, load_image(sample.image), plain_classes(rectangles), (2, 3))
+
+
+def alone(segmenter, query, **changes):
+    """Labels of one ordinary run of the whole method with some settings changed."""
+    config = segmenter.config.replace(**changes)
+    listed = {query.id: [query.classes[label - 1][0] for label in query.present]}
+    return Segmenter(segmenter.vlm, config)(query.image, query.classes, candidates=listed, image_id=query.id).labels
+
+
+@pytest.mark.parametrize("policy", ["itm", "oracle", "all"])
+def test_each_step_equals_an_ordinary_run_with_those_settings(fake_system, query, policy):
+    segmenter = fake_system(policy=policy, refine="densecrf").segmenter
+    rows = AblationSystem(segmenter).answer(query)
+    assert list(rows) == STEPS
+    plain = {"blur": 0.0, "refine": "none"}
+    ordinary = {
+        "attention": {**plain, "gradient": "none", "drops": 0},
+        "gradcam": {**plain, "drops": 0},
+        "drop1": {**plain, "drops": 1},
+        "drop4": plain,
+        "blur": {"refine": "none"},
+        "crf": {"blur": 0.0},
+        "blur+crf": {},
+    }
+    for name, changes in ordinary.items():
+        assert np.array_equal(rows[name].labels, alone(segmenter, query, **changes)), name
+
+
+def test_the_image_is_encoded_once_a_pass(fake_system, query):
+    segmenter = fake_system(policy="oracle").segmenter
+    AblationSystem(segmenter).answer(query)
+    assert segmenter.vlm.encoded == 5  # whole image and four dropouts; the attention rows share the first
+
+
+def test_no_class_gives_background_everywhere(fake_system, query):
+    segmenter = fake_system(policy="oracle").segmenter
+    nothing = Query(query.id, query.image, query.classes, ())
+    assert all(not row.labels.any() for row in AblationSystem(segmenter).answer(nothing).values())
+    for stage in ("gradcam", "full"):
+        rows = SensitivitySystem(segmenter, stage).answer(nothing)
+        assert all(not row.labels.any() for row in rows.values())
+
+
+def test_the_table_stands_beside_the_papers(rectangles, fake_system, tmp_path):
+    results = run(
+        rectangles.subset(4), lambda: AblationSystem(fake_system(policy="oracle").segmenter), tmp_path / "r.jsonl"
+    )
+    table = ablation_table({name: summarise(results, name) for name in results.variants})
+    assert [row[0] for row in table.rows][2:] == [
+        "+ GradCAM",
+        "+ Drop 1",
+        "+ Drop 2",
+        "+ Drop 3",
+        "+ Drop 4",
+        "+ Drop 4 + Blur",
+        "+ Drop 4 + CRF",
+        "+ Drop 4 + Blur + CRF",
+    ]
+    assert table.rows[0][2:] == ("19.8", "14.5")
+    assert table.rows[-1][2:] == ("42.8", "32.5")
+    assert any("BLIP-Flickr, 768 px, policy oracle" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("stage", ["gradcam", "full"])
+def test_every_layer_and_head_equals_an_ordinary_run(fake_system, query, stage):
+    segmenter = fake_system(policy="oracle").segmenter
+    system = SensitivitySystem(segmenter, stage)
+    rows = system.answer(query)
+    assert list(rows) == ["1/mean", "2/mean", "3/mean", "2/1", "2/2", "2/3", "2/4"]
+    drops = {"drops": 0} if stage == "gradcam" else {}
+    for name, (layer, head) in system.variants.items():
+        expected = alone(segmenter, query, layer=layer, head=head, **drops)
+        assert np.array_equal(rows[name].labels, expected), name
+
+
+def test_the_cheap_stage_encodes_the_image_once(fake_system, query):
+    segmenter = fake_system(policy="oracle").segmenter
+    SensitivitySystem(segmenter, every_head=True).answer(query)
+    assert segmenter.vlm.encoded == 1
+    assert len(SensitivitySystem(segmenter, every_head=True).variants) == 3 + 3 * 4
+
+
+def test_the_signal_head_is_the_best(rectangles, fake_system, tmp_path):
+    make = lambda: SensitivitySystem(fake_system(policy="oracle").segmenter)  # noqa: E731
+    results = run(rectangles.subset(4), make, tmp_path / "r.jsonl")
+    reports = {name: summarise(results, name) for name in results.variants}
+    assert max(reports, key=lambda name: reports[name].miou) in ("2/2", "2/mean")
+    table = sensitivity_table(reports, "gradcam")
+    assert table.rows[0] == ("1", "mean", table.rows[0][2], "11.6")
+    assert table.notes[0] == "stage gradcam: the first pass only, no dropout"
