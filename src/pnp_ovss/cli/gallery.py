@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,4 +71,5 @@ def gallery(
 def _row(result: Segmentation, photo: Path, stem: str, ground_truth: Path | None) -> Row:
     from pnp_ovss.gallery import Row, read_truth
 
-    return Row(stem, result, None if ground_truth is None else read_truth(ground_truth, photo, result))
+    light = replace(result, scores=result.scores[:0].copy(), maps=result.maps[:0].copy())  # many rows fit in memory
+    return Row(stem, light, None if ground_truth is None else read_truth(ground_truth, photo, result))

@@ -1,0 +1,65 @@
+"""`pnp-ovss web`."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pnp_ovss.cli import options as o
+from pnp_ovss.cli.segment import DEMO, skimage_folder
+from pnp_ovss.errors import DependencyError
+
+if TYPE_CHECKING:
+    from pnp_ovss.segmenter import Segmenter
+
+
+def web(
+    model: o.Model = "pocket",
+    device: o.Device = "auto",
+    host: Annotated[str, typer.Option("--host", help="0.0.0.0 opens the page to the network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 = any free one.")] = 7860,
+    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest photo.")] = 20,
+    waiting: Annotated[
+        int, typer.Option("--waiting", min=1, help="Jobs in the queue before new ones are refused.")
+    ] = 16,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = False,
+) -> int:
+    """Serve a page: drop a photo, type names, watch the masks appear step by step. Stop it with Ctrl+C."""
+    if find_spec("gradio") is None:
+        raise DependencyError("the browser page needs gradio: pip install 'pnp-ovss[web]'")
+    from pnp_ovss.web.server import LOOPBACK, Offer, ServerConfig, served
+
+    def load(name: str) -> Segmenter:
+        return o.make_segmenter(name, device=device)
+
+    screen = Console(soft_wrap=True, highlight=False)
+    config = ServerConfig(host, port, waiting, max_upload_mb, browser)
+    if host not in LOOPBACK:
+        screen.print(f"warning: whoever reaches {host}:{port} can use this page; it has no passwords", markup=False)
+    load(model)
+    with served(load, Offer(offered_models(model), examples()), config) as address:
+        screen.print(f"open {address} in a browser; Ctrl+C stops it", markup=False)
+        while True:
+            time.sleep(3600)
+
+
+def offered_models(model: str) -> list[str]:
+    """The asked model first, then every built-in preset whose weights are on this machine: a page must not download."""
+    from pnp_ovss.config import list_presets, load_preset
+    from pnp_ovss.vlms.hub import cached_folder
+
+    presets = (load_preset(name) for name in list_presets() if name != model)
+    return [model, *(p.name for p in presets if (p.hub_id is None and p.path is None) or cached_folder(p))]
+
+
+def examples() -> list[tuple[str, str]]:
+    """Photographs of scikit-image with names to ask for; none where it is not installed."""
+    try:
+        folder = skimage_folder()
+    except DependencyError:
+        return []
+    return [(str(folder / name), names) for name, names in DEMO.items()]

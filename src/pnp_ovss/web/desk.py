@@ -1,0 +1,75 @@
+"""The page's work behind its buttons: models kept ready, one photo segmented, files written and removed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pnp_ovss.errors import ClassNameError, ImageError
+from pnp_ovss.prompt import parse_classes
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.web.steps import Report, segment_in_steps
+from pnp_ovss.web.views import Shown, shrink_photo
+
+MAX_CLASSES = 200
+"""Names in one request: a page for many must not be blocked by one."""
+_KEPT_MODELS = 2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """One press of the button: a photo's path, the names as typed, a model, settings of `SegmenterConfig`."""
+
+    photo: str | None
+    classes: str
+    model: str
+    settings: Mapping[str, Any]
+
+
+class Desk:
+    """Segments one order at a time (the page's queue sees to that). load: a model's name to a segmenter."""
+
+    def __init__(self, load: Callable[[str], Segmenter], folder: Path) -> None:
+        self._load = load
+        self._folder = folder
+        self._models: OrderedDict[str, Segmenter] = OrderedDict()
+
+    def segment(self, order: Order, report: Report = lambda _: None) -> Shown:
+        """The result of an order, its files written. Raises PnPError, whose text is shown to the person."""
+        if not order.photo:
+            raise ImageError("there is no photo yet; drop one on the field, or choose an example")
+        classes = parse_classes([name for name in order.classes.replace("\n", ",").split(",") if name.strip()])
+        if len(classes) > MAX_CLASSES:
+            raise ClassNameError(f"{len(classes)} classes were given; this page takes {MAX_CLASSES} at once")
+        report("loading the model")
+        ready = self.segmenter(order.model)
+        chosen = Segmenter(ready.vlm, ready.config.replace(**order.settings), method=ready.method)
+        name = Path(order.photo).name
+        result, steps = segment_in_steps(chosen, order.photo, classes, image_id=name, report=report)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        files = result.save(folder, Path(name).stem[:80])
+        scores = dict(result.match_scores)
+        return Shown(shrink_photo(result.image), result.class_names, scores, steps, folder, files)
+
+    def segmenter(self, model: str) -> Segmenter:
+        """The model, loaded once; the two used last are kept."""
+        if model not in self._models:
+            self._models[model] = self._load(model)
+        self._models.move_to_end(model)
+        while len(self._models) > _KEPT_MODELS:
+            self._models.popitem(last=False)
+        return self._models[model]
+
+
+def forget(shown: Shown | None) -> None:
+    """Remove the files of a result that nobody looks at any more."""
+    if shown is not None:
+        shutil.rmtree(shown.folder, ignore_errors=True)

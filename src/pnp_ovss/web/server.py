@@ -1,0 +1,128 @@
+"""How the page is served: on loopback, with bounded queue and uploads, nothing from elsewhere, no traces left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.web.desk import Desk
+from pnp_ovss.web.page import CSS, Offer, build_page
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy: the browser itself refuses whatever would come from, or go to, another host."""
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Address and limits. port: 0 = any free one. waiting: orders in the queue; more are turned away."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    waiting: int = 16
+    max_upload_mb: int = 20
+    open_browser: bool = False
+
+
+class GuardHeaders:
+    """ASGI middleware that adds the policy and two more headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, with the headers."""
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                extra = {
+                    "content-security-policy": POLICY,
+                    "referrer-policy": "no-referrer",
+                    "x-content-type-options": "nosniff",
+                }
+                message["headers"] = [
+                    *message.get("headers", []),
+                    *((k.encode(), v.encode()) for k, v in extra.items()),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, send_guarded)
+
+
+@contextlib.contextmanager
+def served(load: Callable[[str], Segmenter], offer: Offer, config: ServerConfig) -> Generator[str]:
+    """The running page's address inside the block; after it the server is closed and every file of it removed.
+
+    load: a model's name to a segmenter. Raises ConfigError when the port is taken.
+    """
+    with tempfile.TemporaryDirectory(prefix="pnp-ovss-web-") as folder, _temporary(folder):
+        page = build_page(Desk(load, Path(folder)), offer)
+        page.queue(max_size=config.waiting, default_concurrency_limit=1)
+        try:
+            _, address, _ = page.launch(**_launch_options(config))
+        except OSError as error:
+            raise ConfigError(
+                f"port {config.port} of {config.host} cannot be used ({error}); choose another --port"
+            ) from error
+        try:
+            yield address
+        finally:
+            page.close(verbose=False)
+
+
+def _launch_options(config: ServerConfig) -> dict[str, object]:
+    hosts = [*LOOPBACK, "[::1]"] if config.host in LOOPBACK else ["*"]
+    guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(GuardHeaders)]
+    return {
+        "server_name": config.host,
+        "server_port": config.port or None,
+        "inbrowser": config.open_browser,
+        "max_file_size": f"{config.max_upload_mb}mb",
+        "app_kwargs": {"middleware": guards, "docs_url": None, "redoc_url": None},
+        "theme": _theme(),
+        "css": CSS,
+        "footer_links": [],
+        "state_session_capacity": 100,
+        "prevent_thread_lock": True,
+        "share": False,
+        "ssr_mode": False,
+        "quiet": True,
+    }
+
+
+def _theme() -> gr.themes.Base:
+    """The machine's own fonts (none are fetched), and colours that meet WCAG's contrast of 4.5."""
+    theme = gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",))
+    dark = {"block_info_text_color": "*neutral_600", "block_label_text_color": "*neutral_700"}
+    return theme.set(**dark, block_title_text_color="*neutral_700", body_text_color_subdued="*neutral_600")
+
+
+@contextlib.contextmanager
+def _temporary(folder: str) -> Generator[None]:
+    """gradio's uploads and results go to this folder, its telemetry nowhere."""
+    wanted = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

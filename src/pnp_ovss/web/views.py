@@ -1,0 +1,114 @@
+"""What the page shows of a step: masks over the photo, what the model saw, a list of the classes."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import binary_erosion
+
+from pnp_ovss.palette import palette
+from pnp_ovss.web.steps import Step, display_size
+
+OPACITY = 0.5
+
+
+@dataclass
+class Shown:
+    """One tab's last result. photo: (h, w, 3) uint8 at display size. folder: its files, removed with it."""
+
+    photo: NDArray[np.uint8]
+    class_names: tuple[str, ...]
+    match_scores: dict[str, float | None]
+    steps: list[Step]
+    folder: Path
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def found(self, steps: Sequence[Step]) -> list[str]:
+        """The classes that have a pixel in any of these steps, in their order."""
+        present = {int(label) for step in steps for label in np.unique(step.labels)}
+        return [name for label, name in enumerate(self.class_names, 1) if label in present]
+
+
+def shrink_photo(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) at display size."""
+    height, width = display_size((image.shape[0], image.shape[1]))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def annotations(
+    shown: Shown, step: Step, wanted: Collection[str]
+) -> tuple[list[tuple[NDArray[np.float32], str]], dict[str, str]]:
+    """[(opacity (h, w), "cat 34.2%")] of the wanted classes of a step, and {that text: "#rrggbb"}."""
+    masks, colours = [], {}
+    for label, name, share in _present(shown, step):
+        if name in wanted:
+            caption = f"{name} {_percent(share)}"
+            mask = step.labels == label
+            outline = mask & ~binary_erosion(mask, iterations=2)
+            masks.append((np.where(outline, 1.0, mask * OPACITY).astype(np.float32), caption))
+            colours[caption] = colour(label)
+    return masks, colours
+
+
+def colour(label: int) -> str:
+    """A label's colour in the palette, "#rrggbb".
+
+    >>> colour(1)
+    '#e69f00'
+    """
+    return "#" + "".join(f"{value:02x}" for value in palette(label)[label].tolist())
+
+
+def seen_picture(shown: Shown, step: Step) -> Image.Image | None:
+    """The photo with the patches black that the step's pass could not see; None for steps without a pass."""
+    if step.seen is None:
+        return None
+    height, width = shown.photo.shape[:2]
+    mask = Image.fromarray(step.seen.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST)
+    photo = Image.fromarray(shown.photo)
+    return Image.composite(photo, Image.new("RGB", photo.size), mask)
+
+
+def step_caption(steps: Sequence[Step], index: int) -> str:
+    """HTML: which step this is and what it does."""
+    step = steps[index]
+    return f"<p><b>Step {index + 1} of {len(steps)}: {html.escape(step.name)}.</b> {html.escape(step.text)}</p>"
+
+
+def class_table(shown: Shown, step: Step) -> str:
+    """HTML table of all asked classes: colour, name, share of the photo, match score."""
+    shares = {name: share for _, name, share in _present(shown, step)}
+    rows = [_row(shown, label, name, shares.get(name)) for label, name in enumerate(shown.class_names, 1)]
+    head = "<tr><th scope='col'>class</th><th scope='col'>share of the photo</th><th scope='col'>match</th></tr>"
+    return f"<table class='classes'><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def message(text: str, *, alert: bool = False) -> str:
+    """HTML of one sentence that screen readers announce."""
+    role = "alert" if alert else "status"
+    return f"<p role='{role}' class='{role}'>{html.escape(text)}</p>" if text else ""
+
+
+def _row(shown: Shown, label: int, name: str, share: float | None) -> str:
+    score = shown.match_scores.get(name)
+    swatch = f"<span class='swatch' style='background:{colour(label)}' aria-hidden='true'></span>"
+    cells = [_percent(share) if share else "not found", "" if score is None else f"{score:.2f}"]
+    values = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f"<tr><th scope='row'>{swatch if share else ''}{html.escape(name)}</th>{values}</tr>"
+
+
+def _present(shown: Shown, step: Step) -> list[tuple[int, str, float]]:
+    """(label, name, share) of the classes with a pixel in this step."""
+    counts = np.bincount(step.labels.ravel(), minlength=len(shown.class_names) + 1)
+    total = step.labels.size
+    return [(i, name, counts[i] / total) for i, name in enumerate(shown.class_names, 1) if counts[i]]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "under 0.1%"

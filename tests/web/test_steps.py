@@ -1,0 +1,162 @@
+"""The page without a browser: steps, views and the desk behind the button."""
+
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
+from pnp_ovss.palette import palette
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from pnp_ovss.web.desk import Desk, Order, forget
+from pnp_ovss.web.steps import segment_in_steps
+from pnp_ovss.web.views import annotations, class_table, message, seen_picture, step_caption
+from tests.scenes import two_squares
+
+CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="pamr", drops=3)
+
+
+def steps_of(config, names="red, green, blue"):
+    said = []
+    segmenter = Segmenter(FakeVLM(), config)
+    result, steps = segment_in_steps(segmenter, two_squares(), names, image_id="x.png", report=said.append)
+    return result, steps, said
+
+
+def test_every_step_of_the_method_has_its_masks():
+    _, steps, said = steps_of(CONFIG)
+    assert [s.name for s in steps] == ["attention", "GradCAM", "drop 1", "drop 2", "drop 3", "blur", "refiner pamr"]
+    assert said[0] == "looking at 100 % of the patches"
+    assert said[-1] == "refining with pamr"
+    shares = [round(float(step.seen.mean()), 4) for step in steps[:5]]
+    assert shares == [1, 1, 0.5, 0.25, 0.125]
+
+
+def test_the_result_is_the_plain_segmenters():
+    result, steps, _ = steps_of(CONFIG)
+    plain = Segmenter(FakeVLM(), CONFIG)(two_squares(), "red, green, blue", image_id="x.png")
+    assert (result.labels == plain.labels).all()
+    assert (steps[-1].labels == plain.labels).all()
+    unrefined = Segmenter(FakeVLM(), CONFIG.replace(refine="none"))(two_squares(), "red, green, blue")
+    assert (steps[-2].labels == unrefined.labels).all()
+
+
+def test_a_round_is_what_fewer_rounds_give():
+    _, steps, _ = steps_of(CONFIG)
+    for drops, step in enumerate(steps[1:5]):
+        fewer = CONFIG.replace(drops=drops, blur=0.0, refine="none")
+        assert (step.labels == Segmenter(FakeVLM(), fewer)(two_squares(), "red, green, blue").labels).all()
+
+
+def test_attention_is_the_run_without_gradient():
+    _, steps, _ = steps_of(CONFIG)
+    plain = CONFIG.replace(gradient="none", drops=0, blur=0.0, refine="none")
+    assert (steps[0].labels == Segmenter(FakeVLM(), plain)(two_squares(), "red, green, blue").labels).all()
+
+
+def test_without_a_refiner_the_blur_is_last():
+    assert steps_of(CONFIG.replace(refine="none"))[1][-1].name == "blur"
+
+
+def test_nothing_found_is_one_step():
+    _, steps, _ = steps_of(CONFIG, "green, yellow")
+    assert [step.name for step in steps] == ["result"]
+    assert not steps[0].labels.any()
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "two squares.png"
+    Image.fromarray(two_squares()).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    (tmp_path / "kept").mkdir()
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        return Segmenter(FakeVLM(), CONFIG)
+
+    desk = Desk(load, tmp_path / "kept")
+    desk.loaded = loaded
+    return desk
+
+
+def test_views_of_a_step(desk, photo):
+    shown = desk.segment(Order(photo, "red, green, blue", "m", {}))
+    masks, colours = annotations(shown, shown.steps[-1], ["blue"])
+    assert len(masks) == 1
+    opacity, caption = masks[0]
+    assert caption.startswith("blue ")
+    assert colours == {caption: "#" + palette(3)[3].tobytes().hex()}
+    assert (opacity > 0).sum() == (shown.steps[-1].labels == 3).sum()
+    assert set(np.unique(opacity)) == {0.0, 0.5, 1.0}
+    table = class_table(shown, shown.steps[-1])
+    assert table.count("<tr>") == 4
+    assert table.count("not found") == 1
+    assert step_caption(shown.steps, 1).startswith("<p><b>Step 2 of 7: GradCAM.")
+
+
+def test_black_patches_are_what_a_pass_did_not_see(desk, photo):
+    shown = desk.segment(Order(photo, "red, blue", "m", {}))
+    pixels = np.asarray(seen_picture(shown, shown.steps[2]))
+    assert (pixels == 0).all(axis=2).mean() == pytest.approx(0.5, abs=0.02)
+    assert seen_picture(shown, shown.steps[-1]) is None
+
+
+def test_names_are_text_never_markup(desk, photo):
+    shown = desk.segment(Order(photo, "red, <img src=x onerror=alert(1)>", "m", {"policy": "all"}))
+    assert "<img" not in class_table(shown, shown.steps[-1])
+    assert "<b>" not in message("<b>")
+
+
+def test_files_of_a_result_are_named_like_the_photo_and_removed(desk, photo):
+    shown = desk.segment(Order(photo, "red", "m", {}))
+    assert sorted(p.name for p in shown.folder.iterdir()) == [
+        "two squares.json",
+        "two squares.labels.png",
+        "two squares.overlay.png",
+    ]
+    forget(shown)
+    assert not shown.folder.exists()
+    forget(shown)
+    forget(None)
+
+
+def test_settings_of_an_order_reach_the_method_and_only_it(desk, photo):
+    shown = desk.segment(Order(photo, "red", "m", {"drops": 1, "refine": "none"}))
+    assert [step.name for step in shown.steps] == ["attention", "GradCAM", "drop 1", "blur"]
+    assert len(desk.segment(Order(photo, "red", "m", {})).steps) == 7
+
+
+def test_two_models_are_kept(desk, photo):
+    for name in ("a", "b", "a", "c", "a", "b"):
+        desk.segment(Order(photo, "red", name, {}))
+    assert desk.loaded == ["a", "b", "c", "b"]
+
+
+def test_lines_and_commas_separate_names(desk, photo):
+    assert desk.segment(Order(photo, "red\ntraffic light, blue,\n", "m", {})).class_names == (
+        "red",
+        "traffic light",
+        "blue",
+    )
+
+
+def test_what_cannot_be_done_is_said(desk, photo, tmp_path):
+    with pytest.raises(ImageError, match="there is no photo yet"):
+        desk.segment(Order(None, "red", "m", {}))
+    with pytest.raises(ClassNameError, match="no class names were given"):
+        desk.segment(Order(photo, " ,\n", "m", {}))
+    with pytest.raises(ClassNameError, match="201 classes were given; this page takes 200"):
+        desk.segment(Order(photo, ",".join(f"c{i}" for i in range(201)), "m", {}))
+    with pytest.raises(ConfigError, match="size 100 is not a multiple of 8"):
+        desk.segment(Order(photo, "red", "m", {"size_px": 100}))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        desk.segment(Order(str(tmp_path / "broken.png"), "red", "m", {}))
+    assert not any((tmp_path / "kept").iterdir())
