@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pnp_ovss.cli import explain, export, gallery, models, segment
+from pnp_ovss.cli import ablate, batch, compare, datasets, evaluate, explain, export, gallery, models, segment, tune, web
 from pnp_ovss.errors import PnPError
 
 app = typer.Typer(
@@ -32,7 +32,16 @@ app.command("demo")(segment.demo)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("gallery")(gallery.gallery)
+app.command("web")(web.web)
 app.command("models")(models.models)
+app.command("evaluate")(evaluate.evaluate)
+app.command("ablate")(ablate.ablate)
+app.command("sensitivity")(ablate.sensitivity)
+app.command("compare")(compare.compare)
+app.add_typer(datasets.app, name="datasets")
+app.command("tune")(tune.tune)
+app.command("batch")(batch.batch)
+app.command("batch-report")(batch.batch_report)
 
 
 def main() -> None:

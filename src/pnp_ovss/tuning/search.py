@@ -37,7 +37,7 @@ class SearchPlan:
     one journal file. trials: in each shard (the paper: 3 x 34).
     """
 
-    sampler: Sampler = "random"
+    sampler: str = "random"
     trials: int = 34
     shards: int = 3
     seed: int = 0

@@ -1,0 +1,181 @@
+"""`pnp-ovss tune`: layer, head, threshold and blur from photos and the names of what is in them, without masks."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pnp_ovss.cli import options as o
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from pnp_ovss.tuning.maps import TaggedImage
+    from pnp_ovss.tuning.search import Trial
+    from pnp_ovss.tuning.tune import Tuned
+
+Images = Annotated[
+    list[Path], typer.Argument(help="Photos or folders of photos; or the data set's folder.", show_default=False)
+]
+Tags = Annotated[
+    str, typer.Option("--tags", help="JSON {file name: [class names]}, or a data set's name (presence alone is read).")
+]
+Split = Annotated[str, typer.Option("--split", help="The data set's split; tune on train, never on what you report.")]
+ScorerName = Annotated[
+    str, typer.Option("--scorer", help="self, match:MODEL, clip (the paper's ViT-L/14 at 336) or clip:ID|FOLDER.")
+]
+ScorerSize = Annotated[
+    int, typer.Option("--scorer-size", help="Side of the pictures that a self or match scorer sees.")
+]
+RewardName = Annotated[str, typer.Option("--reward", help="paper (Eq. 4-5), or another of docs/tuning.md.")]
+Stage = Annotated[str, typer.Option("--mask-stage", help="gradcam (the paper's), dropout or crf.")]
+SamplerName = Annotated[str, typer.Option("--sampler", help="random (the paper's), tpe or grid (all points).")]
+Trials = Annotated[int, typer.Option("--trials", help="Trials in each shard.")]
+Shards = Annotated[int, typer.Option("--shards", help="Parts of the search space.")]
+Shard = Annotated[
+    int | None, typer.Option("--shard", help="Search only this part (from 1): one process each, on one --out.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the trials in the journal beside --out.")]
+MeanHead = Annotated[bool, typer.Option("--mean-head", help="Let the mean over a layer's heads compete, too.")]
+Blur = Annotated[bool, typer.Option("--blur/--no-blur", help="Tune the blur afterwards.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="Use the first N photos only.")]
+OutFile = Annotated[Path, typer.Option("--out", "-o", help="The preset to write.")]
+
+
+def tune(
+    images: Images,
+    tags: Tags,
+    split: Split = "train",
+    model: o.Model = "pocket",
+    scorer: ScorerName = "self",
+    scorer_size: ScorerSize = 336,
+    reward: RewardName = "paper",
+    mask_stage: Stage = "gradcam",
+    sampler: SamplerName = "random",
+    trials: Trials = 34,
+    shards: Shards = 3,
+    shard: Shard = None,
+    resume: Resume = False,
+    mean_head: MeanHead = False,
+    blur: Blur = True,
+    limit: Limit = None,
+    size: o.Size = None,
+    device: o.Device = "auto",
+    seed: o.Seed = 0,
+    setting: o.Setting = None,
+    out: OutFile = Path("model.toml"),
+) -> int:
+    """Choose layer, head, T and blur by a reward that needs no mask labels; write a preset for --model.
+
+    Beside --out lie its journal (for --resume) and, with matplotlib, a plot.
+    """
+    from pnp_ovss.tuning.maps import MapStore
+    from pnp_ovss.tuning.preset import evidence, write_preset
+    from pnp_ovss.tuning.scorers import make_scorer
+    from pnp_ovss.tuning.search import BLURS, SearchPlan
+    from pnp_ovss.tuning.tune import TuneOptions
+    from pnp_ovss.tuning.tune import tune as search
+    from pnp_ovss.vlms.loading import find_preset
+
+    plan = SearchPlan(sampler=sampler, trials=trials, shards=shards, seed=seed, only_shard=shard)
+    blurs = BLURS if blur else ()
+    options = TuneOptions(reward=reward, stage=mask_stage, mean_head=mean_head, blurs=blurs, plan=plan)
+    tagged = _tagged(images, tags, split)[:limit]
+    segmenter = o.make_segmenter(model, device=device, seed=seed, settings=setting, size_px=size)
+    judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size, device=device)
+    screen = Console(stderr=True, soft_wrap=True, highlight=False)
+    with tempfile.TemporaryDirectory(prefix="pnp-ovss-") as folder, _progress(screen) as (track, report):
+        store = MapStore(segmenter.vlm, tagged, segmenter.config, Path(folder)).build(track)
+        tuned = search(store, judge, options, journal=out.with_suffix(".journal"), resume=resume, report=report)
+        found = evidence(store, judge, options, tuned)
+    preset = find_preset(model)
+    settings = {**preset.settings, "size_px": segmenter.config.size_px, **tuned.settings}
+    write_preset(out, preset, settings, found)
+    _print(tuned, found, [out, *_plot(out.with_suffix(".png"), tuned, f"{preset.name}, {judge.name}, {reward}")])
+    return 0
+
+
+def _tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...]:
+    from pnp_ovss.errors import ConfigError
+    from pnp_ovss.policies import read_candidates
+    from pnp_ovss.tuning.tags import dataset_tags, tagged_files
+
+    if tags.endswith(".json"):
+        return tagged_files(images, read_candidates(tags))
+    from pnp_ovss.datasets import dataset_options, open_dataset
+
+    if len(images) != 1:
+        raise ConfigError(f"--tags {tags} reads one data set; give its folder alone, not {len(images)} paths")
+    splits = {"split": split} if "split" in dataset_options(tags) else {}
+    return dataset_tags(open_dataset(tags, images[0], **splits))
+
+
+@contextmanager
+def _progress(
+    screen: Console,
+) -> Generator[tuple[Callable[[Iterable[int]], Iterable[int]], Callable[[Trial], None]]]:
+    """Bars for the maps and the trials; the second says what is best so far."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True) as bars:
+        trials: list[Trial] = []
+        task = None
+
+        def report(trial: Trial) -> None:
+            nonlocal task
+            if task is None:
+                task = bars.add_task("trials", total=None)
+            trials.append(trial)
+            bars.update(task, advance=1, description=_best_so_far(trials))
+
+        yield lambda indices: bars.track(list(indices), description="maps of all layers and heads"), report
+
+
+def _best_so_far(trials: list[Trial]) -> str:
+    from pnp_ovss.tuning.search import best_trial
+
+    searched = [t for t in trials if t.point.keys() == trials[-1].point.keys()]
+    best = best_trial(searched)
+    point = ", ".join(f"{name} {value}" for name, value in best.point.items())
+    return f"best reward {best.outcome.reward:.3f}: {point}"
+
+
+def _plot(path: Path, tuned: Tuned, title: str) -> list[Path]:
+    """The plot, where matplotlib is installed."""
+    from pnp_ovss.errors import DependencyError
+    from pnp_ovss.tuning.plots import plot_search
+
+    try:
+        plot_search(tuned.trials, path, title=title)
+    except DependencyError:
+        return []
+    return [path]
+
+
+def _print(tuned: Tuned, found: dict[str, Any], written: list[Path]) -> None:
+    """The best settings tried, what was counted, and where the results are."""
+    screen = Console()
+    table = Table(title=f"reward '{found['reward']}' by {found['scorer']}", title_justify="left")
+    shown = ("layer", "head", "threshold", "reward", "margin", "area")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for row in found["reward_table"][:5]:
+        table.add_row(*(str(row[name]) for name in shown))
+    screen.print(table)
+    screen.print(
+        f"{found['images_that_can_earn']} images counted, {found['images_left_out']} left out (a single class earns "
+        f"nothing under Eq. 5); {len(tuned.trials)} trials, {found['equal_best']} with the best reward\n"
+        f"maps of all layers and heads {tuned.map_s:.1f} s, masks {tuned.effort.mask_s:.1f} s, scorer "
+        f"{tuned.effort.scorer_s:.1f} s ({tuned.effort.scored} pictures scored of {tuned.effort.asked} asked)",
+        soft_wrap=True,
+        highlight=False,
+    )
+    chosen = ", ".join(f"{name} = {value}" for name, value in tuned.settings.items())
+    screen.print(f"chosen: {chosen}\n  {'  '.join(map(str, written))}", soft_wrap=True, highlight=False)

@@ -1,0 +1,102 @@
+"""The tuned model preset: a TOML file that `--model` takes, with the evidence for its numbers in it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pnp_ovss.config import ModelPreset
+from pnp_ovss.errors import OutputError
+from pnp_ovss.segmenter import library_versions
+from pnp_ovss.tuning.maps import MapStore
+from pnp_ovss.tuning.scorers import Scorer
+from pnp_ovss.tuning.search import Trial
+from pnp_ovss.tuning.tune import Tuned, TuneOptions
+
+SCALES = {
+    "gradcam": "one GradCAM pass, min-max in [0, 1]; the method compares T with the sum of R + 1 passes in [0, R + 1]",
+    "dropout": "the sum of R + 1 passes, as the method compares it",
+    "crf": "the sum of R + 1 passes, as the method compares it",
+}
+
+
+def evidence(store: MapStore, scorer: Scorer, options: TuneOptions, tuned: Tuned) -> dict[str, Any]:
+    """What the choice rests on, as plain values: data, scorer, search, every trial, versions, date."""
+    best = tuned.best.outcome
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": library_versions(),
+        "scorer": scorer.name,
+        "reward": options.reward,
+        "mask_stage": options.stage,
+        "threshold_scale": SCALES[options.stage],
+        "size_px": store.config.size_px,
+        "sampler": options.plan.sampler,
+        "seed": options.plan.seed,
+        "shards": options.plan.shards,
+        "trials_per_shard": options.plan.trials,
+        "images": len(store.images),
+        "images_that_can_earn": tuned.counted,
+        "images_left_out": tuned.left_out,
+        "best_reward": round(best.reward, 4),
+        "best_total": round(best.total, 4),
+        "equal_best": sum(t.outcome.reward == best.reward for t in tuned.trials),
+        "files": [image.path.name for image in store.images],
+        "blur_table": [_row(t) for t in tuned.blur_trials],
+        "reward_table": [_row(t) for t in sorted(tuned.trials, key=lambda t: -t.outcome.reward)],
+    }
+
+
+def preset_text(preset: ModelPreset, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The TOML text: [model] as it was, [settings] with the tuned ones, [evidence]."""
+    model = {f.name: getattr(preset, f.name) for f in fields(ModelPreset) if f.name not in ("name", "settings")}
+    model["source"] = (
+        f"tuned {found['date']} without mask labels: reward '{found['reward']}' by {found['scorer']} on "
+        f"{found['images_that_can_earn']} images, {len(found['reward_table'])} trials"
+    )
+    if preset.path is not None:
+        model["path"] = str(Path(preset.path).resolve())
+    lines = ["# Written by `pnp-ovss tune`; use it with --model. The evidence changes nothing.", "[model]"]
+    lines += [f"{key} = {_toml(value)}" for key, value in model.items() if value not in (None, "", 0)]
+    lines += ["", "[settings]", f"# T was tuned on: {found['threshold_scale']}."]
+    lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
+    lines += ["", "[evidence]"] + [f"{key} = {_toml(value)}" for key, value in found.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_preset(path: Path, preset: ModelPreset, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Write the preset. Raises OutputError when that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(preset_text(preset, settings, found), "utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    outcome = trial.outcome
+    return trial.point | {
+        "reward": round(outcome.reward, 4),
+        "margin": round(outcome.margin, 4),
+        "area": round(outcome.area, 3),
+        "empty": round(outcome.empty, 3),
+    }
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        inner = "".join(f"\n  {_toml(item)}," for item in value)
+        return f"[{inner}\n]" if inner else "[]"
+    return json.dumps(str(value), ensure_ascii=False)

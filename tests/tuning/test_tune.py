@@ -1,0 +1,176 @@
+"""Tuning end to end on a model of which one layer and head alone sees anything."""
+
+import json
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pnp_ovss.cli import main as cli
+from pnp_ovss.cli import options
+from pnp_ovss.config import SegmenterConfig, load_preset
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.testing.fake_vlm import SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
+from pnp_ovss.tuning.maps import MapStore, TaggedImage
+from pnp_ovss.tuning.masks import GradcamMasks
+from pnp_ovss.tuning.objective import Objective
+from pnp_ovss.tuning.reward import get_reward
+from pnp_ovss.tuning.scorers import MatchScorer
+from pnp_ovss.tuning.search import SearchPlan
+from pnp_ovss.tuning.tune import TuneOptions, tune
+from tests.scenes import two_squares
+
+CONFIG = SegmenterConfig(layer=1, head=1, size_px=96, refine="none")
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Three photos: two of red and blue, mirrored, and one that is tagged red alone."""
+    pictures = {"a": two_squares(), "b": np.ascontiguousarray(two_squares()[:, ::-1]), "c": two_squares(64, 64)}
+    tags = {"a.png": ["red", "blue"], "b.png": ["red", "blue"], "c.png": ["red"]}
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    (tmp_path / "tags.json").write_text(json.dumps(tags))
+    return tmp_path
+
+
+@pytest.fixture
+def store(scenes, tmp_path):
+    tags = json.loads((scenes / "tags.json").read_text())
+    images = [TaggedImage(scenes / name, tuple(names)) for name, names in tags.items()]
+    return MapStore(FakeVLM(), images, CONFIG, tmp_path / "maps").build()
+
+
+class CountingScorer(MatchScorer):
+    pictures = 0
+
+    def score(self, images, class_names):
+        self.pictures += len(images)
+        return super().score(images, class_names)
+
+
+def objective(store, scorer=None):
+    return Objective(store, GradcamMasks(store), scorer or MatchScorer(store.vlm, size_px=96), get_reward("paper"))
+
+
+def test_the_seeing_head_earns_everything_and_a_blind_one_nothing(store):
+    asked = objective(store)
+
+    seeing = asked(CONFIG.replace(layer=SIGNAL_LAYER, head=SIGNAL_HEAD, threshold=0.45))
+    blind = asked(CONFIG)
+
+    assert (seeing.reward, seeing.total, seeing.empty) == (1.0, 4.0, 0.0)
+    assert (blind.reward, blind.total, blind.empty, blind.area) == (0.0, 0.0, 1.0, 0.0)
+    assert seeing.margin == pytest.approx(0.5, abs=1e-3), "from 1/2 under black to 1 under the mask"
+
+
+def test_single_class_photos_are_counted_and_left_out(store):
+    asked = objective(store)
+
+    assert (asked.counted, asked.left_out) == ((0, 1), 1)
+
+
+def test_nothing_to_earn_is_an_error(store):
+    single = MapStore(store.vlm, store.images[2:], CONFIG, store.folder)
+
+    with pytest.raises(ConfigError, match="none of the 1 images can earn"):
+        objective(single)
+
+
+def test_equal_masks_are_scored_once(store):
+    scorer = CountingScorer(store.vlm, size_px=96)
+    asked = objective(store, scorer)
+
+    for head in (1, 3, 4):  # all blind: black pictures only
+        asked(CONFIG.replace(head=head))
+    assert scorer.pictures == asked.effort.scored == 2, "one black picture for each photo"
+    assert asked.effort.asked == 12
+    asked(CONFIG.replace(layer=SIGNAL_LAYER, head=SIGNAL_HEAD))
+    asked(CONFIG.replace(layer=SIGNAL_LAYER, head=SIGNAL_HEAD))
+    assert scorer.pictures == 6
+
+
+def test_tuning_finds_the_seeing_head_and_encodes_each_photo_once(store):
+    before = store.vlm.encoded
+    scorer = MatchScorer(FakeVLM(), size_px=96)
+
+    found = tune(store, scorer, TuneOptions(plan=SearchPlan(sampler="grid"), blurs=()))
+
+    assert (found.settings["layer"], found.settings["head"]) == (SIGNAL_LAYER, SIGNAL_HEAD)
+    assert len(found.trials) == 3 * 4 * 5
+    assert (found.counted, found.left_out) == (2, 1)
+    assert store.vlm.encoded == before
+
+
+def test_the_blur_is_tuned_with_the_others_fixed(store):
+    found = tune(store, MatchScorer(FakeVLM(), size_px=96), TuneOptions(plan=SearchPlan(sampler="grid")))
+
+    assert [t.point["blur"] for t in found.blur_trials] == [0.01, 0.03, 0.05, 0.07, 0.09, 0.11]
+    assert found.settings["blur"] in {t.point["blur"] for t in found.blur_trials}
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """run(*arguments) -> (exit code, output, errors) of the command line with the fake model."""
+    import torch
+
+    def fake(model, *, device="auto", seed=0, settings=None, size_px=None):
+        torch.manual_seed(0)  # the fake model's only weights are random
+        return Segmenter(FakeVLM(), CONFIG.replace(size_px=size_px or 96))
+
+    def call(*arguments):
+        monkeypatch.setattr(options, "make_segmenter", fake)
+        monkeypatch.setattr(sys, "argv", ["pnp-ovss", "tune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        return ended.value.code, output.out, output.err
+
+    return call
+
+
+def test_the_command_writes_a_preset_that_loads(run, scenes):
+    out = scenes / "tuned.toml"
+
+    code, text, _ = run(
+        scenes, "--tags", scenes / "tags.json", "--model", "blip-base-coco", "--sampler", "grid",
+        "--scorer-size", 96, "--out", out,
+    )  # fmt: skip
+
+    assert code == 0
+    assert "2 images counted, 1 left out" in " ".join(text.split())
+    preset = load_preset(out)
+    assert (preset.settings["layer"], preset.settings["head"], preset.settings["size_px"]) == (2, 2, 96)
+    assert preset.hub_id == "Salesforce/blip-itm-base-coco"
+    found = tomllib.loads(out.read_text())["evidence"]
+    assert found["files"] == ["a.png", "b.png", "c.png"]
+    assert len(found["reward_table"]) == 60
+    assert found["reward_table"][0]["reward"] == found["best_reward"] == 1.0
+    with Image.open(out.with_suffix(".png")) as plot:
+        assert plot.size[0] > 800
+
+
+def test_the_command_resumes_and_refuses_to_start_over(run, scenes):
+    arguments = (scenes, "--tags", scenes / "tags.json", "--model", "blip-base-coco", "--scorer-size", 96,
+                 "--no-blur", "--out", scenes / "tuned.toml")  # fmt: skip
+    assert run(*arguments, "--trials", 3)[0] == 0
+
+    code, _, errors = run(*arguments, "--trials", 5)
+    assert code == 2
+    assert "--resume" in errors
+    assert run(*arguments, "--trials", 5, "--resume")[0] == 0
+    assert len(tomllib.loads((scenes / "tuned.toml").read_text())["evidence"]["reward_table"]) == 15
+
+
+def test_presence_is_all_that_is_read_of_a_data_set(data_root):
+    from pnp_ovss.datasets import open_dataset
+    from pnp_ovss.tuning.tags import dataset_tags
+
+    found = dataset_tags(open_dataset("voc", data_root / "voc", split="train"))
+
+    assert len(found) == 116
+    assert sum(len(image.class_names) == 1 for image in found) == 49
+    assert all(set(vars(image)) == {"path", "class_names"} for image in found)
