@@ -1,0 +1,119 @@
+"""The folder of a batch: manifest, inventory, finished shards, journals of unfinished ones.
+
+OUT/manifest.json               the job, the counts and every run
+OUT/inventory.parquet           all photos, numbered in its order; shard k is its row group k
+OUT/shards/part-000000.parquet  finished rows, sorted by number; present = complete
+OUT/journal/part-000001.log     rows of a shard that is not finished
+OUT/labels/part-000000/0.png    with --png
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pnp_ovss.batch.inventory import Inventory
+from pnp_ovss.batch.rows import schema
+from pnp_ovss.batch.sources import PhotoRef, require_pyarrow
+from pnp_ovss.batch.storage import Journal, write_atomically
+from pnp_ovss.errors import ConfigError, OutputError
+
+FORMAT = "pnp-ovss-batch/1"
+
+
+class BatchFolder:
+    """One batch on disk. Shards that are there are complete; everything else is work."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest_path = root / "manifest.json"
+        self.inventory_path = root / "inventory.parquet"
+        self._open: dict[int, int] = {}
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The list of photos, opened at first use."""
+        return Inventory(self.inventory_path)
+
+    def shard_path(self, shard: int) -> Path:
+        """Where a finished shard lies."""
+        return self.root / "shards" / f"part-{shard:06d}.parquet"
+
+    def png_path(self, number: int) -> str:
+        """Where a photo's labels lie, relative to the folder."""
+        return f"labels/part-{number // self.inventory.shard_size:06d}/{number}.png"
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest. Raises ConfigError when the folder is no batch."""
+        try:
+            manifest = json.loads(self.manifest_path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{self.root} holds no batch (no readable manifest.json: {error.strerror})") from error
+        except ValueError as error:
+            raise ConfigError(f"{self.manifest_path} is damaged: {error}") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ConfigError(f"{self.manifest_path} is not the manifest of a batch ({FORMAT})")
+        return manifest
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Replace the manifest atomically."""
+        write_atomically(self.manifest_path, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def missing(self) -> list[int]:
+        """The shards that are not finished, in order; one that cannot be read counts as missing."""
+        return [k for k in range(self.inventory.shards) if not self._is_finished(k)]
+
+    def _is_finished(self, shard: int) -> bool:
+        path = self.shard_path(shard)
+        if not path.exists():
+            return False
+        try:
+            rows = require_pyarrow().read_metadata(path).num_rows
+        except (OSError, ValueError):
+            rows = -1
+        return rows == len(self.inventory.numbers(shard))
+
+    def begin(self, shard: int) -> list[tuple[int, PhotoRef]]:
+        """The photos of a shard that are still to do; one that has them all in its journal is finished here."""
+        done = self._journal(shard).rows()
+        left = [(number, ref) for number, ref in self.inventory.shard(shard) if number not in done]
+        self._open[shard] = len(left)
+        if not left:
+            self._finish(shard)
+        return left
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a row, and write its shard when it was the last one. Raises OutputError."""
+        shard = row["number"] // self.inventory.shard_size
+        self._journal(shard).append(row)
+        self._open[shard] -= 1
+        if not self._open[shard]:
+            self._finish(shard)
+
+    def _journal(self, shard: int) -> Journal:
+        return Journal(self.root / "journal" / f"part-{shard:06d}.log")
+
+    def _finish(self, shard: int) -> None:
+        journal, expected = self._journal(shard), self.inventory.numbers(shard)
+        rows = journal.rows()
+        if rows.keys() != set(expected):
+            lost = len(set(expected) - rows.keys())
+            raise OutputError(f"{journal.path} lost {lost} of {len(expected)} rows; run again with --resume")
+        write_atomically(self.shard_path(shard), _encode([rows[number] for number in expected]))
+        journal.delete()
+        del self._open[shard]
+
+    def shards(self) -> Iterator[Path]:
+        """The finished shards in order."""
+        return (self.shard_path(k) for k in range(self.inventory.shards) if self._is_finished(k))
+
+
+def _encode(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    require_pyarrow().write_table(pa.Table.from_pylist(rows, schema()), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()

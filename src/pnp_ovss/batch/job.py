@@ -1,0 +1,93 @@
+"""What a batch does (`Job`, which decides the labels) and with what (`Resources`, which doesn't)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pnp_ovss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pnp_ovss.segmenter import Segmenter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that the labels depend on, but for the photos; two runs over one folder must agree in it.
+
+    classes: of (name, synonym, ...). settings: fields of SegmenterConfig. candidates: for policy `file`.
+    png: write each photo's labels as a PNG too. factory: "module:function", what turns the job into a segmenter.
+    """
+
+    classes: tuple[tuple[str, ...], ...]
+    model: str = "pocket"
+    method: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Mapping[str, list[str]] | None = None
+    seed: int = 0
+    png: bool = False
+    factory: str = "pnp_ovss.batch.job:pretrained"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; equal for equal jobs."""
+        return {
+            "classes": [list(group) for group in self.classes],
+            "model": self.model,
+            "method": self.method,
+            "settings": dict(self.settings),
+            "candidates": None if self.candidates is None else dict(self.candidates),
+            "seed": self.seed,
+            "png": self.png,
+            "factory": self.factory,
+        }
+
+    def make_segmenter(self, device: str) -> Segmenter:
+        """Call the factory. Raises whatever it raises; ModelError and ConfigError end the run."""
+        module, _, function = self.factory.partition(":")
+        return getattr(import_module(module), function)(self, device)
+
+
+def pretrained(job: Job, device: str) -> Segmenter:
+    """The segmenter of the job's model, method and settings."""
+    import torch
+    from transformers.utils import logging
+
+    from pnp_ovss.segmenter import Segmenter
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.manual_seed(job.seed)
+    return Segmenter.from_pretrained(job.model, method=job.method, device=device, **job.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the job may use. None of it changes a label.
+
+    workers: processes with a model each. threads: torch threads of each. device: auto, cpu, cuda, mps.
+    gpus_per_worker: 0 = none; 0.5 = two workers share a GPU. time_s, memory_gib: what one photo may take before its
+    worker is killed; memory is the worker's resident set, model included (None = no limit; Linux only).
+    tries: how many workers a photo may cost.
+    """
+
+    workers: int = 1
+    threads: int = 1
+    device: str = "auto"
+    gpus_per_worker: float = 0.0
+    time_s: float = 300.0
+    memory_gib: float | None = None
+    tries: int = 2
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.threads < 1 or self.tries < 1:
+            raise ConfigError(f"workers, threads and tries must be at least 1; found {self}")
+        if self.time_s <= 0 or (self.memory_gib is not None and self.memory_gib <= 0):
+            raise ConfigError(f"time and memory limits must be above 0; found {self.time_s} s, {self.memory_gib} GiB")
+        if not 0 <= self.gpus_per_worker <= 1:
+            raise ConfigError(f"gpus per worker = {self.gpus_per_worker}; a model runs on one GPU: choose 0 to 1")
+
+    def device_of(self, worker: int) -> str:
+        """The device of the n-th worker of one machine: 0.5 GPUs each put workers 0 and 1 on cuda:0."""
+        return f"cuda:{int(worker * self.gpus_per_worker)}" if self.gpus_per_worker else self.device

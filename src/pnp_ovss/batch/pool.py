@@ -1,0 +1,221 @@
+"""Workers that may die: hands out photos, watches time and memory, replaces the dead, sets aside what kills them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from pnp_ovss.batch.job import Job, Resources
+from pnp_ovss.batch.rows import failed_row
+from pnp_ovss.batch.sources import PhotoRef
+from pnp_ovss.batch.worker import serve
+from pnp_ovss.errors import ConfigError, ModelError
+
+Task = tuple[int, PhotoRef]
+Row = dict[str, Any]
+
+AHEAD = 2
+"""Photos that a worker holds: the one it segments and the next, so that it never waits for the driver."""
+TICK_S = 0.5
+STARTS = 3
+"""Workers in a row that may die before their model is loaded."""
+LOSSES = 20
+"""Workers in a row that may be lost without one row in between: then it is not the photos."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    place: int
+    tasks: deque[Task] = field(default_factory=deque)
+    since: float = 0.0
+    ready: bool = False
+
+
+class Pool:
+    """Worker processes for one job. Use as a context manager; leaving it ends them at once.
+
+    expected: the config hash that workers must have (of an earlier run), or None. facts: what the first worker said
+    of its model. restarts: how many workers were replaced.
+    """
+
+    def __init__(self, job: Job, out: Path, resources: Resources, expected: str | None = None) -> None:
+        self._job, self._out, self._resources, self._expected = job, out, resources, expected
+        self._workers: list[_Worker] = []
+        self._again: deque[Task] = deque()
+        self._costs: Counter[int] = Counter()
+        self._failed_starts = self._losses = 0
+        self.facts: dict[str, Any] = {}
+        self.restarts = 0
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_workers()
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+        self._workers.clear()
+        self._again.clear()
+
+    def run(self, tasks: Iterable[Task]) -> Generator[Row]:
+        """Exactly one row for every task, in the order in which they are done.
+
+        Takes a task only when a worker is free for it, so a slow reader of the rows slows the workers down. Raises
+        ModelError or ConfigError when no worker can start, OutputError when one cannot write.
+        """
+        source, exhausted = iter(tasks), False
+        first = next(source, None)
+        if first is None:
+            return
+        source = chain([first], source)
+        try:
+            while True:
+                while len(self._workers) < self._resources.workers:
+                    self._workers.append(self._start(len(self._workers)))
+                exhausted = self._hand_out(source) or exhausted
+                if exhausted and not self._again and not any(w.tasks for w in self._workers):
+                    return
+                yield from self._collect()
+        except BaseException:  # including a caller who stops reading: nothing may be left over for the next run
+            self._end_workers()
+            raise
+
+    def _start(self, place: int) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        arguments = (theirs, self._job, self._out, self._resources.device_of(place), self._resources.threads)
+        process = context.Process(target=serve, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours, place)
+
+    def _hand_out(self, source: Iterator[Task]) -> bool:
+        """Fill the free workers; True when the source has no more."""
+        for depth in range(AHEAD):  # one each before anyone gets a second
+            for worker in self._workers:
+                if not worker.ready or len(worker.tasks) > depth:
+                    continue
+                task = self._again.popleft() if self._again else next(source, None)
+                if task is None:
+                    return True
+                self._send(worker, task)
+        return False
+
+    def _send(self, worker: _Worker, task: Task) -> None:
+        if not worker.tasks:
+            worker.since = time.monotonic()
+        worker.tasks.append(task)
+        try:
+            worker.connection.send(task)
+        except OSError:  # it has just died; _collect finds out and hands the task to another
+            worker.ready = True
+
+    def _collect(self) -> Iterator[Row]:
+        """Wait for news of any worker, at most a tick, and look at the limits."""
+        ready = wait([w.connection for w in self._workers], timeout=TICK_S)
+        for worker in list(self._workers):
+            if worker.connection in ready:
+                yield from self._receive(worker)
+            elif reason := self._over_limit(worker):
+                yield from self._lose(worker, *reason)
+
+    def _receive(self, worker: _Worker) -> Iterator[Row]:
+        try:
+            kind, *content = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            yield from self._lose(worker, "killed", f"the worker died ({_ending(worker.process.exitcode)})")
+            return
+        if kind == "row":
+            worker.tasks.popleft()
+            worker.since, self._losses = time.monotonic(), 0
+            yield content[0]
+        elif kind == "error":
+            yield from self._lose(worker, "error", content[1])
+        elif kind == "ready":
+            self._greet(worker, content[0])
+        else:
+            raise content[0]
+
+    def _greet(self, worker: _Worker, facts: dict[str, Any]) -> None:
+        worker.ready, self._failed_starts = True, 0
+        self.facts = self.facts or facts
+        expected = self._expected or self.facts["config_hash"]
+        if facts["config_hash"] != expected:
+            raise ConfigError(
+                f"the settings have changed since the batch began (hash {facts['config_hash']}, was {expected}): "
+                "restore the method file or the version of pnp-ovss, or choose another --out"
+            )
+
+    def _over_limit(self, worker: _Worker) -> tuple[str, str] | None:
+        """The cause and the words when the worker's photo takes too long or too much."""
+        limits = self._resources
+        if not worker.ready or not worker.tasks:
+            return None
+        if time.monotonic() - worker.since > limits.time_s:
+            return "timeout", f"it took longer than {limits.time_s:g} s"
+        if limits.memory_gib and resident_gib(worker.process.pid) > limits.memory_gib:
+            return "memory", f"the worker needed more than {limits.memory_gib:g} GiB"
+        return None
+
+    def _lose(self, worker: _Worker, cause: str, words: str) -> Iterator[Row]:
+        """Replace a worker. What it held goes to others; what it was busy with only while it has tries left."""
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
+        self._check_losses(worker, words)
+        self.restarts += 1
+        self._workers[self._workers.index(worker)] = self._start(worker.place)
+        if not worker.tasks:
+            return
+        (number, ref), *others = worker.tasks
+        self._again.extend(others)
+        self._costs[number] += 1
+        if self._costs[number] < self._resources.tries:
+            self._again.append((number, ref))
+        else:
+            yield failed_row(number, ref, cause, f"{words}; set aside after {self._costs.pop(number)} tries")
+
+    def _check_losses(self, worker: _Worker, words: str) -> None:
+        """Raise ModelError when the trouble is not one photo's."""
+        self._losses += 1
+        self._failed_starts += not worker.ready
+        if self._failed_starts >= STARTS:
+            raise ModelError(f"{STARTS} workers were lost before the model was loaded: {words}; try fewer --workers")
+        if self._losses >= LOSSES:
+            raise ModelError(
+                f"{LOSSES} workers were lost in a row, the last because {words}: find out with `pnp-ovss segment` on one "
+                "photo, then go on with --resume"
+            )
+
+
+def resident_gib(pid: int | None) -> float:
+    """The resident set of a process; 0.0 where the system does not tell (no /proc)."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def _ending(code: int | None) -> str:
+    """An exit code in words; the kernel ends a process that takes too much memory by signal 9."""
+    if code is not None and code < 0:
+        return f"signal {-code}" + (", perhaps out of memory" if code == -9 else "")
+    return f"exit code {code}"

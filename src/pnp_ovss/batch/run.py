@@ -1,0 +1,147 @@
+"""Run a batch, or the rest of one, on this machine or on Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pnp_ovss.batch.folder import FORMAT, BatchFolder
+from pnp_ovss.batch.inventory import write_inventory
+from pnp_ovss.batch.job import Job, Resources
+from pnp_ovss.batch.pool import Pool
+from pnp_ovss.batch.sources import list_photos, require_pyarrow
+from pnp_ovss.batch.storage import locked, remove_temporaries
+from pnp_ovss.errors import ConfigError, OutputError
+
+SHARD_SIZE = 1000
+
+Progress = Callable[[int, int], None]
+"""Told how many photos were done now and how many of them failed."""
+
+
+@dataclass
+class Tally:
+    """What one run did."""
+
+    photos: int = 0
+    failed: int = 0
+    restarts: int = 0
+
+
+def run_batch(
+    inputs: list[str],
+    out: Path,
+    job: Job,
+    resources: Resources,
+    *,
+    engine: str = "local",
+    address: str | None = None,
+    shard_size: int = SHARD_SIZE,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Segment all photos of the inputs into OUT; returns the manifest, whose last run is this one.
+
+    resume: go on with what OUT holds; the list of photos stays the one of the first run. address: of a Ray cluster,
+    None starts one here. Raises PnPError; whatever was finished by then is kept, also at a KeyboardInterrupt.
+    """
+    require_pyarrow()
+    out = out.absolute()
+    with locked(out):
+        folder = BatchFolder(out)
+        manifest = _prepare(folder, inputs, job, shard_size, resume)
+        tally, start = Tally(), time.monotonic()
+        run = {"started": _now(), "engine": engine, **asdict(resources)}
+        outcome = "stopped"
+        try:
+            for facts, photos, failed in _engine(engine, address)(folder, job, resources, tally):
+                if "config_hash" not in manifest:
+                    manifest |= facts
+                    folder.write_manifest(manifest)
+                run["versions"] = facts["versions"]
+                tally.photos += photos
+                tally.failed += failed
+                if progress:
+                    progress(photos, failed)
+            outcome = "complete"
+        finally:
+            run |= {"seconds": round(time.monotonic() - start, 3), "outcome": outcome, **asdict(tally)}
+            manifest["runs"].append(run)
+            _remember(folder, manifest, outcome)
+        return manifest
+
+
+def _engine(name: str, address: str | None) -> Callable[..., Iterator[tuple[dict[str, Any], int, int]]]:
+    """A generator (folder, job, resources, tally) -> (facts, photos done, failed ones)."""
+    if name == "local":
+        return _run_here
+    if name == "ray":
+        from pnp_ovss.batch.ray_engine import run_on_ray
+
+        return lambda *what: run_on_ray(*what, address=address)
+    raise ConfigError(f"unknown engine '{name}'; choose from local, ray")
+
+
+def _run_here(
+    folder: BatchFolder, job: Job, resources: Resources, tally: Tally
+) -> Iterator[tuple[dict[str, Any], int, int]]:
+    expected = folder.read_manifest().get("config_hash")
+    with Pool(job, folder.root, resources, expected) as pool:
+        for row in complete_shards(folder, folder.missing(), pool):
+            tally.restarts = pool.restarts
+            yield pool.facts, 1, int(row["status"] == "failed")
+
+
+def complete_shards(folder: BatchFolder, shards: Iterable[int], pool: Pool) -> Iterator[dict[str, Any]]:
+    """Segment what these shards lack and write them; yields the rows as they come. Both engines do their work here."""
+    tasks = (task for shard in shards for task in folder.begin(shard))
+    with closing(pool.run(tasks)) as rows:
+        for row in rows:
+            folder.add(row)
+            yield row
+
+
+def _prepare(folder: BatchFolder, inputs: list[str], job: Job, shard_size: int, resume: bool) -> dict[str, Any]:
+    """The manifest of a batch that is new or goes on."""
+    if folder.manifest_path.exists():
+        if not resume:
+            raise ConfigError(f"{folder.root} holds a batch already; continue it with --resume or choose another --out")
+        manifest = folder.read_manifest()
+        _check_same(manifest["job"], job.to_dict())
+        remove_temporaries(folder.root)
+        return manifest
+    if shard_size < 1:
+        raise ConfigError(f"shard size = {shard_size}; it must be at least 1")
+    remove_temporaries(folder.root)
+    photos = list_photos(inputs, skip=folder.root)
+    write_inventory(folder.inventory_path, photos, shard_size, unique=len(inputs) == 1)
+    counts = {"photos": folder.inventory.photos, "shards": folder.inventory.shards, "shard_size": shard_size}
+    manifest = {"format": FORMAT, "created": _now(), "inputs": inputs, "job": job.to_dict(), **counts, "runs": []}
+    folder.write_manifest(manifest)
+    return manifest
+
+
+def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise ConfigError(
+            f"the batch was begun with other {', '.join(changed)}; resume it with the same, or choose another --out"
+        )
+
+
+def _remember(folder: BatchFolder, manifest: dict[str, Any], outcome: str) -> None:
+    """Write the manifest; when the disk is full, the reason for stopping must not be hidden by a second error."""
+    try:
+        folder.write_manifest(manifest)
+    except OutputError:
+        if outcome == "complete":
+            raise
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,120 @@
+"""The process that segments: one model, one photo at a time. It may die; `pool` deals with that.
+
+It is sent (number, ref) and None to end, and sends ("ready", facts), ("row", row), ("error", number, text) before it
+ends because of an unexpected error, or ("refused", PnPError) when no worker could do the job.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from pnp_ovss.batch.folder import BatchFolder
+from pnp_ovss.batch.job import Job
+from pnp_ovss.batch.rows import failed_row, result_row
+from pnp_ovss.batch.sources import PhotoReader, PhotoRef
+from pnp_ovss.batch.storage import write_atomically
+from pnp_ovss.errors import ImageError, ModelError, OutputError, PnPError
+from pnp_ovss.images import load_image
+from pnp_ovss.segmentation import labels_image
+from pnp_ovss.versions import library_versions
+
+
+def serve(connection: Connection, job: Job, out: Path, device: str, threads: int) -> None:
+    """Segment what arrives until None does, the driver dies, or something unexpected happens."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends the workers
+    _die_with_parent()
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the driver is gone
+        try:
+            worker = _Worker(job, out, device, threads)
+        except PnPError as error:
+            connection.send(("refused", error))
+            return
+        except Exception as error:  # a broken installation, a CUDA that does not answer: no worker could start
+            connection.send(("refused", ModelError(f"no worker can start: {type(error).__name__}: {error}")))
+            return
+        connection.send(("ready", worker.facts()))
+        _answer(connection, worker)
+
+
+def _answer(connection: Connection, worker: _Worker) -> None:
+    while (task := connection.recv()) is not None:
+        number, ref = task
+        try:
+            row = worker.row(number, ref)
+        except OutputError as error:
+            connection.send(("refused", error))
+            return
+        except Exception as error:  # whatever a model raises; this process may be spoilt, so it ends
+            connection.send(("error", number, f"{type(error).__name__}: {error}"))
+            return
+        connection.send(("row", row))
+
+
+def _die_with_parent() -> None:
+    """End this process when the driver is gone, even while a photo keeps the main thread busy."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class _Worker:
+    """A segmenter with what it needs to make rows."""
+
+    def __init__(self, job: Job, out: Path, device: str, threads: int) -> None:
+        os.environ |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads)}  # before torch is imported
+        warnings.simplefilter("ignore")  # a million photos would repeat them a million times
+        self._job = job
+        self._folder = BatchFolder(out)
+        self._read = PhotoReader()
+        self._segmenter = job.make_segmenter(device)
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says about the model."""
+        config = self._segmenter.config
+        return {
+            "model": self._segmenter.vlm.name,
+            "config_hash": config.digest(),
+            "config": config.to_dict(),
+            "versions": library_versions(),
+        }
+
+    def row(self, number: int, ref: PhotoRef) -> dict[str, Any]:
+        """The row of one photo. Raises OutputError, and anything that the model raises by accident."""
+        start = time.perf_counter()
+        try:
+            image = load_image(self._read(ref))
+            result = self._segmenter(image, self._job.classes, candidates=self._job.candidates, image_id=ref.id)
+        except OutputError:
+            raise
+        except ImageError as error:
+            return failed_row(number, ref, "image", _named(str(error), ref))
+        except PnPError as error:
+            return failed_row(number, ref, "refused", _named(str(error), ref))
+        png = self._save(number, result) if self._job.png else None
+        return result_row(number, ref, result, png=png, seconds=time.perf_counter() - start)
+
+    def _save(self, number: int, result: Any) -> str:
+        path, buffer = self._folder.png_path(number), io.BytesIO()
+        labels_image(result.labels, len(result.class_names)).save(buffer, "PNG")
+        write_atomically(self._folder.root / path, buffer.getvalue())
+        return path
+
+
+def _named(message: str, ref: PhotoRef) -> str:
+    """The message with the photo's id in place of 'the image'."""
+    return message.replace("the image", ref.id, 1) if message.startswith("the image") else message

@@ -1,0 +1,179 @@
+"""`pnp-ovss batch` and `pnp-ovss batch-report`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pnp_ovss.cli import options as o
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help="Folders, photos, patterns, WebDataset tars, Parquet files.", show_default=False),
+]
+Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray: Ray Data.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster, for example auto; left out, Ray starts here.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", help="Processes with a model each; one a core if left out.")]
+Threads = Annotated[int, typer.Option("--threads", help="Threads of each worker.")]
+Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="0 to 1; 0.5 puts two workers on a GPU.")]
+TimeLimit = Annotated[float, typer.Option("--time-limit", help="Seconds a photo may take.")]
+MemoryLimit = Annotated[
+    float | None,
+    typer.Option("--memory-limit", help="GiB a worker may take, model included; left out, its part of what is free."),
+]
+ShardSize = Annotated[int, typer.Option("--shard-size", help="Photos a Parquet shard.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the batch that --out holds.")]
+Pngs = Annotated[bool, typer.Option("--png", help="Write each photo's labels as a PNG too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def batch(
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the batch.")],
+    classes: o.Classes = None,
+    classes_file: o.ClassesFile = None,
+    model: o.Model = "pocket",
+    method: o.Method = None,
+    policy: o.Policy = None,
+    candidates: o.Candidates = None,
+    size: o.Size = None,
+    refine: o.Refine = None,
+    precision: o.PrecisionOption = None,
+    device: o.Device = "auto",
+    seed: o.Seed = 0,
+    setting: o.Setting = None,
+    engine: Engine = "local",
+    address: Address = None,
+    workers: Workers = None,
+    threads: Threads = 1,
+    gpus_per_worker: Gpus = 0.0,
+    time_limit: TimeLimit = 300.0,
+    memory_limit: MemoryLimit = None,
+    shard_size: ShardSize = 1000,
+    png: Pngs = False,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> int:
+    """Segment a whole collection into Parquet shards: resumable, one row a photo whatever happens.
+
+    Exit code 0: every photo segmented; 1: some are rows with status failed; 2: stopped, go on with --resume.
+    """
+    from pnp_ovss.batch.job import Job, Resources
+    from pnp_ovss.batch.run import run_batch
+
+    explicit = {"policy": policy, "size_px": size, "refine": refine, "precision": precision}
+    listed = _candidates(candidates)
+    if listed is not None:
+        explicit["policy"] = policy or "file"
+    settings = {k: v for k, v in explicit.items() if v is not None} | o.parse_settings(setting)
+    names = o.read_classes(classes, classes_file)
+    job = Job(classes=names, model=model, method=method, settings=settings, candidates=listed, seed=seed, png=png)
+    count = workers or os.cpu_count() or 1
+    memory = memory_limit or (_free_gib() / count if engine == "local" and _free_gib() else None)
+    resources = Resources(
+        workers=count, threads=threads, device=device, gpus_per_worker=gpus_per_worker, time_s=time_limit,
+        memory_gib=memory,
+    )  # fmt: skip
+    with _progress(quiet=as_json) as progress:
+        manifest = run_batch(
+            inputs, out, job, resources, engine=engine, address=address, shard_size=shard_size, resume=resume,
+            progress=progress,
+        )  # fmt: skip
+    return _conclude(manifest, out, as_json)
+
+
+def _candidates(path: Path | None) -> dict[str, list[str]] | None:
+    if path is None:
+        return None
+    from pnp_ovss.policies import read_candidates
+
+    return read_candidates(path)
+
+
+def _free_gib() -> float:
+    """Memory that is free now, GiB; 0.0 where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 0.0
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return found[0] / 2**20 if found else 0.0
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Generator[Callable[[int, int], None]]:
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.completed} photos, {task.fields[failed]} failed"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        task = bar.add_task("batch", total=None, failed=0)
+        failures = 0
+
+        def tell(photos: int, failed: int) -> None:
+            nonlocal failures
+            failures += failed
+            bar.update(task, advance=photos, failed=failures)
+
+        yield tell
+
+
+def _conclude(manifest: dict[str, Any], out: Path, as_json: bool) -> int:
+    from pnp_ovss.batch.report import count_rows
+
+    run = manifest["runs"][-1]
+    counts = count_rows(out)
+    if as_json:
+        print(json.dumps({"out": str(out), "run": run, **counts.to_dict()}, ensure_ascii=False))
+    else:
+        speed = f", {run['photos'] / run['seconds']:.2f} photos/s" if run["photos"] else ""
+        Console().print(
+            f"{run['photos']} photos in {run['seconds']:.1f} s{speed}; {out} holds {counts.ok} ok and {counts.failed} "
+            f"failed of {counts.photos}: see `pnp-ovss batch-report {out}`",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
+    return 1 if counts.failed else 0
+
+
+def batch_report(
+    folder: Annotated[Path, typer.Argument(help="The --out of a batch.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; DIR/report.html if left out.")] = None,
+    photos: Annotated[int, typer.Option("--photos", help="Photos on the contact sheet.")] = 48,
+    as_json: Json = False,
+) -> int:
+    """Count photos, classes and failures of a batch, check it, and write a contact sheet.
+
+    Exit code 0: one row a photo, all there; 1: the batch is not finished or not sound.
+    """
+    from pnp_ovss.batch.contact_sheet import write_contact_sheet
+    from pnp_ovss.batch.report import count_rows
+
+    counts = count_rows(folder)
+    page = write_contact_sheet(folder, counts, out or folder / "report.html", photos)
+    if as_json:
+        print(json.dumps({**counts.to_dict(), "html": str(page)}, ensure_ascii=False))
+    else:
+        _print_report(counts, page)
+    return 0 if counts.is_complete else 1
+
+
+def _print_report(counts: Any, page: Path) -> None:
+    screen = Console(soft_wrap=True, highlight=False)
+    for line in counts.lines():
+        screen.print(line, markup=False)
+    table = Table("class", "photos", "pixels", title_justify="left")
+    for name, (found, share) in counts.classes.items():
+        table.add_row(name, str(found), f"{share / max(counts.ok, 1):.2%}")
+    screen.print(table)
+    for (cause, error), number in counts.failures.most_common(10):
+        screen.print(f"  {number} x {cause}: {error}", markup=False)
+    screen.print(str(page))

@@ -1,0 +1,105 @@
+"""A segmenter that dies of certain photos, and corpora that hold them. Workers import it by name.
+
+It is no neural network: it labels the pixels that have a class's colour, so that a worker starts in a blink.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from pnp_ovss.batch.job import Job
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.segmentation import Segmentation
+
+CLASSES = (("red",), ("green",), ("blue",))
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+POISON = {"kill": (1, 2, 3), "hang": (1, 2, 4), "hog": (1, 2, 5), "raise": (1, 2, 6)}
+"""What a photo of this one colour does to its worker."""
+
+
+class ColourSegmenter:
+    """Labels by exact colour."""
+
+    vlm = SimpleNamespace(name="colours")
+
+    def __init__(self, job: Job) -> None:
+        self.config = SegmenterConfig(**job.settings)
+
+    def __call__(self, image, classes, *, candidates=None, image_id=None):
+        poison(tuple(image[0, 0].tolist()))
+        labels = np.zeros(image.shape[:2], dtype=np.uint16)
+        names = tuple(group[0] for group in classes)
+        for label, name in enumerate(names, 1):
+            labels[(image == COLOURS[name]).all(axis=2)] = label
+        return Segmentation(
+            labels=labels, class_names=names, scores=np.zeros((1, 1, 1), np.float32), channels=(0,),
+            maps=np.zeros((0, 1, 1), np.float32), map_labels=(), match_scores=dict.fromkeys(names, 0.25), image=image,
+            image_name=image_id, model="colours", method="custom", policy="all", config=self.config,
+        )  # fmt: skip
+
+
+def poison(colour: tuple[int, ...]) -> None:
+    """Do what photos of this colour do."""
+    if colour == POISON["kill"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if colour == POISON["hog"]:
+        hog = np.ones(1 << 26)  # 0.5 GiB, touched
+        time.sleep(3600)
+        del hog
+    if colour == POISON["hang"]:
+        time.sleep(3600)
+    if colour == POISON["raise"]:
+        raise RuntimeError("device-side assert triggered")
+
+
+def colours(job: Job, device: str) -> ColourSegmenter:
+    """The factory of most tests."""
+    return ColourSegmenter(job)
+
+
+def fake(job: Job, device: str):
+    """The real method over the fake model, with the same poison."""
+    from pnp_ovss.segmenter import Segmenter
+    from pnp_ovss.testing.fake_vlm import SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
+
+    class PoisonedSegmenter(Segmenter):
+        def __call__(self, image, *arguments, **options):
+            poison(tuple(image[0, 0].tolist()))
+            return super().__call__(image, *arguments, **options)
+
+    settings = {"layer": SIGNAL_LAYER, "head": SIGNAL_HEAD, "size_px": 64, "refine": "none", "drops": 1, "blur": 0.01}
+    return PoisonedSegmenter(FakeVLM(), SegmenterConfig(**(settings | dict(job.settings))))
+
+
+def unready(job: Job, device: str):
+    """A factory whose worker dies."""
+    os._exit(3)
+
+
+def job(**changes) -> Job:
+    """A job for `colours`."""
+    return Job(**({"classes": CLASSES, "factory": "poison:colours"} | changes))
+
+
+def make_photo(path: Path, seed: int, size: int = 64) -> Path:
+    """A photo with two coloured rectangles on black."""
+    rng = np.random.default_rng(seed)
+    pixels = np.zeros((size, size + 16, 3), dtype=np.uint8)
+    for name in rng.choice(list(COLOURS), 2, replace=False):
+        top, left = rng.integers(0, size - 24, 2)
+        pixels[top : top + 24, left : left + 24] = COLOURS[name]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def make_poison(path: Path, kind: str) -> Path:
+    """A photo that does `kind` to whoever segments it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (32, 32), POISON[kind]).save(path)
+    return path
