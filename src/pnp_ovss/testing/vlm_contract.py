@@ -1,0 +1,175 @@
+"""The contract of an adapter, as tests to inherit: what the method relies on, checked on a small model.
+
+    class TestMyVLM(VlmContract):
+        def make(self, precision="float32"):
+            return MyVLM(small_random_model(), tokenizer, precision=precision)
+
+        def plain(self, vlm, pixels, prompt, layer):
+            return attention, its_gradient, logits  # of the unchanged model, by a hook and autograd
+
+`pytest` then runs every `test_` method. docs/extending.md walks through an adapter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from pnp_ovss.testing.model_state import saved_elements, state_of
+from pnp_ovss.testing.vlm_case import refusal, relative_error, tensors_of
+from pnp_ovss.testing.vlm_contract_images import ImageContract
+from pnp_ovss.vlms.base import VisionLanguageModel
+
+
+class VlmContract(ImageContract):
+    """All of it: the protocol, the gradient, and what `ImageContract` holds."""
+
+    # The protocol.
+
+    def test_has_the_attributes_of_the_protocol(self) -> None:
+        """Names, layers from 1 in order, heads, sizes that fit each other."""
+        vlm = self.make()
+        assert isinstance(vlm, VisionLanguageModel)
+        assert vlm.layers == tuple(sorted(set(vlm.layers)))
+        assert vlm.layers[0] >= 1
+        assert vlm.size_step_px % vlm.patch_px == 0
+        assert len(vlm.mean) == len(vlm.std) == 3
+
+    def test_spans_point_at_the_names(self) -> None:
+        """Token positions of two names never overlap, exclude the ends, and differ in their ids."""
+        vlm = self.make()
+        prompt = self._prompt(vlm)
+        flat = [i for span in prompt.spans for i in span]
+        assert len(flat) == len(set(flat))
+        assert min(flat) > 0
+        assert max(flat) < len(prompt.token_ids) - 1
+        ids = {tuple(prompt.token_ids[i] for i in span) for span in prompt.spans}
+        assert len(ids) == len(self.class_names), "different names have the same ids: is the vocabulary read?"
+
+    def test_shapes_and_grid_for_every_size(self) -> None:
+        """probs and grad are (heads, T, P_h·P_w), the grid is height before width, for square and other sizes."""
+        vlm = self.make()
+        prompt = self._prompt(vlm)
+        for steps in self.steps:
+            pixels = self._pixels(vlm, steps)
+            image = vlm.encode(pixels)
+            grid = (pixels.shape[1] // vlm.patch_px, pixels.shape[2] // vlm.patch_px)
+            assert image.grid == grid
+            found = vlm.attend(image, prompt, layers=vlm.layers, head="mean", gradient="match_logit")
+            shape = (vlm.heads, len(prompt.token_ids), grid[0] * grid[1])
+            for attention in found:
+                assert attention.grad is not None
+                assert attention.grid == grid
+                assert tuple(attention.probs.shape) == tuple(attention.grad.shape) == shape
+                assert attention.match_logits.shape == (2,)
+
+    def test_rows_are_probabilities(self) -> None:
+        """Nothing negative, no row over 1 (less where [CLS] or text columns were dropped)."""
+        for attention in self._attend(self.make()):
+            assert float(attention.probs.min()) >= 0
+            assert float(attention.probs.sum(dim=-1).max()) <= 1 + 1e-4
+
+    def test_a_head_is_a_slice_of_all(self) -> None:
+        """Head k, from 1, is row k − 1 of all heads."""
+        vlm = self.make()
+        every = self._attend(vlm)
+        for head in (1, vlm.heads):
+            for all_heads, one in zip(every, self._attend(vlm, head=head), strict=True):
+                torch.testing.assert_close(one.probs, all_heads.probs[head - 1 : head], rtol=1e-4, atol=1e-6)
+                torch.testing.assert_close(one.grad, all_heads.grad[head - 1 : head], rtol=1e-4, atol=1e-6)
+
+    def test_layers_come_in_the_asked_order(self) -> None:
+        """Several layers at once equal each alone, in the order asked."""
+        vlm = self.make()
+        order = tuple(reversed(vlm.layers))
+        for layer, together in zip(order, self._attend(vlm, layers=order), strict=True):
+            alone = self._attend(vlm, layers=(layer,))[0]
+            torch.testing.assert_close(together.probs, alone.probs, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(together.grad, alone.grad, rtol=1e-4, atol=1e-6)
+
+    def test_unknown_layer_and_head_are_refused(self) -> None:
+        """The error names what there is."""
+        vlm = self.make()
+        for layer, head in ((max(vlm.layers) + 1, 1), (vlm.layers[0], vlm.heads + 1), (vlm.layers[0], 0)):
+            message = refusal(vlm, layer, head)
+            assert message is not None, f"layer {layer}, head {head} was accepted"
+            assert "choose from" in message
+
+    # The gradient.
+
+    def test_equals_a_plain_hook(self) -> None:
+        """Attention, gradient and logits equal the unchanged model's, for every layer and size."""
+        vlm = self.make()
+        prompt = self._prompt(vlm)
+        for steps in self.steps:
+            pixels = self._pixels(vlm, steps)
+            image = vlm.encode(pixels)
+            for layer in vlm.layers:
+                ours = vlm.attend(image, prompt, layers=(layer,), head="mean", gradient="match_logit")[0]
+                probs, grad, logits = self.plain(vlm, pixels, prompt, layer)
+                assert ours.grad is not None
+                assert relative_error(ours.probs, probs) <= self.gradient_tolerance
+                assert relative_error(ours.grad, grad) <= self.gradient_tolerance
+                assert relative_error(ours.match_logits, logits) <= self.gradient_tolerance
+
+    def test_gradient_kinds(self) -> None:
+        """`none` has none, `paper-literal` is the match logit's with a factor below 0 for two logits."""
+        vlm = self.make()
+        for attention in self._attend(vlm, "none"):
+            assert attention.grad is None
+        match, margin = self._attend(vlm), self._attend(vlm, "margin")
+        for attention, other in zip(match, margin, strict=True):
+            assert attention.grad.shape == other.grad.shape
+            assert bool(torch.isfinite(attention.grad).all())
+            assert bool(torch.isfinite(other.grad).all())
+
+    def test_no_graph_below_the_layer(self) -> None:
+        """Encoding keeps nothing for a backward pass, and a higher layer keeps less than a lower one."""
+        vlm = self.make()
+        with saved_elements() as kept:
+            image = vlm.encode(self._pixels(vlm))
+        assert kept.count == 0
+        assert not any(t.requires_grad for t in tensors_of(image.tokens))
+        counts = []
+        for layer in (vlm.layers[0], vlm.layers[-1]):
+            with saved_elements() as kept:
+                self._attend(vlm, layers=(layer,))
+            counts.append(kept.count)
+        assert counts[1] < counts[0] or counts == [0, 0]
+
+    def test_results_carry_no_graph(self) -> None:
+        """Maps and logits can be kept without keeping the model's activations."""
+        for attention in self._attend(self.make()):
+            assert not attention.probs.requires_grad
+            assert not attention.grad.requires_grad
+            assert not attention.match_logits.requires_grad
+
+    def test_leaves_the_model_and_random_state_as_they_were(self) -> None:
+        """Hooks, gradients, training flags, parameters and torch's random state are untouched, in training mode too."""
+        vlm: Any = self.make()
+        vlm.model.train()
+        for parameter in vlm.model.parameters():
+            parameter.requires_grad_(True)
+        before, random = state_of(vlm.model), torch.get_rng_state()
+        image = vlm.encode(self._pixels(vlm))
+        vlm.attend(image, self._prompt(vlm), layers=vlm.layers, head="mean", gradient="match_logit")
+        vlm.match(image, [self._prompt(vlm)])
+        assert state_of(vlm.model) == before
+        assert torch.equal(torch.get_rng_state(), random)
+
+    def test_training_mode_changes_nothing(self) -> None:
+        """Dropout never runs, whatever mode the model is in."""
+        vlm: Any = self.make()
+        quiet = self._attend(vlm)
+        vlm.model.train()
+        for attention, other in zip(self._attend(vlm), quiet, strict=True):
+            torch.testing.assert_close(attention.probs, other.probs, rtol=1e-5, atol=1e-7)
+
+    def test_pixels_are_not_touched(self) -> None:
+        """The caller's tensor stays as it was."""
+        vlm = self.make()
+        pixels = self._pixels(vlm)
+        copy = pixels.clone()
+        vlm.encode(pixels)
+        assert torch.equal(pixels, copy)
