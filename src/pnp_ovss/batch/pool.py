@@ -200,8 +200,8 @@ class Pool:
             raise ModelError(f"{STARTS} workers were lost before the model was loaded: {words}; try fewer --workers")
         if self._losses >= LOSSES:
             raise ModelError(
-                f"{LOSSES} workers were lost in a row, the last because {words}: find out with `pnp-ovss segment` on one "
-                "photo, then go on with --resume"
+                f"{LOSSES} workers were lost in a row, the last because {words}: find out with `pnp-ovss segment` on "
+                "one photo, then go on with --resume"
             )
 
 

@@ -19,11 +19,8 @@ from pnp_ovss.images import ImageSource
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-IMAGE_SUFFIXES = frozenset(
-    f".{name}"
-    for name in ("avif", "bmp", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm")
-    + ("tga", "tif", "tiff", "webp")
-)
+_FORMATS = "avif bmp gif j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
+IMAGE_SUFFIXES = frozenset("." + name for name in _FORMATS.split())
 IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "jpg", "jpeg", "png", "webp")
 PATH_COLUMNS = ("path", "image_path", "file_path", "file_name", "filename", "file")
 MAX_BYTES = 1 << 30
@@ -113,7 +110,7 @@ def _tar_members(path: str) -> Iterator[PhotoRef]:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+                tar.members = []  # ty: ignore[missing-attribute]  # tarfile keeps every header otherwise
                 if not member.isfile() or _suffix(member.name) not in IMAGE_SUFFIXES:
                     continue
                 name = shown(os.fsencode(member.name))

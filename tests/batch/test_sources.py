@@ -1,0 +1,212 @@
+"""Which photos an input names, and their bytes."""
+
+import io
+import os
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pnp_ovss.batch.sources import PhotoReader, PhotoRef, list_photos
+from pnp_ovss.errors import DatasetError, ImageError, PnPError
+from pnp_ovss.images import load_image
+
+NOWHERE = Path("/nowhere")
+
+
+def _bytes(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3), (value, value, value)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _ids(inputs, skip=NOWHERE) -> list[str]:
+    return [ref.id for ref in list_photos([str(i) for i in inputs], skip)]
+
+
+def _values(inputs) -> list[int]:
+    read = PhotoReader()
+    return [int(load_image(read(ref))[0, 0, 0]) for ref in list_photos([str(i) for i in inputs], NOWHERE)]
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    for name in ("b.png", "a.JPG", "sub/c.webp", "sub/.hidden.png", ".cache/d.png", "notes.txt", "out/labels/e.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    return tmp_path
+
+
+def _tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+# Files
+
+
+def test_a_folder_in_the_order_of_names_without_hidden_files_and_the_output(tree):
+    assert _ids([tree], tree / "out") == [str(tree / name) for name in ("a.JPG", "b.png", "sub/c.webp")]
+
+
+def test_a_pattern(tree):
+    assert _ids([tree / "**/*.png"], tree / "out") == [str(tree / "b.png")]
+
+
+def test_a_file_is_taken_whatever_its_name(tree):
+    assert _ids([tree / "notes.txt"]) == [str(tree / "notes.txt")]
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "*.gif", "empty"])
+def test_an_input_without_photos_is_an_error(tree, name):
+    (tree / "empty").mkdir()
+    with pytest.raises(ImageError, match="names no photo"):
+        _ids([tree / name])
+
+
+def test_paths_are_absolute_whatever_the_working_folder(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    (ref,) = list_photos(["b.png"], NOWHERE)
+    assert ref == PhotoRef("b.png", os.fsencode(tree / "b.png"))
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"\xff.png")
+    with open(path, "wb") as file:
+        file.write(_bytes(9))
+    assert _ids([tmp_path]) == [f"{tmp_path}/\\xff.png"]
+    assert _values([tmp_path]) == [9]
+
+
+# Tars
+
+
+def test_the_images_of_a_tar(tmp_path):
+    tar = _tar(
+        tmp_path / "0.tar", {"a.png": _bytes(1), "a.json": b"{}", "a.seg.png": _bytes(2), "sub/b.png": _bytes(3)}
+    )
+    assert _ids([tar]) == [f"{tar}/a.png", f"{tar}/a.seg.png", f"{tar}/sub/b.png"]
+    assert _values([tar]) == [1, 2, 3]
+
+
+def test_members_of_one_name_have_different_ids(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for value in (1, 2):
+            info = tarfile.TarInfo("a.png")
+            info.size = len(_bytes(value))
+            tar.addfile(info, io.BytesIO(_bytes(value)))
+    assert len(set(_ids([tmp_path]))) == 2
+    assert _values([tmp_path]) == [1, 2]
+
+
+def test_a_tar_that_breaks_off_gives_what_is_there_and_says_so(tmp_path):
+    tar = _tar(tmp_path / "0.tar", {"a.png": _bytes(1), "b.png": _bytes(2)})
+    tar.write_bytes(tar.read_bytes()[: 3 * 512 + 40])  # b's header and 40 of its bytes
+    refs = list(list_photos([str(tar)], NOWHERE))
+    assert [ref.kind for ref in refs] == ["tar", "tar", "broken"]
+    with pytest.raises(ImageError, match="cut off"):
+        PhotoReader()(refs[1])
+    with pytest.raises(ImageError, match="no complete tar"):
+        PhotoReader()(refs[2])
+
+
+def test_a_member_too_large_to_read_is_refused():
+    with pytest.raises(ImageError, match="limit in a tar is 1 GiB"):
+        PhotoReader()(PhotoRef("x", b"x", "tar", 0, 1 << 40))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=9)), max_size=5), cut=st.integers(1)
+)
+def test_fuzzed_tars_give_refs_and_image_errors(tmp_path_factory, edits, cut):
+    path = tmp_path_factory.getbasetemp() / "fuzz.tar"
+    data = bytearray(_tar(path, {"a.png": _bytes(1), "b.png": _bytes(2)}).read_bytes())
+    for place, new in edits:
+        data[place : place + len(new)] = new
+    path.write_bytes(bytes(data[: max(1, cut % len(data))]))
+    with suppress(ImageError):  # a tar without photos
+        for ref in list_photos([str(path)], NOWHERE):
+            with suppress(ImageError):
+                load_image(PhotoReader()(ref))
+
+
+# Parquet
+
+
+def _table(path: Path, column: str, values: list, rows: int = 4) -> Path:
+    pq.write_table(pa.table({"label": list(range(len(values))), column: values}), path, row_group_size=rows)
+    return path
+
+
+def test_parquet_with_bytes(tmp_path):
+    path = _table(tmp_path / "p.parquet", "image", [_bytes(i) for i in range(50)])
+    assert _ids([path])[:2] == [f"{path}#0", f"{path}#1"]
+    assert _values([path]) == list(range(50))
+
+
+def test_parquet_with_hugging_face_images(tmp_path):
+    path = _table(tmp_path / "p.parquet", "image", [{"bytes": _bytes(i), "path": f"{i}.png"} for i in range(3)])
+    assert _values([path]) == [0, 1, 2]
+
+
+def test_parquet_with_paths_relative_to_it(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.png").write_bytes(_bytes(5))
+    path = _table(tmp_path / "p.parquet", "file_name", ["x/a.png", str(tmp_path / "x" / "a.png")])
+    assert _values([path]) == [5, 5]
+
+
+def test_parquet_rows_in_any_order(tmp_path):
+    path = _table(tmp_path / "p.parquet", "bytes", [_bytes(i) for i in range(60)], rows=25)
+    refs, read = list(list_photos([str(path)], NOWHERE)), PhotoReader()
+    order = np.random.default_rng(0).permutation(60).tolist()
+    assert [int(load_image(read(refs[i]))[0, 0, 0]) for i in order] == order
+
+
+def test_an_empty_cell_is_an_image_error(tmp_path):
+    path = _table(tmp_path / "p.parquet", "bytes", [_bytes(1), None, b""])
+    refs = list(list_photos([str(path)], NOWHERE))
+    for ref in refs[1:]:
+        with pytest.raises(ImageError, match="holds no image"):
+            PhotoReader()(ref)
+
+
+def test_parquet_without_images_is_an_error(tmp_path):
+    path = _table(tmp_path / "p.parquet", "text", ["a"])
+    with pytest.raises(DatasetError, match=r"no column with images .* it has label, text"):
+        _ids([path])
+
+
+def test_a_damaged_parquet_file_becomes_one_broken_ref(tmp_path):
+    path = _table(tmp_path / "p.parquet", "image", [_bytes(1)])
+    path.write_bytes(path.read_bytes()[:-20])
+    (ref,) = list_photos([str(path)], NOWHERE)
+    with pytest.raises(ImageError, match="is no Parquet file"):
+        PhotoReader()(ref)
+
+
+def test_damage_inside_a_parquet_file_costs_rows_not_the_run(tmp_path):
+    path = _table(tmp_path / "p.parquet", "image", [_bytes(i) for i in range(9)], rows=3)
+    data = bytearray(path.read_bytes())
+    data[40:60] = bytes(20)
+    path.write_bytes(bytes(data))
+    read, failed = PhotoReader(), 0
+    for ref in list_photos([str(path)], NOWHERE):
+        try:
+            load_image(read(ref))
+        except PnPError:
+            failed += 1
+    assert failed <= 3  # a row group
