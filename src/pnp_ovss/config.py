@@ -126,6 +126,10 @@ class ModelPreset:
     download_mb: int = 0
     licence: str = ""
     parameters_m: float = 0.0
+    layers: str = ""
+    """Its layers with cross-attention, from 1, for example "7-12"; `models check` compares them with the weights'."""
+    heads: int = 0
+    """Heads of each of them; 0 = not stated."""
     source: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 

@@ -9,7 +9,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pnp_ovss.cli import ablate, batch, compare, datasets, evaluate, explain, export, gallery, models, segment, tune, web
+from pnp_ovss.cli import (
+    ablate,
+    batch,
+    compare,
+    datasets,
+    evaluate,
+    explain,
+    export,
+    gallery,
+    models,
+    segment,
+    tune,
+    web,
+)
 from pnp_ovss.errors import PnPError
 
 app = typer.Typer(
@@ -33,7 +46,7 @@ app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("gallery")(gallery.gallery)
 app.command("web")(web.web)
-app.command("models")(models.models)
+app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
 app.command("ablate")(ablate.ablate)
 app.command("sensitivity")(ablate.sensitivity)

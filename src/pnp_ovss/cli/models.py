@@ -1,43 +1,159 @@
-"""`pnp-ovss models`: what can be named by --model."""
+"""`pnp-ovss models`: what can be named by --model; fetch, convert and check checkpoints."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from pnp_ovss.cli import options as o
 
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> int:
-    """List the built-in presets with layer, head, size, download size, source and whether each is in the cache."""
-    from pnp_ovss.config import list_presets, load_preset, resolve_config
-    from pnp_ovss.vlms.hub import cached_folder
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(help="A preset of `pnp-ovss models`, hub id, folder or .toml file.")]
 
-    rows: list[dict[str, Any]] = []
-    for name in list_presets():
-        preset = load_preset(name)
-        config = resolve_config(preset)
-        there = "built in" if preset.hub_id is None else "yes" if cached_folder(preset) else "no"
-        rows.append(
-            {
-                "name": name, "hub_id": preset.hub_id, "layer": config.layer, "head": config.head,
-                "size_px": config.size_px, "parameters_m": preset.parameters_m, "download_mb": preset.download_mb,
-                "licence": preset.licence, "cached": there, "source": preset.source,
-            }
-        )  # fmt: skip
+app = typer.Typer(
+    name="models",
+    help="List the models for --model; fetch, convert and check their weights.",
+    invoke_without_command=True,
+    add_completion=False,
+)
+
+
+@app.callback()
+def models(context: typer.Context, as_json: AsJson = False) -> int:
+    """List the built-in presets: layer and head in use, layers x heads there are, size, licence, download, source."""
+    if context.invoked_subcommand is not None:
+        return 0
+    rows = _rows()
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0
-    table = Table(title="Models for --model")
-    for column in ("name", "layer/head", "size", "download", "in cache", "layer, head, T from"):
-        table.add_column(column)
+    Console().print(_table(rows))
+    return 0
+
+
+@app.command("fetch")
+def fetch(name: Name) -> int:
+    """Download a model's weights into the hub's cache, with progress; a broken download is resumed."""
+    from pnp_ovss.vlms.loading import find_preset, find_weights
+
+    preset = find_preset(name)
+    folder = find_weights(preset)
+    found = f"{preset.name} is built in: nothing to fetch" if folder is None else str(folder)
+    Console().print(found, soft_wrap=True, highlight=False)
+    return 0
+
+
+@app.command("convert")
+def convert(
+    file: Annotated[Path, typer.Argument(help="An original checkpoint: .pth, or pytorch_model.bin for --as hf.")],
+    family: Annotated[str, typer.Option("--as", help="albef, mplug, blip (its authors' or LAVIS' names) or hf.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the converted model.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="vocab.txt or tokenizer.json of bert-base-uncased.")
+    ] = None,
+    drop: Annotated[str | None, typer.Option("--drop", help="Regular expression of weights to leave out.")] = None,
+) -> int:
+    """Rewrite a pickled checkpoint as safetensors with its config, read safely and checked weight by weight."""
+    from pnp_ovss.vlms.convert import convert_file
+
+    folder = convert_file(file, family, out, tokenizer=tokenizer, drop=drop)
+    Console().print(f"{folder}: converted; check it with `pnp-ovss models check {folder}`", soft_wrap=True)
+    return 0
+
+
+@app.command("check")
+def check(
+    name: Name,
+    image: Annotated[Path | None, typer.Option("--image", help="A photo; a generated picture by default.")] = None,
+    classes: o.Classes = None,
+    size: o.Size = None,
+    precision: o.PrecisionOption = None,
+    device: o.Device = "auto",
+    as_json: AsJson = False,
+) -> int:
+    """Load a model, run it once and print its timings and memory; wrong heads, weights or vocabulary are errors."""
+    import dataclasses
+
+    from transformers.utils import logging
+
+    from pnp_ovss.images import load_image
+    from pnp_ovss.vlms.check import NAMES, check_model
+    from pnp_ovss.vlms.loading import find_preset
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    names = [group[0] for group in o.read_classes(classes, None)] if classes else NAMES
+    photo = load_image(image) if image else None
+    found = check_model(find_preset(name), device=device, photo=photo, names=names, size_px=size, precision=precision)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found), indent=2))
+        return 0
+    Console().print(_report(found), soft_wrap=True, highlight=False)
+    return 0
+
+
+def _report(found: Any) -> str:
+    seconds = ", ".join(f"{step} {value:.2f} s" for step, value in found.seconds.items())
+    match = ", ".join(f"{name} {value:.3f}" for name, value in found.match.items())
+    return (
+        f"{found.name}: {found.parameters_m} M parameters, layers {found.layers[0]}-{found.layers[-1]} x {found.heads} "
+        f"heads, {found.grid[0]} x {found.grid[1]} patches\n{seconds}; peak memory {found.peak_mb} MB\n"
+        f"match probability: {match}\nall checks passed"
+    )
+
+
+def _rows() -> list[dict[str, Any]]:
+    from pnp_ovss.config import list_presets, load_preset, resolve_config
+
+    rows = []
+    for name in list_presets():
+        preset = load_preset(name)
+        config = resolve_config(preset)
+        rows.append(
+            {
+                "name": name, "hub_id": preset.hub_id, "layer": config.layer, "head": config.head,
+                "layers": preset.layers, "heads": preset.heads, "size_px": config.size_px,
+                "parameters_m": preset.parameters_m, "download_mb": preset.download_mb, "licence": preset.licence,
+                "cached": _where(preset), "source": preset.source,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _where(preset: Any) -> str:
+    from pnp_ovss.vlms.hub import cached_folder
+    from pnp_ovss.vlms.loading import is_built_in
+
+    if preset.hub_id is None:
+        return "built in" if is_built_in(preset) else "convert"
+    return "yes" if cached_folder(preset) else "no"
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Models for --model (layer/head = in use, of = cross-attention layers x heads)")
+    columns = (
+        "name",
+        "parameters",
+        "layer/head",
+        "of",
+        "size",
+        "download",
+        "in cache",
+        "licence",
+        "layer, head, T from",
+    )
+    for column in columns:
+        table.add_column(column, no_wrap=column == "name")
     for row in rows:
         download = f"{row['download_mb']} MB" if row["download_mb"] else "-"
-        layer = f"{row['layer']}/{row['head']}"
-        table.add_row(row["name"], layer, f"{row['size_px']} px", download, row["cached"], row["source"])
-    Console().print(table)
-    return 0
+        of = f"{row['layers']} x {row['heads']}" if row["heads"] else "-"
+        table.add_row(
+            row["name"], f"{row['parameters_m']:g} M", f"{row['layer']}/{row['head']}", of, f"{row['size_px']} px",
+            download, row["cached"], row["licence"], row["source"],
+        )  # fmt: skip
+    return table

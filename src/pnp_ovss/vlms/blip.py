@@ -132,6 +132,9 @@ def load_blip(preset: ModelPreset, folder: Path, *, precision: Precision = "floa
 
     config = BlipConfig.from_dict(read_config(folder, "blip"))
     config.text_config.is_decoder = True
+    if (config.text_config.hidden_size, config.text_config.num_attention_heads) == (768, 8):
+        # Some published config.json carry transformers' default; the weights have 12 heads.
+        config.text_config.num_attention_heads = 12
     model = load_pretrained(BlipForImageTextRetrieval, folder, config)
     tokenizer = WordPieceTokenizer.from_folder(folder, first_token=ENC_TOKEN)
     return BlipVLM(model, tokenizer, name=preset.name, precision=precision)

@@ -13,17 +13,25 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pnp_ovss.config import list_presets, load_preset
 from pnp_ovss.errors import ModelError, OutputError
 from pnp_ovss.vlms.albef import drop_cross_attention
 from pnp_ovss.vlms.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
 from pnp_ovss.vlms.mplug import MplugModel
 
+PRESET_OF_FILE = {
+    "ALBEF": "albef", "mscoco": "albef-coco", "flickr30k": "albef-flickr",
+    "mplug_large": "mplug-large", "mplug_large_v2": "mplug-large-v2", "mplug_base": "mplug-base",
+    "model_large_retrieval_coco": "blip-large-coco", "model_large_retrieval_flickr": "blip-large-flickr",
+    "model_base_retrieval_coco": "blip-base-coco", "model_base_retrieval_flickr": "blip-base-flickr",
+}  # fmt: skip
 VOCABULARY_HUB_ID = "google-bert/bert-base-uncased"
 
 
@@ -70,7 +78,9 @@ def convert_file(path: Path, family: str, out: Path, *, tokenizer: Path | None =
         return _write(out, state, None, [*path.parent.glob("*.json"), *path.parent.glob("*.txt")])
     converted = FAMILIES[family](state)
     check_fit(converted, path)
-    return _write(out, converted.weights, converted.config, [find_vocabulary(path, tokenizer)])
+    folder = _write(out, converted.weights, converted.config, [find_vocabulary(path, tokenizer)])
+    _write_preset(folder, path.stem, family)
+    return folder
 
 
 def check_fit(converted: Converted, path: Path) -> None:
@@ -127,12 +137,19 @@ def _hub_vocabulary(path: Path) -> Path:
         ) from error
 
 
-def _write(out: Path, weights: State, config: dict[str, Any] | None, files: Sequence[Path]) -> Path:
+def _write_preset(folder: Path, stem: str, family: str) -> None:
+    """The settings of the built-in preset that the file belongs to by its name, or of the family's first."""
+    alike = [preset for preset in map(load_preset, list_presets()) if preset.family == family]
+    name = PRESET_OF_FILE.get(stem, alike[0].name)
+    shutil.copyfile(Path(str(files("pnp_ovss"))) / "presets" / f"{name}.toml", folder / "preset.toml")
+
+
+def _write(out: Path, weights: State, config: dict[str, Any] | None, copied: Sequence[Path]) -> Path:
     from safetensors.torch import save_file
 
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for file in files:
+        for file in copied:
             if file.resolve() != (out / file.name).resolve():
                 shutil.copyfile(file, out / file.name)
         if config is not None:

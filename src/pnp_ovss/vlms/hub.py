@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pnp_ovss.config import ModelPreset
 from pnp_ovss.errors import ModelError
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt")
+PICKLE = "pytorch_model.bin"
+"""Several published checkpoints have only this file; it is read with `weights_only` and rewritten once."""
 
 
 def cached_folder(preset: ModelPreset) -> Path | None:
@@ -17,6 +20,8 @@ def cached_folder(preset: ModelPreset) -> Path | None:
 
     if preset.hub_id is None:
         return None
+    if (converted_folder(preset) / "model.safetensors").is_file():
+        return converted_folder(preset)
     try:
         folder = snapshot_download(
             preset.hub_id, revision=preset.revision, local_files_only=True, allow_patterns=list(PATTERNS)
@@ -41,26 +46,46 @@ def _local(path: Path) -> Path:
     if not path.exists():
         raise ModelError(f"the model {path} does not exist; give a folder with config.json and *.safetensors")
     if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder} holds no *.safetensors; convert a .pth first: pnp-ovss models convert")
+        raise ModelError(
+            f"{folder} holds no *.safetensors; convert a .pth or .bin first: pnp-ovss models convert FILE"
+        )
     return folder
 
 
+def converted_folder(preset: ModelPreset) -> Path:
+    """Where a hub checkpoint without safetensors is kept once it has been rewritten."""
+    from huggingface_hub import constants
+
+    name = str(preset.hub_id).replace("/", "--")
+    return Path(constants.HF_HOME) / "pnp-ovss" / f"{name}--{(preset.revision or 'main').replace('/', '-')}"
+
+
 def _download(preset: ModelPreset) -> Path:
+    """The snapshot's folder, or that of its rewritten pickle where the repository holds no safetensors."""
+    folder = _snapshot(preset, PATTERNS)
+    if any(folder.glob("*.safetensors")):
+        return folder
+    folder = _snapshot(preset, ("*.json", "*.txt", PICKLE))
+    if not (folder / PICKLE).is_file():
+        raise ModelError(
+            f"{preset.hub_id} (revision {preset.revision or 'main'}) holds neither *.safetensors nor {PICKLE}; "
+            "set another revision in a preset's .toml file"
+        )
+    from pnp_ovss.vlms.convert import convert_file
+
+    return convert_file(folder / PICKLE, "hf", converted_folder(preset))
+
+
+def _snapshot(preset: ModelPreset, patterns: Sequence[str]) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    name, revision = str(preset.hub_id), preset.revision
+    name, revision = preset.hub_id, preset.revision
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(PATTERNS), etag_timeout=5))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns), etag_timeout=5))
     except (LocalEntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, ValueError, OSError) as error:
         raise ModelError(
             f"the weights of {name} (*.safetensors, revision {revision or 'main'}) are not in the cache "
             f"{constants.HF_HUB_CACHE} and the hub could not be reached ({type(error).__name__}); on a machine with a "
             f"connection run `hf download {name}` and copy that folder here, or use the built-in model: --model pocket"
         ) from error
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{name} (revision {revision or 'main'}) holds no *.safetensors and pickles are not loaded; "
-            "try another --revision, or download the .pth and run: pnp-ovss models convert"
-        )
-    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from importlib import import_module
@@ -29,13 +30,17 @@ FAMILIES = {
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
 
 
+CONVERTED = ("albef", "mplug")
+"""Families whose checkpoints are not on the hub."""
+
+
 def find_preset(model: str | Path) -> ModelPreset:
     """The preset of a name, hub id, TOML file, folder or safetensors file. Raises ConfigError or ModelError."""
     path = Path(model)
     if path.suffix == ".toml" or str(model) in list_presets():
         return load_preset(model)
     if path.is_dir() or path.suffix == ".safetensors":
-        return ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
+        return _folder_preset(path)
     try:
         return load_preset(model)
     except ConfigError:
@@ -44,10 +49,63 @@ def find_preset(model: str | Path) -> ModelPreset:
         raise
 
 
+def find_weights(preset: ModelPreset) -> Path | None:
+    """The folder with a preset's files, fetched if need be; None for what comes with a package. Raises ModelError."""
+    if is_built_in(preset):
+        return None
+    if preset.hub_id is None and preset.path is None:
+        raise ModelError(
+            f"{preset.name} is loaded from a converted checkpoint: get its authors' .pth file, run `pnp-ovss models "
+            f"convert FILE.pth --as {preset.family} --out DIR` once, then use --model DIR"
+        )
+    return locate(preset)
+
+
+def is_built_in(preset: ModelPreset) -> bool:
+    """Whether a preset's weights need neither the hub nor a local file."""
+    return preset.hub_id is None and preset.path is None and preset.family not in CONVERTED
+
+
+def _folder_preset(path: Path) -> ModelPreset:
+    """A local folder's own preset.toml, or the settings of the built-in preset that it is a copy of, or is like.
+
+    Without this a folder would silently get BLIP's layer and head.
+    """
+    folder = path.parent if path.suffix == ".safetensors" else path
+    own = folder / "preset.toml"
+    if own.is_file():
+        return dataclasses.replace(load_preset(own), name=folder.name, path=str(path), hub_id=None)
+    plain = ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
+    if not path.exists() or not (folder / "config.json").is_file():
+        return plain
+    family = _family(folder)
+    alike = [preset for preset in map(load_preset, list_presets()) if preset.family == family]
+    same = [preset for preset in alike if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
+    for preset in same or alike:
+        return dataclasses.replace(plain, settings=preset.settings, source=f"local files, settings of {preset.name}")
+    return plain
+
+
 def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:
     """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode."""
-    built_in = preset.hub_id is None and preset.path is None
-    folder = None if built_in else locate(preset)
+    folder = find_weights(preset)
+    family = _family(folder)
+    alike = [preset for preset in map(load_preset, list_presets()) if preset.family == family]
+    same = [preset for preset in alike if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
+    for preset in same or alike:
+        return dataclasses.replace(plain, settings=preset.settings, source=f"local files, settings of {preset.name}")
+    return plain
+
+
+def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:
+    """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode."""
+    nowhere = preset.hub_id is None and preset.path is None
+    if nowhere and not is_built_in(preset):
+        raise ModelError(
+            f"{preset.name} is loaded from a converted checkpoint: get its authors' .pth file, run `pnp-ovss models "
+            f"convert FILE.pth --as {preset.family} --out DIR` once, then use --model DIR"
+        )
+    folder = None if nowhere else locate(preset)
     family = _family(folder) if preset.family == "auto" and folder is not None else preset.family
     vlm = _loader(family)(preset, folder, precision=precision)
     vlm.model.to(pick_device(device))
