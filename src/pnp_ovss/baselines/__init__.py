@@ -1,0 +1,60 @@
+"""What stands beside us: other systems and trivial ones, evaluated on the same images by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pnp_ovss.baselines.trivial import AllBackground, RandomLabels, TagsEverywhere
+from pnp_ovss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pnp_ovss.evaluation.systems import System
+
+__all__ = ["AllBackground", "RandomLabels", "TagsEverywhere", "list_baselines", "make_baseline"]
+
+
+def list_baselines() -> tuple[str, ...]:
+    """Names that `make_baseline` takes; those with `:` want or allow something after it.
+
+    >>> list_baselines()
+    ('background', 'random', 'tags', 'maskclip[:MODEL]', 'groupvit[:MODEL]', 'reco:FOLDER[:MODEL]',
+    'cam:TAGS.jsonl')
+    """
+    return (*_TRIVIAL, "maskclip[:MODEL]", "groupvit[:MODEL]", "reco:FOLDER[:MODEL]", "cam:TAGS.jsonl")
+
+
+def make_baseline(spec: str, *, background: bool, device: str = "auto") -> System:
+    """A baseline from its name, for a data set with or without background.
+
+    MODEL is a hub id or a folder in transformers' layout. Raises ConfigError for any other name, ModelError
+    when weights are missing.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind in _TRIVIAL and not rest:
+        return _TRIVIAL[kind](background)
+    if kind == "maskclip":
+        from pnp_ovss.baselines.maskclip import MaskClip
+
+        return MaskClip.from_pretrained(rest or None, background=background, device=device)
+    if kind == "groupvit":
+        from pnp_ovss.baselines.groupvit import GroupViT
+
+        return GroupViT.from_pretrained(rest or None, background=background, device=device)
+    if kind == "reco" and rest:
+        from pnp_ovss.baselines.reco import Reco
+
+        folder, _, model = rest.partition(":")
+        return Reco.from_pretrained(model or None, folder, background=background, device=device)
+    if kind == "cam" and rest:
+        from pnp_ovss.baselines.cam import TagCam
+
+        return TagCam.from_tags(rest, background=background)
+    raise ConfigError(f"unknown baseline {spec!r}; choose from {', '.join(list_baselines())}")
+
+
+_TRIVIAL: dict[str, Callable[[bool], System]] = {
+    "background": lambda _background: AllBackground(),
+    "random": lambda background: RandomLabels(background),
+    "tags": lambda _background: TagsEverywhere(),
+}
