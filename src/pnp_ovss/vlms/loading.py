@@ -28,8 +28,6 @@ FAMILIES = {
     "vilt": "pnp_ovss.vlms.vilt:load_vilt",
 }
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
-
-
 CONVERTED = ("albef", "mplug")
 """Families whose checkpoints are not on the hub."""
 
@@ -76,7 +74,7 @@ def _folder_preset(path: Path) -> ModelPreset:
     if own.is_file():
         return dataclasses.replace(load_preset(own), name=folder.name, path=str(path), hub_id=None)
     plain = ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
-    if not path.exists() or not (folder / "config.json").is_file():
+    if not any((folder / name).is_file() for name in ("config.json", "pocket.safetensors")):
         return plain
     family = _family(folder)
     alike = [preset for preset in map(load_preset, list_presets()) if preset.family == family]
@@ -89,23 +87,6 @@ def _folder_preset(path: Path) -> ModelPreset:
 def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:
     """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode."""
     folder = find_weights(preset)
-    family = _family(folder)
-    alike = [preset for preset in map(load_preset, list_presets()) if preset.family == family]
-    same = [preset for preset in alike if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
-    for preset in same or alike:
-        return dataclasses.replace(plain, settings=preset.settings, source=f"local files, settings of {preset.name}")
-    return plain
-
-
-def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:
-    """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode."""
-    nowhere = preset.hub_id is None and preset.path is None
-    if nowhere and not is_built_in(preset):
-        raise ModelError(
-            f"{preset.name} is loaded from a converted checkpoint: get its authors' .pth file, run `pnp-ovss models "
-            f"convert FILE.pth --as {preset.family} --out DIR` once, then use --model DIR"
-        )
-    folder = None if nowhere else locate(preset)
     family = _family(folder) if preset.family == "auto" and folder is not None else preset.family
     vlm = _loader(family)(preset, folder, precision=precision)
     vlm.model.to(pick_device(device))
