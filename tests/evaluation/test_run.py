@@ -61,7 +61,7 @@ def test_the_real_segmenter_finds_the_rectangles(rectangles, fake_system, record
 
 
 def test_without_background_every_pixel_gets_a_class(stuff, fake_system, records):
-    results = run(stuff, partial(fake_system, **dataset_settings(stuff)), records)
+    results = run(stuff, partial(fake_system, **dataset_settings(stuff.has_background)), records)
     assert all(counts.confusion()[:, 0].sum() == 0 for counts in results.counts())
     assert "background" not in summarise(results).per_class
 

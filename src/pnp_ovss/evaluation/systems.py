@@ -86,12 +86,12 @@ def segmenter_settings(segmenter: "Segmenter") -> dict[str, Any]:
     }
 
 
-def dataset_settings(dataset: Dataset) -> dict[str, Any]:
+def dataset_settings(has_background: bool) -> dict[str, Any]:
     """Configuration fields that the kind of data set decides (docs/method.md, steps 0 and 12).
 
     Without a background every pixel has a class: no background channel, and the best match if none is kept.
     """
-    return {} if dataset.has_background else {"background": "off", "empty": "best"}
+    return {} if has_background else {"background": "off", "empty": "best"}
 
 
 def plain_classes(dataset: Dataset, *, synonyms: bool = False) -> Classes:

@@ -1,0 +1,125 @@
+"""`pnp-ovss evaluate`: one system, or several side by side, on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pnp_ovss.cli import datasets as d
+from pnp_ovss.cli import evaluating as e
+from pnp_ovss.cli import options as o
+from pnp_ovss.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from pnp_ovss.evaluation.report import EvaluationReport
+    from pnp_ovss.evaluation.run import Results
+    from pnp_ovss.evaluation.systems import System
+
+Examples = Annotated[int, typer.Option("--examples", min=0, help="So many best and worst images in the pages.")]
+
+
+def evaluate(
+    dataset: d.Name,
+    root: d.Root,
+    model: o.Model = "pocket",
+    policy: e.Policy = None,
+    method: o.Method = None,
+    refine: o.Refine = None,
+    precision: o.PrecisionOption = None,
+    device: o.Device = "auto",
+    sizes: Annotated[
+        str | None,
+        typer.Option("--size", "--sizes", help="Side of the input, px; several (224,336) give a report each."),
+    ] = None,
+    setting: o.Setting = None,
+    candidates: o.Candidates = None,
+    split: d.Split = None,
+    order: d.Order = None,
+    masks: d.Masks = None,
+    background: d.Background = False,
+    config: d.Description = None,
+    limit: d.Limit = None,
+    seed: o.Seed = 0,
+    void: e.Void = "ignore",
+    synonyms: Annotated[
+        bool, typer.Option("--synonyms", help="Prompt all names of a class, not only its first.")
+    ] = False,
+    out: e.Out = None,
+    save_labels: Annotated[Path | None, typer.Option("--save-labels", help="Write each image's labels here.")] = None,
+    examples: Examples = 3,
+    baselines: Annotated[
+        str | None, typer.Option("--baselines", help="Evaluated beside it: background, random, tags, maskclip, ...")
+    ] = None,
+    workers: e.Workers = 1,
+    resume: e.Resume = False,
+) -> int:
+    """Evaluate the method on a data set: mIoU with its interval, beside the paper's figures.
+
+    Writes the report (JSON, Markdown, HTML) and one record an image, from which an interrupted run is resumed.
+    """
+    from pnp_ovss.evaluation.run import RunOptions
+    from pnp_ovss.evaluation.tables import beside_paper, splits, summary
+
+    data = d.open_with(
+        dataset, root, split=split, order=order, masks=masks, background=background, config=config
+    ).subset(limit, seed)  # fmt: skip
+    run_options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)
+    make = partial(
+        e.make_system, model, data.has_background, candidates, method=method, policy=policy, device=device, seed=seed,
+        refine=refine, precision=precision, settings=setting,
+    )  # fmt: skip
+    jobs: dict[str, Callable[[], System]] = {}
+    for size in e.parse_sizes(sizes):
+        jobs[f"{size} px" if size else ""] = partial(make, size_px=size)
+    for name in (baselines or "").replace(" ", "").split(",") if baselines else ():
+        jobs[name] = partial(e.make_one_baseline, name, data.has_background, device)
+    base = out or Path("runs") / f"{data.name}-{Path(model).stem}-{policy or 'default'}.json"
+    reports = []
+    for name, job in jobs.items():
+        path = _named(base, name if len(jobs) > 1 else "")
+        results = e.run_on(data, job, path, run_options, title=f"{data.name} {name or model}")
+        report = _summarised(results, path)
+        _write_pages(results, report, path, examples, job)
+        print_table(Console(), summary(report))
+        reports.append(report)
+        for failure in report.failures[:5]:
+            Console(stderr=True, soft_wrap=True, highlight=False).print(
+                f"pnp-ovss: {failure['id']}: {failure['error']}", markup=False
+            )
+    screen = Console()
+    print_table(screen, beside_paper(reports))
+    if (table := splits(reports[0])) is not None:
+        print_table(screen, table)
+    screen.print(f"report: {base}", highlight=False, soft_wrap=True)
+    return 1 if any(report.failed for report in reports) else 0
+
+
+def _summarised(results: Results, path: Path) -> EvaluationReport:
+    from pnp_ovss.evaluation.report import summarise
+
+    report = summarise(results)
+    report.save(path)
+    return report
+
+
+def _write_pages(
+    results: Results, report: EvaluationReport, path: Path, count: int, make: Callable[[], System]
+) -> None:
+    from pnp_ovss.evaluation.examples import best_and_worst
+    from pnp_ovss.evaluation.pages import write_pages
+    from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
+
+    tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
+    examples = best_and_worst(results, make, count)
+    write_pages(path, f"{report.dataset}: {report.model}", tables, per_class(report), examples)
+
+
+def _named(base: Path, name: str) -> Path:
+    """The path of one of several reports: base-NAME.json, the first without a name."""
+    plain = "".join(character if character.isalnum() else "-" for character in name).strip("-")
+    return base.with_name(f"{base.stem}-{plain}{base.suffix or '.json'}") if plain else base

@@ -1,0 +1,82 @@
+"""What `evaluate`, `ablate` and `sensitivity` share: their options, and from options to a system and its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pnp_ovss.cli import options as o
+from pnp_ovss.cli.progress import watching
+from pnp_ovss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pnp_ovss.datasets import Dataset
+    from pnp_ovss.evaluation.run import Results, RunOptions
+    from pnp_ovss.evaluation.systems import System
+
+Policy = Annotated[
+    str | None,
+    typer.Option("--policy", help="Which classes compete: itm, oracle (the ground truth's), all, file, clip."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The report, .json (default: runs/DATASET-MODEL-POLICY.json).")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own model.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
+Void = Annotated[str, typer.Option("--void", help="Pixels without ground truth: ignore, or background (the authors').")]
+
+
+def make_system(model: str, has_background: bool, candidates: Path | None, *, kind: str = "", **options: Any) -> System:
+    """The system that the options describe; picklable by name, for worker processes."""
+    from pnp_ovss.evaluation.ablation import AblationSystem
+    from pnp_ovss.evaluation.sensitivity import SensitivitySystem
+    from pnp_ovss.evaluation.systems import SegmenterSystem, dataset_settings
+    from pnp_ovss.policies import read_candidates
+
+    given = {item.partition("=")[0].strip() for item in options["settings"] or []}
+    decided = {key: value for key, value in dataset_settings(has_background).items() if key not in given}
+    if candidates is not None and options["policy"] is None:
+        options["policy"] = "file"
+    segmenter = o.make_segmenter(model, **options, **decided)
+    listed = read_candidates(candidates) if candidates is not None else {}
+    if kind == "ablation":
+        return AblationSystem(segmenter, listed)
+    if kind:
+        stage, _, every = kind.partition("-")
+        return SensitivitySystem(segmenter, "full" if stage == "full" else "gradcam", bool(every), listed)
+    return SegmenterSystem(segmenter, listed)
+
+
+def make_one_baseline(name: str, has_background: bool, device: str) -> System:
+    """A baseline by name; picklable by name, for worker processes."""
+    from pnp_ovss.baselines import make_baseline
+
+    return make_baseline(name, background=has_background, device=device)
+
+
+def run_on(data: Dataset, make: Callable[[], System], path: Path, options: RunOptions, *, title: str) -> Results:
+    """Run with a progress bar; the records stand beside the report, as REPORT.images.jsonl."""
+    from pnp_ovss.evaluation.run import run
+
+    with watching(title, data.has_background) as progress:
+        return run(data, make, path.with_suffix(".images.jsonl"), options, progress=progress)
+
+
+def parse_void(value: str) -> Any:
+    """`ignore` or `background`."""
+    if value not in ("ignore", "background"):
+        raise ConfigError(f"void {value!r}: choose from ignore, background")
+    return value
+
+
+def parse_sizes(text: str | None) -> Sequence[int | None]:
+    """Input sizes from `336` or `224,336`; [None] if none was given."""
+    if text is None:
+        return [None]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"size {text!r}: give pixels, or several like 224,336") from None

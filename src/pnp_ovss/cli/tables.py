@@ -1,0 +1,23 @@
+"""Tables on the screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    from pnp_ovss.evaluation.tables import Table
+
+
+def print_table(screen: Console, table: Table) -> None:
+    """Draw a table of texts and figures, its notes below."""
+    grid = Grid(title=table.title, title_justify="left")
+    for index, head in enumerate(table.columns):
+        grid.add_column(head, justify="left" if index < table.text_columns else "right", overflow="fold")
+    for row in table.rows:
+        grid.add_row(*row)
+    screen.print(grid)
+    for note in table.notes:
+        screen.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
