@@ -12,6 +12,8 @@ import json
 import pickle
 import re
 import shutil
+import struct
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -35,14 +37,22 @@ PRESET_OF_FILE = {
 VOCABULARY_HUB_ID = "google-bert/bert-base-uncased"
 
 
+_NOT_A_CHECKPOINT = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    struct.error,
+)  # fmt: skip
+"""What torch's reader raises on files that are no checkpoints or are damaged."""
+
+
 def read_checkpoint(path: Path) -> State:
     """The tensors of a `.pth` file, under `model` or `module` or at the top. Raises ModelError for anything else."""
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")  # torch doubts other pickle protocols; what it cannot read it refuses
             data = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except _NOT_A_CHECKPOINT as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it wants to load {found[1]}, which is not allowed" if found else "not a checkpoint of torch"
         raise ModelError(f"{path} is refused: {reason}; only tensors and plain values are read") from error

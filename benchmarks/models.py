@@ -1,0 +1,174 @@
+"""Memory and CPU time of every adapter at its true size, with random weights: python benchmarks/models.py [NAME ...]
+
+Each model and precision runs in a process of its own. CPU seconds are the process's (all threads), so that other work
+on the machine hardly changes them; memory is the peak resident set. Numbers say nothing about quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+NAMES = ("cat", "dog", "sofa", "tree", "grass", "person", "bus", "car", "boat", "bottle")
+TEXT = {"num_attention_heads": 12, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+
+
+def blip(width: int, depth: int) -> Any:
+    """BLIP's retrieval model with this vision tower."""
+    from transformers import BlipConfig, BlipForImageTextRetrieval
+
+    from pnp_ovss.vlms.blip import BlipVLM
+
+    text = {**TEXT, "is_decoder": True, "encoder_hidden_size": width}
+    vision = {
+        "hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": width // 64,
+        "intermediate_size": 4 * width,
+    }  # fmt: skip
+    return BlipForImageTextRetrieval(BlipConfig(text_config=text, vision_config=vision)), BlipVLM
+
+
+def albef() -> Any:
+    """ALBEF: ViT-B and six layers with cross-attention."""
+    from transformers import BlipConfig, BlipForImageTextRetrieval
+
+    from pnp_ovss.vlms.albef import AlbefVLM
+
+    text = {**TEXT, "is_decoder": True, "encoder_hidden_size": 768, "vocab_size": 30522, "bos_token_id": 101}
+    return BlipForImageTextRetrieval(BlipConfig(text_config=text, vision_config={"image_size": 384})), AlbefVLM
+
+
+def mplug() -> Any:
+    """mPLUG large."""
+    from pnp_ovss.vlms.mplug import MplugModel, MplugVLM
+
+    vision = {"hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14, "image_size": 336}
+    text = {**TEXT, "encoder_hidden_size": 768, "vocab_size": 30522}
+    return MplugModel({"vision": vision, "text": text, "first_cross_layer": 7}), MplugVLM
+
+
+def bridgetower() -> Any:
+    """BridgeTower large."""
+    from transformers import BridgeTowerConfig, BridgeTowerForImageAndTextRetrieval
+
+    from pnp_ovss.vlms.bridgetower import BridgeTowerVLM
+
+    text = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+    vision = {"hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14, "image_size": 294}
+    config = BridgeTowerConfig(
+        hidden_size=1024, num_attention_heads=16, num_hidden_layers=6, text_config=text, vision_config=vision
+    )
+    return BridgeTowerForImageAndTextRetrieval(config), BridgeTowerVLM
+
+
+def blip2() -> Any:
+    """BLIP-2's Q-Former over ViT-g."""
+    from transformers import Blip2Config, Blip2ForImageTextRetrieval
+
+    from pnp_ovss.vlms.blip2 import Blip2VLM
+
+    return Blip2ForImageTextRetrieval(Blip2Config(qformer_config={"use_qformer_text_input": True})), Blip2VLM
+
+
+def vilt() -> Any:
+    """ViLT B/32."""
+    from transformers import ViltConfig, ViltForImageAndTextRetrieval
+
+    from pnp_ovss.vlms.vilt import ViltVLM
+
+    return ViltForImageAndTextRetrieval(ViltConfig()), ViltVLM
+
+
+MODELS = {
+    "blip-base": (lambda: blip(768, 12), 336, 8),
+    "blip-large": (lambda: blip(1024, 24), 336, 8),
+    "albef": (albef, 336, 9),
+    "mplug-large": (mplug, 336, 9),
+    "bridgetower-large": (bridgetower, 322, 2),
+    "blip2-itm-vit-g": (blip2, 336, 7),
+    "vilt": (vilt, 352, 8),
+}
+
+
+def measure(name: str, precision: str) -> dict[str, Any]:
+    """CPU seconds of encode, match (ten names) and attend (one prompt of ten names), and the peak memory."""
+    import torch
+    from transformers.initialization import no_init_weights
+
+    from pnp_ovss.prompt import build_prompt
+    from pnp_ovss.testing.small_models import bpe_files, wordpiece_file
+    from pnp_ovss.vlms.bpe import BpeTokenizer
+    from pnp_ovss.vlms.check import peak_memory_mb
+    from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    build, size_px, layer = MODELS[name]
+    with no_init_weights():
+        model, adapter = build()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.02)
+    model.eval().requires_grad_(False)
+    folder = Path(tempfile.mkdtemp())
+    tokenizer = (
+        BpeTokenizer.from_folder(bpe_files(folder))
+        if name.startswith("bridge")
+        else WordPieceTokenizer.from_vocabulary(wordpiece_file(folder))
+    )
+    vlm = adapter(model, tokenizer, precision=precision)
+    prompt = build_prompt(NAMES, "A picture of {classes}", vlm.tokenize)
+    each = [build_prompt([n], "A picture of {classes}", vlm.tokenize) for n in NAMES]
+    pixels = torch.randn(3, size_px, size_px)
+    clock = [time.process_time()]
+    image = vlm.encode(pixels)
+    clock.append(time.process_time())
+    vlm.match(image, each)
+    clock.append(time.process_time())
+    vlm.attend(image, prompt, layers=(layer,), head="mean", gradient="match_logit")
+    clock.append(time.process_time())
+    seconds = [round(b - a, 2) for a, b in zip(clock, clock[1:], strict=False)]
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    return {
+        "name": name, "precision": precision, "size_px": size_px, "parameters_m": round(parameters, 1),
+        "encode_cpu_s": seconds[0], "match_10_cpu_s": seconds[1], "attend_cpu_s": seconds[2],
+        "peak_mb": peak_memory_mb(),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure the named models (default: all), each precision in a process of its own, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME", help=", ".join(MODELS))
+    parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.names[0], options.precision[0])))
+        return
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, 1 thread, load {load:.1f}\n")
+    print("| model | precision | px | M parameters | encode | match 10 | attend | peak MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in options.names:
+        for precision in options.precision:
+            command = [sys.executable, __file__, name, "--one", "--precision", precision]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"| {name} | {precision} | failed: {done.stderr.strip().splitlines()[-1:]} |", flush=True)
+                continue
+            print(
+                "| " + " | ".join(str(v) for v in json.loads(done.stdout.splitlines()[-1]).values()) + " |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
