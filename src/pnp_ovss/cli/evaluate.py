@@ -46,6 +46,10 @@ def evaluate(
     limit: d.Limit = None,
     seed: o.Seed = 0,
     void: e.Void = "ignore",
+    class_split: Annotated[
+        str | None,
+        typer.Option("--class-split", help="Only the paper's unseen or vil-seg classes (supplements 9, 11)."),
+    ] = None,
     synonyms: Annotated[
         bool, typer.Option("--synonyms", help="Prompt all names of a class, not only its first.")
     ] = False,
@@ -62,12 +66,15 @@ def evaluate(
 
     Writes the report (JSON, Markdown, HTML) and one record an image, from which an interrupted run is resumed.
     """
+    from pnp_ovss.datasets import load_split
     from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.tables import beside_paper, splits, summary
 
     data = d.open_with(
         dataset, root, split=split, order=order, masks=masks, background=background, config=config
     ).subset(limit, seed)  # fmt: skip
+    if class_split is not None:
+        data = data.restrict(load_split(class_split, data.vocabulary.name).labels, class_split)
     run_options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)
     make = partial(
         e.make_system, model, data.has_background, candidates, method=method, policy=policy, device=device, seed=seed,
@@ -78,7 +85,7 @@ def evaluate(
         jobs[f"{size} px" if size else ""] = partial(make, size_px=size)
     for name in (baselines or "").replace(" ", "").split(",") if baselines else ():
         jobs[name] = partial(e.make_one_baseline, name, data.has_background, device)
-    base = out or Path("runs") / f"{data.name}-{Path(model).stem}-{policy or 'default'}.json"
+    base = out or Path("runs") / f"{data.name.replace('/', '-')}-{Path(model).stem}-{policy or 'default'}.json"
     reports = []
     for name, job in jobs.items():
         path = _named(base, name if len(jobs) > 1 else "")

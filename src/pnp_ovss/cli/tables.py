@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
 
 def print_table(screen: Console, table: Table) -> None:
     """Draw a table of texts and figures, its notes below."""
-    grid = Grid(title=table.title, title_justify="left")
+    grid = Grid(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, head in enumerate(table.columns):
-        grid.add_column(head, justify="left" if index < table.text_columns else "right", overflow="fold")
+        grid.add_column(
+            head, justify="left" if index < table.text_columns else "right", overflow="fold", no_wrap=index > 0
+        )
     for row in table.rows:
         grid.add_row(*row)
     screen.print(grid)

@@ -90,6 +90,34 @@ class Dataset:
         note = f"{limit} of {len(self)} images ({how})"
         return replace(self, samples=tuple(self.samples[i] for i in chosen), notes=(*self.notes, note))
 
+    def restrict(self, labels: tuple[int, ...], name: str) -> "Dataset":
+        """The same images with only some of the classes; the pixels of the other classes become void.
+
+        `labels` (from 1) become 1, 2, ... in their order; background stays. `name` is said in the notes.
+        """
+        classes = tuple(self.vocabulary.classes[label - 1] for label in labels)
+        table = np.full(len(self.vocabulary) + 1, VOID, dtype=np.int32)
+        table[0] = 0
+        table[list(labels)] = np.arange(1, len(labels) + 1)
+        samples = tuple(replace(sample, labels=_Restricted(sample.labels, table)) for sample in self.samples)
+        note = f"only the {len(labels)} {name} classes; the others are void"
+        vocabulary = Vocabulary(f"{self.vocabulary.name}-{name}", classes)
+        changes = {"vocabulary": vocabulary, "samples": samples, "notes": (*self.notes, note)}
+        return replace(self, name=f"{self.name}/{name}", **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Restricted:
+    """The labels of a sample through a table (C + 1,) of new labels; void stays void."""
+
+    labels: Callable[[], Labels]
+    table: Labels
+
+    def __call__(self) -> Labels:
+        labels = self.labels()
+        known = labels != VOID
+        return np.where(known, self.table[np.where(known, labels, 0)], VOID).astype(np.int32)
+
 
 def read_ids(path: Path, layout: str) -> tuple[str, ...]:
     """The image ids of a list file: one a line, blank lines skipped, no id twice. Raises DatasetError."""

@@ -76,10 +76,7 @@ def _read_order(path: Path, vocabulary: Vocabulary) -> tuple[str, ...]:
         raise DatasetError(f"order {str(path)!r}: not one of {', '.join(ORDERS)}, and no readable file") from None
     rows = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     numbered = [re.fullmatch(r"(\d+)\s*[:\s]\s*(.+)", row) for row in rows]
-    if any(numbered):
-        given = {int(match[1]): match[2] for match in numbered if match}
-    else:
-        given = dict(enumerate(rows, start=1))
+    given = {int(match[1]): match[2] for match in numbered if match} or dict(enumerate(rows, start=1))
     if given.get(0, "").lower() in ("background", "empty"):
         del given[0]
     names = tuple(given.get(value, "") for value in range(1, len(vocabulary) + 1))

@@ -47,16 +47,14 @@ def signed(interval: Interval) -> str:
 
 
 def beside_paper(reports: Sequence[EvaluationReport]) -> Table:
-    """Our figures on one data set above the rows of the paper's Table 3 (and 8) that have it."""
-    dataset = reports[0].dataset
+    """Our figures on one data set above the paper's rows that have it: Tables 3 and 8, or 4 for the unseen classes."""
+    dataset, _, part = reports[0].dataset.partition("/")
     ours = tuple(_our_row(report) for report in reports)
-    tables = load_tables()
-    quoted = (
-        _paper_row(row, dataset) for name in ("table3", "table8") for row in tables[name].rows if dataset in row.values
-    )
-    columns = ("system", "checkpoint", "policy", "short side", "images", OPEN, ORACLE)
-    notes = (*dict.fromkeys(note for report in reports for note in report.notes), ORACLE_NOTE)
-    return Table(f"{dataset}: here, and in the paper", columns, (*ours, *quoted), notes, text_columns=5)
+    quoted = [_paper_row(row, dataset) for row in _paper_rows(part) if dataset in row.values]
+    columns = ("system", "policy", "px", "images", OPEN, ORACLE)
+    paper = "(n): images of the usual validation split; the paper prints no number; px: short side of the input"
+    notes = (*dict.fromkeys(note for report in reports for note in report.notes), paper, ORACLE_NOTE)
+    return Table(f"{reports[0].dataset}: here, and in the paper", columns, (*ours, *quoted), notes, text_columns=2)
 
 
 def summary(report: EvaluationReport) -> Table:
@@ -84,7 +82,7 @@ def splits(report: EvaluationReport) -> Table | None:
     if not report.splits:
         return None
     rows = [
-        (f"{name} classes", "here", describe(report), *_either(report.policy, percent(value)))
+        (f"{name} classes", f"here: {report.model}", *_either(report.policy, percent(value)))
         for name, value in report.splits.items()
     ]
     tables = load_tables()
@@ -93,9 +91,10 @@ def splits(report: EvaluationReport) -> Table | None:
     for split, row in quoted:
         if report.dataset in row.values:
             figure = _either(row.policy, str(row.values[report.dataset]))
-            rows.append((split, row.system, f"{row.checkpoint} policy {row.policy}".strip(), *figure))
+            system = row.system + (f", {row.checkpoint}" if row.checkpoint else "")
+            rows.append((split, system, *figure))
     notes = ("here: all classes compete, the mean is over the split; the densely supervised saw the other classes",)
-    return Table("Class splits (Table 4, supplements 9 and 11)", ("", "", "", OPEN, ORACLE), tuple(rows), notes, 3)
+    return Table("Class splits (Table 4, supplements 9 and 11)", ("", "", OPEN, ORACLE), tuple(rows), notes, 2)
 
 
 def per_class(report: EvaluationReport) -> Table:
@@ -141,17 +140,28 @@ def describe(report: EvaluationReport) -> str:
     return ", ".join(part for part in [*parts, report.variant] if part)
 
 
+def _paper_rows(part: str) -> tuple[PaperRow, ...]:
+    """The rows about a whole data set, or about one of the class splits."""
+    tables = load_tables()
+    if part == "unseen":
+        return tables["table4"].rows
+    vil_seg = tables["table3"].find(system="ViL-Seg")  # on its own classes only
+    if part == "vil-seg":
+        return vil_seg
+    return tuple(row for name in ("table3", "table8") for row in tables[name].rows if row not in vil_seg)
+
+
 def _our_row(report: EvaluationReport) -> tuple[str, ...]:
     size = str(report.size) if report.size else DASH
-    system = "here: PnP-OVSS" if report.method else "here"
+    system = f"here: PnP-OVSS, {report.model}" if report.method else f"here: {report.model}"
     figure = percent(report.miou, report.interval)
-    return (system, report.model, report.policy, size, str(report.images), *_either(report.policy, figure))
+    return (system, report.policy, size, str(report.images), *_either(report.policy, figure))
 
 
 def _paper_row(row: PaperRow, dataset: str) -> tuple[str, ...]:
     source = f" (by [{row.keys['by']}])" if "by" in row.keys else ""
-    images = validation_images(dataset)
-    cells = (f"{row.system}{source}", row.checkpoint or DASH, row.policy, row.size or DASH, f"({images})")
+    system = f"{row.system}{source}" + (f", {row.checkpoint}" if row.checkpoint else "")
+    cells = (system, row.policy, row.size or DASH, f"({validation_images(dataset)})")
     return (*cells, *_either(row.policy, str(row.values[dataset])))
 
 

@@ -1,0 +1,201 @@
+"""The evaluation commands through the entry point, the model replaced by the fake one."""
+
+import json
+import sys
+
+import pytest
+from PIL import Image
+
+from pnp_ovss import Segmenter
+from pnp_ovss.cli import main as cli
+from pnp_ovss.cli import options
+from pnp_ovss.config import resolve_config
+from pnp_ovss.evaluation.records import read_records
+from pnp_ovss.evaluation.report import load_report
+from pnp_ovss.testing.fake_vlm import FakeVLM
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """call(*arguments) -> (exit code, standard output, standard error); a wide screen, so that nothing wraps."""
+
+    def fake(model, *, method=None, device="auto", seed=0, settings=None, **explicit):
+        given = {k: v for k, v in explicit.items() if v is not None} | options.parse_settings(settings)
+        base = {"layer": 2, "head": 2, "size_px": 96, "refine": "none", "blur": 0.02}
+        return Segmenter(FakeVLM(), resolve_config(None, method, **(base | given)), method=method or "preset")
+
+    def run(*arguments):
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(options, "make_segmenter", fake)
+        monkeypatch.setattr(sys, "argv", ["pnp-ovss", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        return ended.value.code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def root(rectangles):
+    return rectangles[0].image.parents[1]
+
+
+def test_evaluate_writes_a_report_pages_and_records(call, root, tmp_path):
+    out = tmp_path / "o/report.json"
+    code, screen, _ = call("evaluate", "folder", root, "--out", out, "--examples", 2)
+    assert code == 0
+    report = load_report(out)
+    assert report.dataset == "rectangles"
+    assert report.miou_without_background > 0.5
+    assert f"{100 * report.miou:.1f} [" in screen
+    assert "policy itm" in screen
+    assert len(read_records(out.with_suffix(".images.jsonl"))[1]) == 12
+    page = out.with_suffix(".html").read_text()
+    assert page.count("<img") == 4
+    assert "data:image/jpeg;base64," in page
+    assert "http" not in page
+    assert len(list(out.with_suffix(".examples").glob("*.jpg"))) == 4
+    markdown = out.with_suffix(".md").read_text()
+    assert markdown.count("](report.examples/") == 4
+    assert "| red | 6 |" in markdown
+
+
+def test_oracle_and_open_figures_stand_in_different_columns(call, root, tmp_path):
+    for policy, column in (("oracle", -1), ("itm", -2)):
+        _, screen, _ = call("evaluate", "folder", root, "--policy", policy, "--out", tmp_path / f"{policy}.json")
+        row = next(line.split("  ") for line in screen.splitlines() if "here: PnP-OVSS" in line)
+        cells = [cell.strip() for cell in row if cell.strip()]
+        assert "[" in cells[column]
+        assert cells[-3 - column] == "-"
+
+
+def test_evaluate_resumes(call, root, tmp_path):
+    out = tmp_path / "report.json"
+    call("evaluate", "folder", root, "--out", out, "--examples", 0)
+    whole, records = load_report(out), out.with_suffix(".images.jsonl")
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text("".join(lines[:6]))
+    assert call("evaluate", "folder", root, "--out", out, "--examples", 0, "--resume")[0] == 0
+    again = load_report(out)
+    assert (again.miou, again.interval, again.per_class) == (whole.miou, whole.interval, whole.per_class)
+    assert records.read_text().splitlines(keepends=True)[:6] == lines[:6]
+    code, _, errors = call("evaluate", "folder", root, "--out", out, "--policy", "all", "--resume")
+    assert code == 2
+    assert "begun with other settings (settings differ)" in errors
+
+
+def test_several_sizes_and_baselines_give_a_report_each(call, root, tmp_path):
+    out = tmp_path / "report.json"
+    arguments = ("--sizes", "64,96", "--baselines", "background, tags", "--examples", 0, "--out", out)
+    code, screen, _ = call("evaluate", "folder", root, *arguments)
+    assert code == 0
+    names = ["report-64-px", "report-96-px", "report-background", "report-tags"]
+    reports = {name: load_report(tmp_path / f"{name}.json") for name in names}
+    assert [reports[name].size for name in names] == [64, 96, None, None]
+    assert reports["report-background"].miou_without_background == 0
+    assert reports["report-tags"].policy == "oracle"
+    assert 0 < reports["report-tags"].miou < reports["report-96-px"].miou
+    assert sum("here: " in line for line in screen.splitlines()) == 4
+
+
+def test_failures_are_said_and_give_exit_code_1(call, root, rectangles, tmp_path):
+    rectangles[2].image.write_bytes(b"no picture")
+    code, _, errors = call("evaluate", "folder", root, "--out", tmp_path / "r.json", "--examples", 0)
+    assert code == 1
+    assert "pnp-ovss: 02: " in errors
+    assert load_report(tmp_path / "r.json").failed == 1
+
+
+def test_limits_labels_void_and_candidates(call, root, tmp_path):
+    listed = tmp_path / "listed.json"
+    listed.write_text(json.dumps({f"{index:02}": ["red"] for index in range(12)}))
+    arguments = ("--limit", 4, "--seed", 1, "--save-labels", tmp_path / "labels", "--void", "background")
+    out = tmp_path / "r.json"
+    code, screen, _ = call(
+        "evaluate", "folder", root, *arguments, "--candidates", listed, "--out", out, "--examples", 0
+    )
+    assert code == 0
+    report = load_report(out)
+    assert (report.images, report.void, report.policy) == (4, "background", "file")
+    assert "4 of 12 images (random, seed 1)" in screen
+    pictures = sorted((tmp_path / "labels").glob("*.png"))
+    assert len(pictures) == 4
+    with Image.open(pictures[0]) as picture:
+        assert picture.size == (96, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "nothing", "."), "no data set 'nothing'"),
+        (("evaluate", "folder", "nowhere"), "nowhere is no folder"),
+        (("evaluate", "folder", "ROOT", "--void", "x"), "void 'x': choose from ignore, background"),
+        (("evaluate", "folder", "ROOT", "--size", "big"), "size 'big': give pixels"),
+        (("evaluate", "folder", "ROOT", "--order", "59_labels"), "has no option 'order'"),
+        (("evaluate", "folder", "ROOT", "--class-split", "unseen"), "no split 'unseen' of the vocabulary"),
+        (("evaluate", "folder", "ROOT", "--baselines", "magic"), "unknown baseline 'magic'"),
+        (("evaluate", "folder", "ROOT", "--limit", "0"), "limit of 0 images"),
+        (("sensitivity", "folder", "ROOT", "--stage", "x"), "stage 'x': choose from gradcam, full"),
+        (("compare", "one.json"), "compare needs two reports"),
+        (("compare", "one.json", "two.json"), "cannot read the report one.json"),
+        (("datasets", "check", "voc", "ROOT"), "expected ROOT/JPEGImages"),
+    ],
+)
+def test_bad_requests_are_one_line(call, root, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = call(*(root if argument == "ROOT" else argument for argument in arguments))
+    assert code == 2
+    lines = [line for line in errors.splitlines() if line.startswith("pnp-ovss: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_ablate_and_sensitivity_print_the_papers_figures(call, root, tmp_path):
+    out = tmp_path / "a.json"
+    code, screen, _ = call("ablate", "folder", root, "--policy", "oracle", "--limit", 3, "--out", out)
+    assert code == 0
+    row = next(line for line in screen.splitlines() if "+ Drop 4 + Blur + CRF" in line)
+    assert "42.8" in row
+    assert set(json.loads(out.read_text())) >= {"attention", "gradcam", "drop1", "blur+crf"}
+    code, screen, _ = call("sensitivity", "folder", root, "--policy", "oracle", "--limit", 3, "--out", out)
+    assert code == 0
+    assert "stage gradcam: the first pass only" in screen
+    assert len(json.loads(out.read_text())) == 3 + 4
+
+
+def test_compare_shows_the_paired_difference(call, root, tmp_path):
+    for name, *more in (("a",), ("b", "--policy", "oracle"), ("c", "--limit", "5")):
+        call("evaluate", "folder", root, "--examples", 0, "--out", tmp_path / f"{name}.json", *more)
+    code, screen, _ = call("compare", *(tmp_path / f"{name}.json" for name in "abc"))
+    assert code == 0
+    row = next(line for line in screen.splitlines() if "against 1, paired" in line)
+    assert row.count("+0.0 [+0.0, +0.0]") == 2  # the same labels; the third on the images they share
+    assert "Not comparable: oracle" in screen
+
+
+def test_datasets_list_and_check(call, root, tmp_path, rectangles):
+    assert "coco-stuff" in call("datasets", "list")[1]
+    code, screen, _ = call("datasets", "check", "folder", root, "--sheet", tmp_path / "deep/sheet.png", "--count", 4)
+    assert code == 0
+    assert "12 images, 12 masks read, 4 of 4 classes occur" in screen
+    with Image.open(tmp_path / "deep/sheet.png") as sheet:
+        assert sheet.width > 600
+    rectangles[0].image.write_bytes(b"no picture")
+    code, screen, _ = call("datasets", "check", "folder", root)
+    assert code == 1
+    assert "fault: cannot read the image" in screen
+
+
+def test_a_class_split_restricts_what_competes(call, tmp_path, monkeypatch):
+    from tests.datasets.conftest import Trees
+
+    root = Trees(tmp_path / "voc").voc()
+    out = tmp_path / "r.json"
+    code, screen, _ = call("evaluate", "voc", root, "--class-split", "unseen", "--out", out, "--examples", 0)
+    assert code == 0
+    report = load_report(out)
+    assert list(report.per_class) == ["background", "potted plant", "sheep", "sofa", "train", "tv monitor"]
+    assert "voc/unseen: here, and in the paper" in screen
+    row = next(line for line in screen.splitlines() if "MaskCLIP+" in line)
+    assert "86.1" in row
