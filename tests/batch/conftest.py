@@ -1,12 +1,9 @@
-"""Lets workers, which are other processes, import the factories of `poison`."""
+"""Lets the tests and their workers, which are other processes, import `poison` by name."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="batch needs pyarrow: pip install 'pnp-ovss[batch]'")
-
-
-@pytest.fixture(autouse=True)
-def _factories(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))

@@ -3,9 +3,13 @@
 It is no neural network: it labels the pixels that have a class's colour, so that a worker starts in a blink.
 """
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,6 +80,11 @@ def fake(job: Job, device: str):
     return PoisonedSegmenter(FakeVLM(), SegmenterConfig(**(settings | dict(job.settings))))
 
 
+def strict(job: Job, device: str):
+    """A factory that refuses unknown settings as the real one does."""
+    return SegmenterConfig().replace(**job.settings)
+
+
 def unready(job: Job, device: str):
     """A factory whose worker dies."""
     os._exit(3)
@@ -103,3 +112,50 @@ def make_poison(path: Path, kind: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (32, 32), POISON[kind]).save(path)
     return path
+
+
+def drive(out: Path, inputs: Path, **given) -> subprocess.Popen:
+    """Start `driver.py` in a process group of its own."""
+    what = json.dumps({"out": str(out), "inputs": [str(inputs)], **given})
+    command = [sys.executable, str(Path(__file__).with_name("driver.py")), what]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def count_done(out: Path) -> int:
+    """Rows that are in journals and shards (of 40 photos each)."""
+    rows = 40 * len(list((out / "shards").glob("part*")))
+    for path in (out / "journal").glob("*.log"):
+        with suppress(FileNotFoundError):  # it has just become a shard
+            rows += path.read_bytes().count(b"\n")
+    return rows
+
+
+def wait_for_rows(out: Path, count: int, timeout_s: float = 120) -> None:
+    """Until the batch has so many rows. Raises TimeoutError."""
+    end = time.monotonic() + timeout_s
+    while count_done(out) < count:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{count_done(out)} of {count} rows after {timeout_s} s")
+        time.sleep(0.05)
+
+
+def wait_until_gone(group: int, timeout_s: float = 30) -> None:
+    """Until no process of the group is left. Raises TimeoutError."""
+    end = time.monotonic() + timeout_s
+    with suppress(ProcessLookupError):
+        while time.monotonic() < end:
+            os.killpg(group, 0)
+            time.sleep(0.1)
+        raise TimeoutError("a worker outlived its driver")
+
+
+def read_rows(out: Path) -> list[dict]:
+    """All rows of the finished shards, in their order."""
+    import pyarrow.parquet as pq
+
+    return [row for path in sorted((out / "shards").iterdir()) for row in pq.read_table(path).to_pylist()]
+
+
+def without_times(rows: list[dict]) -> list[dict]:
+    """What must be equal between runs."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
