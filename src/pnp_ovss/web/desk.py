@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pnp_ovss.errors import ClassNameError, ImageError
+from pnp_ovss.images import load_image
 from pnp_ovss.prompt import parse_classes
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.web.steps import Report, segment_in_steps
@@ -53,7 +54,11 @@ class Desk:
         ready = self.segmenter(order.model)
         chosen = Segmenter(ready.vlm, ready.config.replace(**order.settings), method=ready.method)
         name = Path(order.photo).name
-        result, steps = segment_in_steps(chosen, order.photo, classes, image_id=name, report=report)
+        try:
+            photo = load_image(order.photo)
+        except ImageError as error:  # the person knows the file's name, not where this page keeps it
+            raise ImageError(str(error).replace(order.photo, name)) from error
+        result, steps = segment_in_steps(chosen, photo, classes, image_id=name, report=report)
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         files = result.save(folder, Path(name).stem[:80])
         scores = dict(result.match_scores)

@@ -44,6 +44,16 @@ class Offer:
     examples: Sequence[tuple[str, str]] = ()
 
 
+class PhotoField(gr.Image):
+    """gradio's image field that leaves reading to us: any file that `load_image` takes, our sentence for the others."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The uploaded file's path, as it is."""
+        return payload.path if payload else None
+
+
 @dataclass(frozen=True)
 class _Result:
     """The components that show a result."""
@@ -74,12 +84,17 @@ def build_page(desk: Desk, offer: Offer) -> gr.Blocks:
                 photo, classes, button, options = _question(offer)
             with gr.Column(scale=3, min_width=300):
                 result = _answer()
+        if offer.examples:
+            pairs = [list(pair) for pair in offer.examples]
+            gr.Examples(pairs, [photo, classes], label="Examples (from scikit-image)", cache_examples=False)
         _wire(desk, (photo, classes, *options), button, result)
     return page
 
 
 def _question(offer: Offer) -> tuple[gr.Image, gr.Textbox, gr.Button, list[Any]]:
-    photo = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Photo", height=260, buttons=[])
+    photo = PhotoField(
+        type="filepath", sources=["upload", "clipboard"], label="Photo", height=260, buttons=[], elem_id="photo"
+    )
     classes = gr.Textbox(
         label="Class names", info="separated by commas; absent ones may be among them",
         placeholder="cat, traffic light, sofa", lines=2, max_lines=6, max_length=8000,
@@ -87,9 +102,6 @@ def _question(offer: Offer) -> tuple[gr.Image, gr.Textbox, gr.Button, list[Any]]
     button = gr.Button("Segment", variant="primary")
     with gr.Accordion("Options", open=False):
         options = _options(offer.models)
-    if offer.examples:
-        pairs = [list(pair) for pair in offer.examples]
-        gr.Examples(pairs, [photo, classes], label="Examples (from scikit-image)", cache_examples=False)
     return photo, classes, button, options
 
 
@@ -166,7 +178,14 @@ def _wire(desk: Desk, inputs: tuple[Any, ...], button: gr.Button, result: _Resul
         return view(shown, int(step) - 1, wanted) if shown else [gr.skip()] * 4
 
     order = {"inputs": [*inputs, result.shown], "outputs": result.all(), "api_visibility": "private"}
-    gr.on([button.click, inputs[1].submit], segment, **order, concurrency_limit=1, show_progress_on=[result.masks])
+    gr.on(
+        [button.click, inputs[1].submit],
+        segment,
+        **order,
+        concurrency_limit=1,
+        show_progress_on=[result.masks],
+        scroll_to_output=True,
+    )
     changed = {"inputs": [result.shown, result.step, result.wanted], "outputs": result.view()}
     for event in (result.step.change, result.wanted.input):
         event(
