@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -82,13 +83,18 @@ def build_lattice(features: torch.Tensor) -> Lattice:
 
 
 def _elevate(features: torch.Tensor) -> torch.Tensor:
-    """Features (d, N) on the plane sum = 0 of d+1 dimensions, scaled so that the blur has standard deviation 1."""
+    """Features (d, N) on the plane sum = 0 of d+1 dimensions, scaled so that the blur has standard deviation 1.
+
+    Constants and products are rounded to float32 one by one, as in the authors' code: a feature between two simplices
+    then falls into the same one, and which lattice points are occupied matters to the blur.
+    """
     d = len(features)
     elevated = features.new_empty(d + 1, features.shape[1])
     above = torch.zeros_like(features[0])
+    deviation = float(np.float32((d + 1) * math.sqrt(2 / 3)))
     for i in range(d, 0, -1):
-        scaled = features[i - 1] * ((d + 1) * math.sqrt(2 / 3) / math.sqrt(i * (i + 1)))
-        torch.sub(above, scaled, alpha=i, out=elevated[i])
+        scaled = features[i - 1] * float(np.float32(1 / math.sqrt(i * (i + 1)) * deviation))
+        torch.sub(above, scaled * i, out=elevated[i])
         above = above + scaled
     elevated[0] = above
     return elevated
@@ -101,7 +107,7 @@ def _enclosing_simplex(elevated: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     largest first; offset float32: the residue in units of d+1. Overwrites `elevated`.
     """
     d = len(elevated) - 1
-    corner = torch.round(elevated / (d + 1))
+    corner = torch.round(elevated * (1 / (d + 1)))
     residue = torch.sub(elevated, corner, alpha=d + 1)
     rank = torch.zeros_like(corner, dtype=torch.int8)
     for i in range(d + 1):
@@ -114,7 +120,7 @@ def _enclosing_simplex(elevated: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     wrap = (rank < 0).to(torch.int8) - (rank > d).to(torch.int8)
     rank += wrap * (d + 1)
     corner += wrap
-    return corner, rank, elevated.sub_(corner, alpha=d + 1).div_(d + 1)
+    return corner, rank, elevated.sub_(corner, alpha=d + 1).mul_(1 / (d + 1))
 
 
 def _barycentric(ordered: torch.Tensor) -> torch.Tensor:
