@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--images", type=int, default=50)
     parser.add_argument("--scored-trials", type=int, default=6, help="trials whose pictures are really scored")
-    parser.add_argument("--scorer-size", type=int, default=336)
+    parser.add_argument("--scorer-size", type=int, default=320)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tuning-cost.json"))
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.tuning.reward import Evidence, class_probabilities, get_reward, margins, own_probabilities, paper_reward
+from pnp_ovss.tuning.reward import (
+    Evidence,
+    among_own,
+    class_probabilities,
+    get_reward,
+    margins,
+    own_probabilities,
+    paper_reward,
+)
 
 
 def evidence(kept, black, own=(0, 1), **more):
@@ -67,3 +75,21 @@ def test_three_classes_by_hand():
 def test_unknown_reward_names_the_known_ones():
     with pytest.raises(ConfigError, match="choose from paper"):
         get_reward("best")
+
+
+def test_among_own_drops_the_columns_of_other_classes():
+    given = Evidence(
+        own=(2, 0),
+        kept=torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]),
+        black=torch.tensor([7.0, 8.0, 9.0]),
+        areas=torch.tensor([0.1, 0.2]),
+        cut=torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]),
+    )
+
+    own = among_own(given)
+
+    assert own.own == (0, 1)
+    assert own.kept.tolist() == [[3.0, 1.0], [6.0, 4.0]]
+    assert own.black.tolist() == [9.0, 7.0]
+    assert own.cut is not None
+    assert own.cut.tolist() == [[2.0, 0.0], [5.0, 3.0]]

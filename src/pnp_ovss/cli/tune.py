@@ -54,7 +54,7 @@ def tune(
     split: Split = "train",
     model: o.Model = "pocket",
     scorer: ScorerName = "self",
-    scorer_size: ScorerSize = 336,
+    scorer_size: ScorerSize = None,
     reward: RewardName = "paper",
     mask_stage: Stage = "gradcam",
     sampler: SamplerName = "random",
@@ -88,7 +88,8 @@ def tune(
     options = TuneOptions(reward=reward, stage=mask_stage, mean_head=mean_head, blurs=blurs, plan=plan)
     tagged = _tagged(images, tags, split)[:limit]
     segmenter = o.make_segmenter(model, device=device, seed=seed, settings=setting, size_px=size)
-    judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size, device=device)
+    own_size = segmenter.config.size_px if scorer == "self" else None
+    judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size or own_size, device=device)
     screen = Console(stderr=True, soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory(prefix="pnp-ovss-") as folder, _progress(screen) as (track, report):
         store = MapStore(segmenter.vlm, tagged, segmenter.config, Path(folder)).build(track)

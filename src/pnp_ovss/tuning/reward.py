@@ -56,6 +56,13 @@ def paper_reward(evidence: Evidence) -> Tensor:
     return (margins(evidence) > 0).float()
 
 
+def among_own(evidence: Evidence) -> Evidence:
+    """The same evidence compared among the image's own classes only, as Eq. 5 does."""
+    own = list(evidence.own)
+    cut = None if evidence.cut is None else evidence.cut[:, own]
+    return Evidence(tuple(range(len(own))), evidence.kept[:, own], evidence.black[own], evidence.areas, cut)
+
+
 @dataclass(frozen=True)
 class Reward:
     """A reward by name. rate: Evidence -> (K,). vocabulary: compared with all names of the tuning set instead of K(I).

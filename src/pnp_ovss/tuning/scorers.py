@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pnp_ovss.config import ModelPreset
+from pnp_ovss.config import ModelPreset, resolve_config
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.images import input_size, normalise_pixels, to_pixels
 from pnp_ovss.prompt import MATCH_TEMPLATE, Prompt, build_prompt
@@ -161,20 +161,23 @@ class MatchScorer:
         return self.vlm.match(features, prompts)[:, 1].float().cpu()
 
 
-def make_scorer(spec: str, vlm: VisionLanguageModel, *, size_px: int = 336, device: str = "auto") -> Scorer:
-    """A scorer from its name: `self` (the tuned model), `match:MODEL`, `clip` or `clip:ID[@REVISION]`, or a folder.
+def make_scorer(spec: str, vlm: VisionLanguageModel, *, size_px: int | None = None, device: str = "auto") -> Scorer:
+    """A scorer from its name: `self` (the tuned model), `match:MODEL`, `clip`, `clip:ID[@REVISION]` or `clip:FOLDER`.
 
+    size_px: side of the pictures that `self` and `match` see; None: 336, or the preset's size for `match:MODEL`.
     Raises ConfigError for any other name, ModelError when weights are missing.
     """
     kind, _, model = spec.partition(":")
     if kind == "self" and not model:
-        return MatchScorer(vlm, size_px=size_px)
+        return MatchScorer(vlm, size_px=size_px or 336)
     if kind == "clip":
         return ClipScorer.from_pretrained(model or CLIP_MODEL, device=device)
     if kind == "match" and model:
         from pnp_ovss.vlms.loading import find_preset, load_vlm
 
-        return MatchScorer(load_vlm(find_preset(model), device=device), size_px=size_px)
+        preset = find_preset(model)
+        own_px = size_px or resolve_config(preset).size_px
+        return MatchScorer(load_vlm(preset, device=device), size_px=own_px)
     raise ConfigError(f"unknown scorer '{spec}'; choose from self, clip, clip:ID, clip:FOLDER or match:MODEL")
 
 
