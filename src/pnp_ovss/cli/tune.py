@@ -31,7 +31,7 @@ ScorerName = Annotated[
     str, typer.Option("--scorer", help="self, match:MODEL, clip (the paper's ViT-L/14 at 336) or clip:ID|FOLDER.")
 ]
 ScorerSize = Annotated[
-    int, typer.Option("--scorer-size", help="Side of the pictures that a self or match scorer sees.")
+    int | None, typer.Option("--scorer-size", help="Side of the pictures that a self or match scorer sees, px.")
 ]
 RewardName = Annotated[str, typer.Option("--reward", help="paper (Eq. 4-5), or another of docs/tuning.md.")]
 Stage = Annotated[str, typer.Option("--mask-stage", help="gradcam (the paper's), dropout or crf.")]
