@@ -100,8 +100,9 @@ class Batches:
 
     def draw(self, count: int, size_px: int) -> Batch:
         """A batch of `count` photos at one size."""
-        picked = np.searchsorted(self.weights, self.random.random(count))
-        photos = [self.knowledge.photos[int(i)] for i in picked]
+        cached = int(cache_file(self.work, size_px, False).with_suffix(".done").read_text())
+        picked = np.searchsorted(self.weights, self.random.random(8 * count))
+        photos = [p for i in picked if (p := self.knowledge.photos[int(i)]).row < cached][:count]
         return self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
 
     def collate(self, photos: list[Photo], texts: list[list[Text]], size_px: int) -> Batch:

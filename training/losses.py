@@ -10,24 +10,23 @@ from torch.nn import functional as F
 
 from pnp_ovss.vlms.pocket_model import PocketModel
 
-SHARPNESS = 1.0
+SCALE = 4.0
+"""Evidence = SCALE x word-patch score: scores stay within ± 1.5, so that the softmax over patches stays flat on an object."""
 
 
 class Auxiliary(nn.Module):
-    """Heads that only training needs: scale and offset of the pooled evidence, a word head on the last states."""
+    """Heads that only training needs: offsets of the evidence, a word head on the last states."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(1.0))
         self.offset = nn.Parameter(torch.tensor(0.0))
-        self.dense_scale = nn.Parameter(torch.tensor(1.0))
-        self.dense_offset = nn.Parameter(torch.tensor(-2.0))
+        self.dense_offset = nn.Parameter(torch.tensor(0.0))
         self.word = nn.Linear(width, 1)
 
 
 def pooled_evidence(maps: Tensor) -> Tensor:
-    """Soft maximum over the patches of each name's score maps (B, M, N) → (B, M)."""
-    return ((SHARPNESS * maps).logsumexp(-1) - math.log(maps.shape[-1])) / SHARPNESS
+    """Soft maximum over the patches of each name's evidence (B, M, N) → (B, M)."""
+    return maps.logsumexp(-1) - math.log(maps.shape[-1])
 
 
 def _names_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -53,11 +52,11 @@ def losses(model: PocketModel, auxiliary: Auxiliary, batch: Batch) -> dict[str, 
     packed = (batch.ids, batch.positions, batch.text, batch.starts)
     states: TextStates = read_texts(model, tokens, packed, keep=(0,))
     margin = (states.match[..., 1] - states.match[..., 0]).float()
-    maps = batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)
-    evidence = auxiliary.scale * pooled_evidence(maps.float()) + auxiliary.offset
+    maps = SCALE * (batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float()
+    evidence = pooled_evidence(maps) + auxiliary.offset
     words = auxiliary.word(batch.spans.to(states.hidden.dtype) @ states.hidden)[..., 0]
     right = (margin[:, :2] > 0) == (batch.match[:, :2] > 0.5)
-    parts = {"dense": dense_loss(auxiliary.dense_scale * maps.float() + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
+    parts = {"dense": dense_loss(maps + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
     return {
         **parts,
         "match": F.binary_cross_entropy_with_logits(margin, batch.match),

@@ -19,12 +19,12 @@ from start import imagenet_probs, new_model
 from torch import Tensor
 from torch.nn import functional as F
 
-GRID, GUIDE_PX, MOST = 24, 96, 4
-DILATIONS, ROUNDS = (1, 2, 4, 8), 8
+GRID, GUIDE_PX, MOST = 24, 48, 4
+DILATIONS, ROUNDS = (1, 2, 4), 6
 
 
 def pixel_affinities(guide: Tensor) -> Tensor:
-    """Softmax affinities (B, 32, S, S) of each pixel to 8 neighbours at 4 distances, by colour."""
+    """Softmax affinities (B, 24, S, S) of each pixel to 8 neighbours at 3 distances, by colour."""
     shifted = _neighbours(guide)
     spread = shifted.std(2, keepdim=True) + 1e-4
     distance = (shifted - guide[:, :, None]).abs() / (0.3 * spread)
@@ -32,7 +32,7 @@ def pixel_affinities(guide: Tensor) -> Tensor:
 
 
 def _neighbours(maps: Tensor) -> Tensor:
-    """(B, C, S, S) → (B, C, 32, S, S)."""
+    """(B, C, S, S) → (B, C, 24, S, S)."""
     found = []
     for step in DILATIONS:
         padded = F.pad(maps, (step,) * 4, mode="replicate")
@@ -75,17 +75,19 @@ def teacher_maps(model: torch.nn.Module, batches: Batches, photos: list[Photo], 
     return [maps[b, : len(row)] for b, row in enumerate(lists)]
 
 
-def targets(maps: Tensor, guide: Tensor, background: float) -> Tensor:
-    """Soft masks (K, GRID, GRID): share of the thing at each patch, competing with the others and the background.
+def targets(maps: Tensor, guide: Tensor, background: float, rivals: int) -> Tensor:
+    """Soft masks (K, GRID, GRID): share of the thing at each patch.
 
-    maps: the teacher's presence logit of each patch. A thing that is there has at least one patch at its own maximum.
+    maps: the teacher's evidence at each patch. All compete with the background; the first `rivals` things (objects that do
+    not overlap) also with each other, the rest (a shirt on a person) do not.
     """
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     unit = (maps - low) / (high - low + 1e-6)
     layers = torch.cat([torch.full_like(unit[:1], background), unit])[None]
     wide = F.interpolate(layers, size=(GUIDE_PX, GUIDE_PX), mode="bilinear", align_corners=False)
     refined = refine(wide, guide[None])[0]
-    sharp = (12 * refined).softmax(0)[1:]
+    others = [(12 * torch.stack([refined[0], row])).softmax(0)[1] for row in refined[1 + rivals :]]
+    sharp = torch.cat([(12 * refined[: 1 + rivals]).softmax(0)[1:], *[row[None] for row in others]])
     return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
 
 
@@ -96,27 +98,33 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384])
     parser.add_argument("--background", type=float, default=0.5)
-    parser.add_argument("--limit", type=int, default=10**9)
+    parser.add_argument("--limit", type=int, default=5000, help="photos, those with the rarest things first")
     options = parser.parse_args()
     knowledge = Knowledge(options.data, imagenet_probs(options.work))
     model, tokenizer = new_model(options.data, thawed=True)
     model.load_state_dict(torch.load(options.teacher, weights_only=True)["model"])
     model.eval().bfloat16()
     batches, records = Batches(knowledge, tokenizer, options.work, 0), read_records(options.data)
-    sizes = [s for s in options.sizes if cache_file(options.work, s, False).exists()]
+    cached = {s: int(cache_file(options.work, s, False).with_suffix(".done").read_text()) for s in options.sizes}
     rows, concepts, maps = [], [], []
-    photos = [p for p in knowledge.photos if p.present][: options.limit]
+    chances = np.diff(batches.weights, prepend=0)
+    ranked = sorted(range(len(chances)), key=lambda i: -chances[i])
+    photos = [knowledge.photos[i] for i in sorted(ranked[: options.limit]) if knowledge.photos[i].present]
     for first in range(0, len(photos), 32):
         part = photos[first : first + 32]
         lists = [concepts_to_map(knowledge, photo) for photo in part]
+        sizes = [s for s in options.sizes if part[-1].row < cached[s]]
         found = [teacher_maps(model, batches, part, lists, size) for size in sizes]
         for photo, row, *several in zip(part, lists, *found, strict=True):
             path = options.data / "images" / records[photo.row]["image"]
             guide = torch.from_numpy(read_pixels(path, GUIDE_PX))
-            masks = targets(torch.stack(several).mean(0), guide, options.background)
+            rivals = sum(i in knowledge.voc for i in row)
+            masks = targets(torch.stack(several).mean(0), guide, options.background, rivals)
             rows += [photo.row] * len(row)
             concepts += row
             maps.append((255 * masks).round().byte().numpy())
+        if first % 640 == 0:
+            print(first, len(photos), flush=True)
     np.savez(options.out, rows=np.array(rows), concepts=np.array(concepts), maps=np.concatenate(maps))
     print(len(rows), "maps, mean share", np.concatenate(maps).mean() / 255)
 

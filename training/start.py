@@ -11,6 +11,7 @@ from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk
 from pnp_ovss.vlms.pocket_model import PocketConfig, PocketModel, make_tokenizer, weights_folder
 
 RIDGE = 30.0
+THAWED = 3
 
 
 @torch.inference_mode()
@@ -36,7 +37,7 @@ def new_model(data: Path, *, thawed: bool) -> tuple[PocketModel, object]:
         vocabulary.write_text("\n".join(choose_pieces(texts)) + "\n", encoding="utf-8")
     pieces = vocabulary.read_text(encoding="utf-8").splitlines()
     tokenizer = make_tokenizer(vocabulary)
-    config = PocketConfig(vocabulary=len(pieces), thawed_blocks=6 if thawed else 0)
+    config = PocketConfig(vocabulary=len(pieces), thawed_blocks=THAWED if thawed else 0)
     model = PocketModel(config, load_trunk())
     with torch.no_grad():
         _start_text(model, embed_pieces(pieces, config.width))

@@ -14,7 +14,7 @@ from batches import Batches
 from cache import fill
 from losses import Auxiliary, losses
 from samples import Knowledge
-from start import imagenet_probs, new_model
+from start import THAWED, imagenet_probs, new_model
 from torch import nn
 
 from pnp_ovss.vlms.pocket_model import PocketModel, save_pocket
@@ -29,14 +29,16 @@ class Recipe:
     sizes_px: tuple[int, ...] = (256,)
     rate: float = 1e-3
     thaw_from: float = 2.0
-    """Share of the steps after which the trunk's last six blocks learn too; above 1: never."""
+    """Share of the steps after which the trunk's last three blocks learn too; above 1: never."""
     thawed_rate: float = 1e-4
     seed: int = 0
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
     """Text side and projections at full rate, the trunk's last blocks slower, word embeddings fixed."""
-    trunk = [*model.image_encoder.trunk.blocks[15:].parameters(), *model.image_encoder.trunk.head.parameters()]
+    last = model.image_encoder.trunk.blocks[-THAWED:]  # their 1 x 1 convolutions: the depthwise ones are slow in bfloat16
+    trunk = [p for block in last for part in (block.expand, block.project) for p in part.parameters()]
+    trunk += model.image_encoder.trunk.head.parameters()
     known = {id(p) for p in model.image_encoder.trunk.parameters()}
     known.add(id(model.text_encoder.embeddings.word_embeddings.weight))
     rest = [p for p in model.parameters() if id(p) not in known]
@@ -141,7 +143,7 @@ def main() -> None:
     folder = options.work / options.name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    for size_px in recipe.sizes_px:
+    for size_px in recipe.sizes_px if not options.start else ():
         fill(options.data, options.work, size_px, flip=False)
     probs = imagenet_probs(options.work)
     knowledge = Knowledge(options.data, probs)
