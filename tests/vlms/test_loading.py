@@ -1,0 +1,187 @@
+"""From a name to an adapter: presets, folders, the hub's cache, the hub out of reach, plug-ins."""
+
+import re
+import shutil
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+
+from pnp_ovss.config import ModelPreset, list_presets, load_preset, resolve_config
+from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.testing import small_models
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from pnp_ovss.vlms import hub, loading
+from pnp_ovss.vlms.check import parse_layers
+from pnp_ovss.vlms.loading import CONVERTED, FAMILIES, find_preset, find_weights, load_vlm, pick_device
+
+TRANSFORMERS = {
+    "bridgetower": small_models.small_bridgetower,
+    "blip-2": small_models.small_blip2,
+    "vilt": small_models.small_vilt,
+}
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_every_preset_is_complete(name):
+    preset = load_preset(name)
+    config = resolve_config(preset)
+
+    assert preset.family in FAMILIES
+    assert preset.title
+    assert preset.licence
+    assert preset.source
+    assert preset.parameters_m > 0
+    if preset.family == "pocket":
+        return
+    assert preset.heads in (12, 16)
+    assert config.layer in parse_layers(preset.layers)
+    assert config.head == "mean" or config.head <= preset.heads
+    assert (preset.hub_id is None) == (preset.family in CONVERTED)
+    assert preset.source.startswith("paper, Table 2") or "tune" in preset.source
+
+
+def test_table_2():
+    for name, layer, head in (("blip-large-flickr", 8, 10), ("bridgetower-large-itm-mlm-itc", 2, 8)):
+        config = resolve_config(load_preset(name))
+        assert (config.layer, config.head, config.threshold, config.blur) == (layer, head, 0.15, 0.05)
+
+
+@pytest.mark.parametrize("family", TRANSFORMERS)
+def test_folder_round_trip(family, tmp_path, vocabulary, bpe_folder):
+    model = TRANSFORMERS[family]()
+    model.save_pretrained(tmp_path)
+    for file in [vocabulary] if family != "bridgetower" else bpe_folder.iterdir():
+        shutil.copy(file, tmp_path / file.name)
+
+    preset = find_preset(tmp_path)
+    vlm = load_vlm(preset, device="cpu")
+
+    assert preset.settings == load_preset(_first(family)).settings
+    assert preset.source.endswith(f"settings of {_first(family)}")
+    stored = model.state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in vlm.model.state_dict().items())
+
+
+def _first(family: str) -> str:
+    return next(name for name in list_presets() if load_preset(name).family == family)
+
+
+def test_bridgetower_without_its_head_is_refused(tmp_path, bpe_folder):
+    from safetensors.torch import load_file, save_file
+
+    small_models.small_bridgetower().save_pretrained(tmp_path)
+    shutil.copytree(bpe_folder, tmp_path, dirs_exist_ok=True)
+    weights = {n: v for n, v in load_file(tmp_path / "model.safetensors").items() if "itm_score" not in n}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(ModelError, match=r"itm_score\.fc"):
+        load_vlm(find_preset(tmp_path), device="cpu")
+
+
+def test_a_copied_hub_folder_gets_its_presets_settings(tmp_path):
+    folder = tmp_path / "bridgetower-large-itm-mlm-itc"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bridgetower"}')
+
+    preset = find_preset(folder)
+
+    assert (preset.settings["layer"], preset.settings["head"]) == (2, 8)
+    assert resolve_config(preset).layer == 2
+
+
+@pytest.mark.parametrize("name", ["albef-coco", "mplug-large"])
+def test_converted_families_say_how(name):
+    with pytest.raises(ModelError, match=rf"models convert FILE\.pth --as {load_preset(name).family} --out DIR"):
+        find_weights(load_preset(name))
+
+
+def test_hub_out_of_reach(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+
+    with pytest.raises(ModelError) as error:
+        find_weights(load_preset("blip-large-flickr"))
+
+    message = str(error.value)
+    assert "\n" not in message
+    for part in ("Salesforce/blip-itm-large-flickr", "safetensors", "hf download", "--model pocket"):
+        assert part in message
+
+
+def _repository(tmp_path: Path, files: dict[str, Path]):
+    """A stand-in for `snapshot_download` that serves a folder by patterns."""
+
+    def download(name, *, revision=None, local_files_only=False, allow_patterns, **_):
+        folder = tmp_path / "snapshot"
+        folder.mkdir(exist_ok=True)
+        for target, source in files.items():
+            if any(Path(target).match(pattern) for pattern in allow_patterns) and not local_files_only:
+                shutil.copy(source, folder / target)
+        return str(folder)
+
+    return download
+
+
+def test_hub_pickles_are_rewritten_once_and_then_found(tmp_path, vocabulary, monkeypatch):
+    """Some published checkpoints are only pytorch_model.bin: read with weights_only, kept as safetensors."""
+    model = small_models.small_vilt()
+    model.save_pretrained(tmp_path / "saved")
+    torch.save(model.state_dict(), tmp_path / "model.bin")
+    saved = tmp_path / "saved" / "config.json"
+    files = {"config.json": saved, "vocab.txt": vocabulary, "pytorch_model.bin": tmp_path / "model.bin"}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _repository(tmp_path, files))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    preset = ModelPreset(name="v", family="vilt", hub_id="someone/vilt")
+
+    assert hub.cached_folder(preset) is None
+    vlm = load_vlm(preset, device="cpu")
+
+    assert torch.equal(vlm.model.rank_output.weight, model.rank_output.weight)
+    kept = hub.cached_folder(preset)
+    assert kept is not None
+    assert sorted(f.name for f in kept.iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
+
+
+def test_hub_without_any_weights(tmp_path, vocabulary, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _repository(tmp_path, {"vocab.txt": vocabulary}))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+
+    with pytest.raises(ModelError, match=r"neither \*\.safetensors nor pytorch_model\.bin"):
+        find_weights(ModelPreset(name="v", family="vilt", hub_id="someone/vilt"))
+
+
+def test_local_paths_that_hold_no_model(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        find_weights(find_preset(tmp_path / "nothing.safetensors"))
+    with pytest.raises(ModelError, match=r"holds no \*\.safetensors.*models convert"):
+        find_weights(find_preset(tmp_path))
+
+
+def test_names(tmp_path):
+    assert find_preset("Salesforce/blip-itm-large-coco").name == "blip-large-coco"
+    assert find_preset("someone/else").hub_id == "someone/else"
+    with pytest.raises(ConfigError, match="unknown model 'blob'"):
+        find_preset("blob")
+
+
+def test_a_third_party_family_plugs_in_by_entry_point(monkeypatch, tmp_path):
+    entry = EntryPoint("mine", "tests.vlms.test_loading:load_mine", "pnp_ovss.vlms")
+    monkeypatch.setattr(loading, "entry_points", lambda group: [entry] if group == "pnp_ovss.vlms" else [])
+    (tmp_path / "mine.toml").write_text('[model]\nfamily = "mine"\n')
+
+    assert isinstance(load_vlm(find_preset(tmp_path / "mine.toml"), device="cpu"), FakeVLM)
+    with pytest.raises(ModelError, match=r"unknown model family 'other'; known are .*mine"):
+        load_vlm(ModelPreset(name="o", family="other"))
+
+
+def load_mine(preset, folder, *, precision):
+    return FakeVLM()
+
+
+def test_devices():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert re.match("cpu|cuda|mps", str(pick_device("auto")))
+    with pytest.raises(ConfigError, match="unknown device"):
+        pick_device("toaster")
