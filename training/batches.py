@@ -79,7 +79,8 @@ class Batches:
         rarity = 1 / np.sqrt(knowledge.counts + 20)
         weights = np.array([max((rarity[i] for i in p.present), default=0.02) for p in knowledge.photos])
         voc = {i: 1 / np.sqrt(knowledge.counts[i] + 20) for i in knowledge.voc}
-        weights = np.minimum(weights, 0.06) + np.array([max((voc.get(i, 0) for i in p.present), default=0) for p in knowledge.photos])
+        rarest = [max((voc.get(i, 0) for i in p.present), default=0) for p in knowledge.photos]
+        weights = np.minimum(weights, 0.06) + np.array(rarest)
         self.weights = np.cumsum(weights) / weights.sum()
 
     def read_pseudo(self, path: Path) -> None:

@@ -22,8 +22,6 @@ class TextStates:
     """Last hidden states (B, L, width)."""
     scores: list[Tensor]
     """Word-patch scores before the softmax (B, heads, L, N) of the layers that were asked for."""
-    probs: Tensor | None
-    """Attention of the watched layer (B, heads, L, N), a leaf of the graph above it."""
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -44,24 +42,21 @@ def _cross_scores(layer: torch.nn.Module, x: Tensor, tokens: Tensor) -> tuple[Te
 
 
 def read_texts(
-    model: PocketModel, tokens: Tensor, packed: tuple[Tensor, Tensor, Tensor, Tensor], *, keep: tuple[int, ...] = (), watch: int = -1
+    model: PocketModel, tokens: Tensor, packed: tuple[Tensor, ...], *, keep: tuple[int, ...] = ()
 ) -> TextStates:
     """Run packed texts (ids, positions, text, starts; see `Batch`) against image `tokens` (B, N, width)."""
     ids, positions, text, starts = packed
     x = model.text_encoder.embeddings(input_ids=ids, position_ids=positions)
     apart = text[:, None, :, None] != text[:, None, None, :]
     bias = torch.zeros(apart.shape).masked_fill(apart, -1e4)
-    kept, watched = [], None
+    kept = []
     for number, layer in enumerate(model.text_encoder.encoder.layer):
         x = _self_attention(layer, x, bias)
         scores, values = _cross_scores(layer, x, tokens)
         if number in keep:
             kept.append(scores)
         probs = scores.softmax(-1, dtype=scores.dtype)
-        if number == watch:
-            probs = watched = probs.detach().requires_grad_()
-            x = x.detach()
         x = layer.crossattention.output((probs @ values).transpose(1, 2).flatten(-2), x)
         x = layer.feed_forward_chunk(x)
     states = torch.take_along_dim(x, starts[..., None], 1)
-    return TextStates(model.itm_head(states), x, kept, watched)
+    return TextStates(model.itm_head(states), x, kept)

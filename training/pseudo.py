@@ -64,7 +64,9 @@ def concepts_to_map(knowledge: Knowledge, photo: Photo) -> list[int]:
 
 
 @torch.inference_mode()
-def teacher_maps(model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int) -> list[Tensor]:
+def teacher_maps(
+    model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int
+) -> list[Tensor]:
     """First-layer score maps (K, GRID, GRID) of the concepts of each photo, each name in its own text."""
     batch = batches.name_texts(photos, lists, size_px)
     tokens = model.image_encoder.tokens(batch.middle)

@@ -9,12 +9,14 @@ from concepts import VOC, CaptionReader, Concepts, imagenet_concepts, read_conce
 
 PROMPT = "a picture of"
 COMPLETE = {"voc2012", "coco-train"}  # sources whose tags name every instance of their classes
-COCO_ONLY = (
-    "backpack,bear,bed,bench,bowl,broccoli,cake,cell phone,clock,cup,donut,elephant,fire hydrant,fork,frisbee,giraffe,"
-    "handbag,hot dog,keyboard,kite,knife,laptop,microwave,oven,pizza,refrigerator,remote,sandwich,scissors,sink,"
-    "skateboard,skis,snowboard,spoon,stop sign,suitcase,surfboard,teddy bear,tennis racket,tie,toaster,toilet,"
-    "toothbrush,traffic light,truck,umbrella,vase,wine glass,zebra"
-).split(",")
+COCO_ONLY = [
+    "backpack", "bear", "bed", "bench", "bowl", "broccoli", "cake", "cell phone", "clock", "cup", "donut",
+    "elephant", "fire hydrant", "fork", "frisbee", "giraffe", "handbag", "hot dog", "keyboard", "kite",
+    "knife", "laptop", "microwave", "oven", "pizza", "refrigerator", "remote", "sandwich", "scissors",
+    "sink", "skateboard", "skis", "snowboard", "spoon", "stop sign", "suitcase", "surfboard", "teddy bear",
+    "tennis racket", "tie", "toaster", "toilet", "toothbrush", "traffic light", "truck", "umbrella", "vase",
+    "wine glass", "zebra",
+]  # fmt: skip
 
 
 @dataclass

@@ -120,10 +120,10 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", default=["mean"])
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.15, 0.25, 0.35])
     parser.add_argument("--blurs", type=float, nargs="+", default=[0.02, 0.05])
-    parser.add_argument("--tune-size", type=int, default=320)
+    parser.add_argument("--tune-size", type=int, help="size for the threshold; default: --size")
     options = parser.parse_args()
     vlm, heads = load(options.weights), [h if h == "mean" else int(h) for h in options.heads]
-    probs, truth = tune_probs(vlm, options.pairs, options.tune_size, 300)
+    probs, truth = tune_probs(vlm, options.pairs, options.tune_size or options.size, 300)
     best = max(np.arange(0.05, 0.99, 0.01), key=lambda t: f1(probs, truth, t))
     samples = open_voc(options.voc, split=options.split).samples
     samples = samples[:: max(1, len(samples) // options.limit)]
@@ -143,10 +143,12 @@ def main() -> None:
                 totals[policy, layer, head, threshold, blur].add(result, labels)
     found, there = np.stack(found), np.stack(there)
     own = max(np.arange(0.05, 0.99, 0.01), key=lambda t: f1(found, there, t))
-    line = {"images": len(samples), "size": options.size, "threshold": round(float(best), 2), "f1_tune": f1(probs, truth, best)}
-    print(json.dumps({**line, "f1": f1(found, there, best), "f1_best_possible": f1(found, there, own), "at": round(float(own), 2)}))
+    line = {"images": len(samples), "size": options.size, "threshold": round(float(best), 2)}
+    line |= {"f1_tune": f1(probs, truth, best), "f1": f1(found, there, best)}
+    print(json.dumps({**line, "f1_best_possible": f1(found, there, own), "at": round(float(own), 2)}))
     for key, confusion in sorted(totals.items(), key=lambda item: -item[1].miou()):
-        print(json.dumps({"policy": key[0], "layer": key[1], "head": key[2], "T": key[3], "blur": key[4], "miou": round(confusion.miou(), 2)}))
+        named = dict(zip(("policy", "layer", "head", "T", "blur"), key, strict=True))
+        print(json.dumps({**named, "miou": round(confusion.miou(), 2)}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+"""The built-in weights, their tokenizer and trunk: shapes, sha256, [ENC], neighbours of words."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pnp_ovss.errors import ModelError
+from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk, read_weights
+from pnp_ovss.vlms.pocket_model import MEAN, STD, PocketConfig, PocketModel, load_pocket, save_pocket, weights_folder
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_pocket()
+
+
+def test_any_size_of_32_gives_a_stride_16_grid(pocket):
+    with torch.no_grad():
+        tokens = pocket[0].image_encoder(torch.zeros(1, 3, 96, 160))
+    assert tokens.shape == (1, 6 * 10, pocket[0].config.width)
+
+
+def test_other_sizes_are_refused(pocket):
+    with pytest.raises(ModelError, match="multiples of 32"):
+        pocket[0].image_encoder(torch.zeros(1, 3, 100, 160))
+
+
+def test_texts_begin_with_enc_and_names_differ(pocket):
+    _, tokenizer = pocket
+    cat, sofa = tokenizer("A picture of cat")["input_ids"], tokenizer("A picture of sofa")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(cat) == ["[ENC]", "a", "picture", "of", "cat", "[SEP]"]
+    assert cat[-2] != sofa[-2]
+
+
+def test_unseen_letters_still_become_pieces(pocket):
+    _, tokenizer = pocket
+    offsets = tokenizer("zyzzyva", return_offsets_mapping=True)["offset_mapping"]
+    assert offsets[1][0] == 0
+    assert offsets[-2][1] == 7
+
+
+def test_words_of_the_same_kind_are_neighbours(pocket):
+    model, tokenizer = pocket
+    table = F.normalize(model.text_encoder.embeddings.word_embeddings.weight, dim=-1)
+    couch, sofa, dog, kitten, cat = (table[tokenizer.convert_tokens_to_ids(w)] for w in "couch sofa dog kitten cat".split())
+    assert couch @ sofa > couch @ dog
+    assert kitten @ cat > kitten @ sofa
+
+
+def test_weights_survive_saving(pocket, tmp_path):
+    save_pocket(pocket[0], tmp_path / "pocket.safetensors")
+    (tmp_path / "pocket-vocab.txt").write_bytes((weights_folder() / "pocket-vocab.txt").read_bytes())
+    again, _ = load_pocket(tmp_path / "pocket.safetensors")
+    assert torch.equal(again.itm_head.weight, pocket[0].itm_head.weight.half().float())
+
+
+def test_the_file_is_small_enough():
+    assert (weights_folder() / "pocket.safetensors").stat().st_size <= 24e6
+
+
+def test_a_file_that_is_no_pocket_model_is_refused(tmp_path):
+    (tmp_path / "pocket.safetensors").write_bytes(b"\x00" * 100)
+    (tmp_path / "pocket-vocab.txt").write_text("[PAD]\n")
+    with pytest.raises(ModelError, match="not a pocket model"):
+        load_pocket(tmp_path / "pocket.safetensors")
+
+
+def test_a_changed_trunk_file_is_refused(tmp_path):
+    (tmp_path / "weights.pth").write_bytes(b"something else")
+    with pytest.raises(ModelError, match="sha256"):
+        read_weights(tmp_path / "weights.pth")
+
+
+def test_the_trunk_knows_a_cat():
+    data = pytest.importorskip("skimage.data")
+    photo = torch.from_numpy(data.chelsea()).permute(2, 0, 1)[None] / 255
+    pixels = F.interpolate(photo, size=(256, 256), mode="bilinear", antialias=True)
+    pixels = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    weight, bias = imagenet_classifier()
+    with torch.no_grad():
+        found = load_trunk()(pixels)[1].mean((2, 3)) @ weight.T + bias
+    assert 281 <= int(found.argmax()) <= 285  # the five kinds of house cat
+
+
+def test_a_pocket_model_of_another_size_can_be_built():
+    model = PocketModel(PocketConfig(vocabulary=50, width=32, layers=1, heads=2, feed_forward=64))
+    ids = torch.tensor([[1, 5, 6, 2]])
+    assert model(torch.zeros(1, 3, 64, 64), ids, torch.ones_like(ids)).shape == (1, 2)
