@@ -8,6 +8,8 @@ import pytest
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import (
     AllClasses,
+    ClipPolicy,
+    KeepRule,
     ListedClasses,
     MatchPolicy,
     Request,
@@ -25,14 +27,79 @@ def request(image_id="a/photo.jpg"):
 
 
 def test_match_takes_a_classes_best_name():
-    choice = MatchPolicy(0.5)(request())
+    choice = MatchPolicy(KeepRule(0.5))(request())
     assert choice.kept == (0, 1)
     assert choice.scores == (0.9, 0.6, 0.4)
 
 
 def test_the_threshold_is_reached_not_exceeded():
-    assert MatchPolicy(0.6)(request()).kept == (0, 1)
-    assert MatchPolicy(0.61)(request()).kept == (0,)
+    assert MatchPolicy(KeepRule(0.6))(request()).kept == (0, 1)
+    assert MatchPolicy(KeepRule(0.61))(request()).kept == (0,)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        (KeepRule(0.0), (0, 1, 2, 3)),
+        (KeepRule(0.3), (0, 2, 3)),
+        (KeepRule(0.0, relative=0.8), (0, 3)),
+        (KeepRule(0.85, relative=0.1), (3,)),
+        (KeepRule(0.0, top_k=1), (3,)),
+        (KeepRule(0.0, top_k=3), (0, 2, 3)),
+        (KeepRule(0.95), ()),
+    ],
+)
+def test_a_rule_keeps_what_meets_all_three_conditions(rule, kept):
+    assert rule([0.8, 0.2, 0.4, 0.9]) == kept
+    assert rule([]) == ()
+
+
+def test_top_k_breaks_ties_by_order():
+    assert KeepRule(0.0, top_k=2)([0.5, 0.5, 0.5]) == (0, 1)
+
+
+class Likeness:
+    """Stands for a CLIP: cosine / 0.01 of each name."""
+
+    def score(self, images, class_names):
+        assert images[0].shape == (2, 2, 3)
+        return np.array([[10 * SCORES[name] for name in class_names]])
+
+
+def test_clip_shares_the_probability_among_the_classes():
+    choice = ClipPolicy(Likeness(), KeepRule(0.0, relative=0.04))(request())
+    shares = np.exp([9.0, 6.0, 4.0]) / np.exp([9.0, 6.0, 4.0]).sum()  # sofa by its better name, couch
+    assert choice.scores == pytest.approx(tuple(shares))
+    assert choice.kept == (0, 1)
+    assert ClipPolicy(Likeness())(request()).kept == (0,)
+
+
+def test_clip_by_name_loads_its_model_once(monkeypatch):
+    from pnp_ovss.tuning import scorers
+
+    loaded = []
+    monkeypatch.setattr(scorers.ClipScorer, "from_pretrained", lambda model: loaded.append(model) or Likeness())
+    options = {"model": "my/clip", "top_k": 2, "relative": 0.0}
+    for _ in range(3):
+        policy = make_policy("clip", options=options)
+    assert loaded == ["my/clip"]
+    assert policy.rule == KeepRule(0.0, relative=0.0, top_k=2)
+    assert policy(request()).kept == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("itm", {"model": "x"}, "policy 'itm' has no option 'model'; its options are relative, top_k"),
+        ("all", {"top_k": 1}, "policy 'all' has no option 'top_k'; its options are none"),
+        ("itm", {"top_k": 1.5}, "policy 'itm': top_k = 1.5 is not possible"),
+        ("clip", {"relative": -1}, "relative = -1 is not possible"),
+        ("itm", {"relative": True}, "relative = True is not possible"),
+    ],
+)
+def test_wrong_options_are_errors(name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        make_policy(name, options=options)
 
 
 def test_all_asks_no_model():

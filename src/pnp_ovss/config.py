@@ -83,6 +83,8 @@ class SegmenterConfig:
     policy: Policy = "itm"
     match_threshold: float = 0.5
     """Policy `itm`: a class competes if its match probability reaches this."""
+    policy_options: Mapping[str, Any] = field(default_factory=dict)
+    """Policy `itm`: `relative`, `top_k`; policy `clip`: these, `threshold` and `model` (see `policies.KeepRule`)."""
     empty: Literal["background", "best"] = "background"
     """When no class is kept: all background, or the best-matching class."""
 
@@ -104,7 +106,8 @@ class SegmenterConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
-        return {**dataclasses.asdict(self), "refine_options": dict(self.refine_options)}
+        plain = {name: dict(getattr(self, name)) for name in ("refine_options", "policy_options")}
+        return {**dataclasses.asdict(self), **plain}
 
     def digest(self) -> str:
         """Twelve hex digits that change whenever a setting does."""

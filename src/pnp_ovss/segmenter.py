@@ -221,7 +221,9 @@ class Segmenter:
         candidates: Mapping[str, Sequence[str]] | None,
     ) -> Choice:
         config = self.config
-        policy = self._policy or make_policy(config.policy, threshold=config.match_threshold, candidates=candidates)
+        policy = self._policy or make_policy(
+            config.policy, threshold=config.match_threshold, candidates=candidates, options=config.policy_options
+        )
 
         def match(names: Sequence[str]) -> list[float]:
             prompts = [build_prompt([n], config.template, self.vlm.tokenize) for n in names]
