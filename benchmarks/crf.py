@@ -5,7 +5,7 @@ python benchmarks/crf.py [--channels 2 5 21] [--threads 1 2] [--repeats 5] [--ou
 Needs `pip install -e '.[crf-oracle,demo]'` (a C++ compiler) and Linux. Ours and the reference run in turn on one photo
 (scikit-image's `coffee` at 640 x 480), each from scores to Q, 10 iterations; the best of the repeats counts, as on a
 shared machine the least disturbed run says most. "Made anew": the first picture of its size, whose position lattice has to
-be built; "kept": any later one. The last rows are 6 live classes of a vocabulary of 171 against the reference on all 171
+be built; "kept": any later one. "6 of 171" are 6 live classes of a vocabulary of 171 against the reference on all 171
 channels, which is what it has to do. Peak memory is what a fresh process adds to its resident set while it refines at
 768 x 768. Writes OUT.json and OUT.md.
 """
@@ -144,6 +144,23 @@ def markdown(report: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def peaks() -> dict[str, float]:
+    """Peak memory of both on few and many channels."""
+    return {
+        f"ours, {LIVE} live of {VOCABULARY}": peak_mb("densecrf", LIVE, VOCABULARY - LIVE),
+        "ours, 21 channels": peak_mb("densecrf", 21, 0),
+        "reference, 21 channels": peak_mb("densecrf-reference", 21, 0),
+        f"reference, {LIVE} live of {VOCABULARY}": peak_mb("densecrf-reference", LIVE, VOCABULARY - LIVE),
+    }
+
+
+def write(report: dict, out: Path) -> None:
+    """Write OUT.json and OUT.md, after every row, so that a run cut short leaves what it found."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    out.with_suffix(".md").write_text(markdown(report))
+
+
 def main() -> None:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,22 +173,12 @@ def main() -> None:
     if options.peak:
         print_peak(options.peak[0], int(options.peak[1]), int(options.peak[2]))
         return
-    rows = []
+    report = {"machine": machine(), "repeats": options.repeats, "rows": [], "peak_mb": peaks()}
     for threads in options.threads:
-        for channels, absent in [(k, 0) for k in options.channels] + [(LIVE, VOCABULARY - LIVE)]:
+        for channels, absent in [(LIVE, VOCABULARY - LIVE), *((k, 0) for k in options.channels)]:
             repeats = options.repeats if channels + absent < 50 else max(1, options.repeats // 3)
-            rows.append(compare(channels, absent, threads, repeats))
-            print(json.dumps(rows[-1]), flush=True)
-    peaks = {
-        f"ours, {LIVE} live of {VOCABULARY}": peak_mb("densecrf", LIVE, VOCABULARY - LIVE),
-        "ours, 21 channels": peak_mb("densecrf", 21, 0),
-        "reference, 21 channels": peak_mb("densecrf-reference", 21, 0),
-        f"reference, {LIVE} live of {VOCABULARY}": peak_mb("densecrf-reference", LIVE, VOCABULARY - LIVE),
-    }
-    report = {"machine": machine(), "repeats": options.repeats, "rows": rows, "peak_mb": peaks}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    options.out.with_suffix(".md").write_text(markdown(report))
+            report["rows"].append(compare(channels, absent, threads, repeats))
+            write(report, options.out)
     print(markdown(report))
 
 

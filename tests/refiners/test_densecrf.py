@@ -175,3 +175,12 @@ def test_negligible_probabilities_are_flushed_before_they_turn_denormal(picture,
     far[0] = 80.0
     DenseCRF().refine(picture, far)
     assert min(smallest) > densecrf.NEGLIGIBLE_Q
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_device_of_the_scores_does_not_matter(picture, scores):
+    expected = DenseCRF(absent_classes=3).refine(picture, scores)
+    q = DenseCRF(absent_classes=3).refine(picture, scores.cuda())
+    assert q.is_cuda
+    torch.testing.assert_close(q.cpu(), expected, atol=1e-4, rtol=0)

@@ -21,7 +21,7 @@ from pnp_ovss.refiners.permutohedral import Lattice, build_lattice
 
 SMALLEST_PROBABILITY = 1e-5  # of "probabilities", the usual clip of pydensecrf's unary_from_softmax
 NEGLIGIBLE_Q = 1e-21  # flushed to 0: products with it would be denormal numbers, several times slower on CPUs
-CHANNELS_AT_ONCE = 24  # bounds the memory of a filter; one AVX-512 register of float32
+CHANNELS_AT_ONCE = 24  # bounds the memory of a filter
 
 
 @dataclass(frozen=True)

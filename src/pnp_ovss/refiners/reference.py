@@ -38,7 +38,7 @@ class ReferenceCRF(DenseCRF):
         if self.gaussian_compat:
             crf.addPairwiseGaussian(sxy=self.gaussian_sxy, compat=self.gaussian_compat)
         if self.bilateral_compat:
-            rgb = np.ascontiguousarray(image)
+            rgb = image.copy(order="C")  # pydensecrf takes writeable arrays only
             deviations = {"sxy": self.bilateral_sxy, "srgb": self.bilateral_srgb}
             crf.addPairwiseBilateral(**deviations, rgbim=rgb, compat=self.bilateral_compat)
         q = torch.from_numpy(np.array(crf.inference(self.iterations), dtype=np.float32))
