@@ -155,7 +155,10 @@ class Batches:
             flags, base = text.there[: len(ranges)], len(ids)
             starts.append(base)
             kinds = text.concepts[: len(ranges)]
-            names += [(base + a, base + b, f, len(flags) ** -0.5, c) for (a, b), f, c in zip(ranges, flags, kinds, strict=True)]
+            names += [
+                (base + a, base + b, f, len(flags) ** -0.5, c)
+                for (a, b), f, c in zip(ranges, flags, kinds, strict=True)
+            ]
             match.append(float(np.mean(flags)) if flags else text.match)
             ids += pieces
             places += range(len(pieces))

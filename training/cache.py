@@ -48,7 +48,10 @@ def open_cache(work: Path, size_px: int, flip: bool, count: int) -> np.ndarray:
 def fill(data: Path, work: Path, size_px: int, flip: bool) -> Path:
     """Fill the cache from where the last run stopped; a `.done` file counts the photos."""
     records = read_records(data)
-    features, progress = open_cache(work, size_px, flip, len(records)), cache_file(work, size_px, flip).with_suffix(".done")
+    features, progress = (
+        open_cache(work, size_px, flip, len(records)),
+        cache_file(work, size_px, flip).with_suffix(".done"),
+    )
     start = int(progress.read_text()) if progress.exists() else 0
     trunk = load_trunk().bfloat16().to(memory_format=torch.channels_last)
     with torch.inference_mode(), ThreadPoolExecutor(1) as reader:

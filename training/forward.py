@@ -37,7 +37,9 @@ def _self_attention(layer: torch.nn.Module, x: Tensor, bias: Tensor) -> Tensor:
 
 def _cross_scores(layer: torch.nn.Module, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     own = layer.crossattention.self
-    q, k, v = (_heads(f(t), own.num_attention_heads) for f, t in ((own.query, x), (own.key, tokens), (own.value, tokens)))
+    q, k, v = (
+        _heads(f(t), own.num_attention_heads) for f, t in ((own.query, x), (own.key, tokens), (own.value, tokens))
+    )
     return (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2), v
 
 

@@ -5,13 +5,11 @@ import math
 import torch
 from batches import Batch
 from forward import TextStates, read_texts
+from start import SCALE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pnp_ovss.vlms.pocket_model import PocketModel
-
-SCALE = 4.0
-"""Evidence = SCALE x word-patch score: scores stay within ± 1.5, so that the softmax over patches stays flat on an object."""
 
 
 class Auxiliary(nn.Module):

@@ -1,12 +1,9 @@
 """Self-training targets: where a teacher sees the named things in the training photos, cleaned up along colour edges.
 
-python training/pseudo.py --data ../shared/data/pairs --work DIR --teacher checkpoint.pt --size 384
-
 No annotation enters but captions and tags: the maps are the teacher's own, made competitive between the things of one photo and
 smoothed by pixel-adaptive refinement (Araslanov and Roth, CVPR 2020), written anew here.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,8 @@ from start import imagenet_probs, new_model
 from torch import Tensor
 from torch.nn import functional as F
 
-GRID, GUIDE_PX, MOST = 24, 48, 4
+GRID, GUIDE_PX, MOST, PHOTOS = 24, 48, 4, 5000
+SIZES_PX, BACKGROUND = (256, 384), 0.5
 DILATIONS, ROUNDS = (1, 2, 4), 6
 
 
@@ -93,43 +91,29 @@ def targets(maps: Tensor, guide: Tensor, background: float, rivals: int) -> Tens
     return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
 
 
-def main() -> None:
-    """Write pseudo.npz: photo rows, concepts, maps (uint8)."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("data", "work", "teacher", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384])
-    parser.add_argument("--background", type=float, default=0.5)
-    parser.add_argument("--limit", type=int, default=5000, help="photos, those with the rarest things first")
-    options = parser.parse_args()
-    knowledge = Knowledge(options.data, imagenet_probs(options.work))
-    model, tokenizer = new_model(options.data, thawed=True)
-    model.load_state_dict(torch.load(options.teacher, weights_only=True)["model"])
+def write_targets(data: Path, work: Path, teacher: Path, out: Path) -> None:
+    """Write pseudo.npz: photo rows, concepts, maps (uint8), for the PHOTOS photos with the rarest things."""
+    knowledge = Knowledge(data, imagenet_probs(work))
+    model, tokenizer = new_model(data, thawed=False)
+    model.load_state_dict(torch.load(teacher, weights_only=True)["model"])
     model.eval().bfloat16()
-    batches, records = Batches(knowledge, tokenizer, options.work, 0), read_records(options.data)
-    cached = {s: int(cache_file(options.work, s, False).with_suffix(".done").read_text()) for s in options.sizes}
+    batches, records = Batches(knowledge, tokenizer, work, 0), read_records(data)
+    cached = {s: int(cache_file(work, s, False).with_suffix(".done").read_text()) for s in SIZES_PX}
     rows, concepts, maps = [], [], []
-    chances = np.diff(batches.weights, prepend=0)
-    ranked = sorted(range(len(chances)), key=lambda i: -chances[i])
-    photos = [knowledge.photos[i] for i in sorted(ranked[: options.limit]) if knowledge.photos[i].present]
+    ranked = np.diff(batches.weights, prepend=0).argsort()[::-1][:PHOTOS]
+    photos = [knowledge.photos[i] for i in sorted(ranked) if knowledge.photos[i].present]
     for first in range(0, len(photos), 32):
         part = photos[first : first + 32]
         lists = [concepts_to_map(knowledge, photo) for photo in part]
-        sizes = [s for s in options.sizes if part[-1].row < cached[s]]
+        sizes = [s for s in SIZES_PX if part[-1].row < cached[s]]
         found = [teacher_maps(model, batches, part, lists, size) for size in sizes]
         for photo, row, *several in zip(part, lists, *found, strict=True):
-            path = options.data / "images" / records[photo.row]["image"]
+            path = data / "images" / records[photo.row]["image"]
             guide = torch.from_numpy(read_pixels(path, GUIDE_PX))
             rivals = sum(i in knowledge.voc for i in row)
-            masks = targets(torch.stack(several).mean(0), guide, options.background, rivals)
+            masks = targets(torch.stack(several).mean(0), guide, BACKGROUND, rivals)
             rows += [photo.row] * len(row)
             concepts += row
             maps.append((255 * masks).round().byte().numpy())
-        if first % 640 == 0:
-            print(first, len(photos), flush=True)
-    np.savez(options.out, rows=np.array(rows), concepts=np.array(concepts), maps=np.concatenate(maps))
+    np.savez(out, rows=np.array(rows), concepts=np.array(concepts), maps=np.concatenate(maps))
     print(len(rows), "maps, mean share", np.concatenate(maps).mean() / 255)
-
-
-if __name__ == "__main__":
-    main()

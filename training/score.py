@@ -52,11 +52,15 @@ def presence(vlm: PocketVLM, image: object, names: list[str]) -> np.ndarray:
     return vlm.match(image, prompts).softmax(-1)[:, 1].numpy()
 
 
-def gradcam(vlm: PocketVLM, image: object, classes: list[int], layers: list[int], heads: list) -> dict[tuple, torch.Tensor]:
+def gradcam(
+    vlm: PocketVLM, image: object, classes: list[int], layers: list[int], heads: list
+) -> dict[tuple, torch.Tensor]:
     """Maps (K, P, P) of one prompt with all `classes`, for every layer and head."""
     prompt = build_prompt([VOC[c] for c in classes], TEMPLATE, vlm.tokenize)
     found = {}
-    for layer, attention in zip(layers, vlm.attend(image, prompt, layers=layers, head="mean", gradient="match_logit"), strict=True):
+    for layer, attention in zip(
+        layers, vlm.attend(image, prompt, layers=layers, head="mean", gradient="match_logit"), strict=True
+    ):
         for head in heads:
             picked = slice(None) if head == "mean" else slice(head - 1, head)
             tokens = token_saliency(attention.probs[picked], attention.grad[picked])
@@ -68,7 +72,8 @@ def tune_probs(vlm: PocketVLM, pairs: Path, size_px: int, limit: int) -> tuple[n
     """Match probabilities and truth (images, 20) on the split `tune`."""
     records = [r for r in read_records(pairs) if r["split"] == "tune"][:limit]
     probs = [
-        presence(vlm, vlm.encode(torch.from_numpy(read_pixels(pairs / "images" / r["image"], size_px))), VOC) for r in records
+        presence(vlm, vlm.encode(torch.from_numpy(read_pixels(pairs / "images" / r["image"], size_px))), VOC)
+        for r in records
     ]
     return np.stack(probs), np.array([[name in r["tags"] for name in VOC] for r in records])
 

