@@ -66,6 +66,19 @@ def colours(job: Job, device: str) -> ColourSegmenter:
     return ColourSegmenter(job)
 
 
+class SlowSegmenter(ColourSegmenter):
+    """Takes its time, so that there is some in which to stop the run."""
+
+    def __call__(self, *arguments, **options):
+        time.sleep(0.05)
+        return super().__call__(*arguments, **options)
+
+
+def slow(job: Job, device: str) -> SlowSegmenter:
+    """The factory of tests that interrupt."""
+    return SlowSegmenter(job)
+
+
 def fake(job: Job, device: str):
     """The real method over the fake model, with the same poison."""
     from pnp_ovss.segmenter import Segmenter

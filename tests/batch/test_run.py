@@ -209,17 +209,18 @@ def test_a_full_disk_stops_with_one_line_and_can_be_resumed(tmp_path):
 @pytest.mark.slow
 def test_killed_and_interrupted_drivers_leave_no_process_and_lose_nothing(tmp_path):
     photos = _photos(tmp_path / "in", 300)
+    what = job(factory="poison:slow")
     for stop, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
         before = count_done(tmp_path / "out")
-        driver = drive(tmp_path / "out", photos, resume=True)
+        driver = drive(tmp_path / "out", photos, resume=True, job={"factory": "poison:slow"})
         wait_for_rows(tmp_path / "out", before + 20)
         os.killpg(driver.pid, stop) if stop == signal.SIGINT else driver.kill()
         _, said = driver.communicate(timeout=60)
         assert driver.returncode == code
         assert "Traceback" not in said
         wait_until_gone(driver.pid)
-    _run([photos], tmp_path / "out", resume=True, shard_size=40)
-    _run([photos], tmp_path / "whole", shard_size=40)
+    _run([photos], tmp_path / "out", jobs=what, resume=True, shard_size=40)
+    _run([photos], tmp_path / "whole", jobs=what, shard_size=40, workers=2)
     assert without_times(read_rows(tmp_path / "out")) == without_times(read_rows(tmp_path / "whole"))
     outcomes = [run["outcome"] for run in json.loads((tmp_path / "out" / "manifest.json").read_text())["runs"]]
     assert outcomes == ["stopped", "complete"]  # the killed one could not say anything

@@ -123,9 +123,10 @@ def _connected(ray: Any, address: str | None, resources: Resources) -> Generator
     own = {"num_cpus": cores, "include_dashboard": False} if address is None else {"address": address}
     try:
         ray.init(**own, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises plain Exceptions too, for example when its node is slow to start
         line = " ".join(str(error).split())[:200]
-        raise ConfigError(f"no Ray cluster at '{address}': {line}; leave --address out to start one here") from error
+        where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"
+        raise ConfigError(f"{where}: {line}; start one with `ray start --head` or use --engine local") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
