@@ -1,6 +1,7 @@
 """Every adapter passes the contract that `pnp_ovss.testing` ships, against the unchanged model and plain autograd."""
 
 import tempfile
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from pnp_ovss.vlms.bridgetower import BridgeTowerVLM
 from pnp_ovss.vlms.convert import _empty_model
 from pnp_ovss.vlms.key_maps import convert_albef, convert_mplug
 from pnp_ovss.vlms.mplug import MplugModel, MplugVLM
+from pnp_ovss.vlms.pocket import PocketVLM
+from pnp_ovss.vlms.pocket_model import load_pocket
 from pnp_ovss.vlms.vilt import ViltVLM
 from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
 from tests.vlms import originals
@@ -98,6 +101,26 @@ class TestBlip(VlmContract):
                 interpolate_pos_encoding=True,
             ).itm_score
         return hook.probs[0, ..., 1:].detach(), gradient(logits, hook.probs)[..., 1:], logits[0].detach()
+
+
+@cache
+def pocket() -> tuple[Any, Any]:
+    """The built-in model and its tokenizer."""
+    return load_pocket()
+
+
+class TestPocket(VlmContract):
+    """With its own weights; a "patch" sees its neighbours, so that only the keys of removed ones leave."""
+
+    def make(self, precision="float32"):
+        model, tokenizer = pocket()
+        return PocketVLM(deepcopy(model), WordPieceTokenizer(tokenizer.backend_tokenizer), precision=precision)
+
+    def plain(self, vlm, pixels, prompt, layer):
+        ids = torch.tensor([prompt.token_ids])
+        with Hook(vlm.model.text_encoder.encoder.layer[layer_index(layer)].crossattention.self) as hook:
+            logits = vlm.model(pixels[None].clone().requires_grad_(), ids, torch.ones_like(ids))
+        return hook.probs[0].detach(), gradient(logits, hook.probs), logits[0].detach()
 
 
 class TestBridgeTower(VlmContract):
