@@ -1,5 +1,8 @@
 """The page without a browser: steps, views and the desk behind the button."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +11,7 @@ from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
 from pnp_ovss.palette import palette
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.web.desk import Desk, Order, forget
+from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.steps import segment_in_steps
 from pnp_ovss.web.views import annotations, class_table, message, seen_picture, step_caption
 from tests.scenes import two_squares
@@ -124,6 +127,14 @@ def test_files_of_a_result_are_named_like_the_photo_and_removed(desk, photo):
     assert not shown.folder.exists()
     forget(shown)
     forget(None)
+
+
+def test_old_results_are_swept(desk, photo):
+    old, new = (desk.segment(Order(photo, "red", "m", {"refine": "none"})).folder for _ in range(2))
+    os.utime(old, (time.time() - KEPT_S - 60,) * 2)
+    desk.segment(Order(photo, "red", "m", {"refine": "none"}))
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_settings_of_an_order_reach_the_method_and_only_it(desk, photo):

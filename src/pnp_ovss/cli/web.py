@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,7 @@ def web(
     if host not in LOOPBACK:
         screen.print(f"warning: whoever reaches {host}:{port} can use this page; it has no passwords", markup=False)
     load(model)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped cleans up, too
     with served(load, Offer(offered_models(model), examples()), config) as address:
         screen.print(f"open {address} in a browser; Ctrl+C stops it", markup=False)
         while True:
@@ -51,9 +53,10 @@ def offered_models(model: str) -> list[str]:
     """The asked model first, then every built-in preset whose weights are on this machine: a page must not download."""
     from pnp_ovss.config import list_presets, load_preset
     from pnp_ovss.vlms.hub import cached_folder
+    from pnp_ovss.vlms.loading import is_built_in
 
     presets = (load_preset(name) for name in list_presets() if name != model)
-    return [model, *(p.name for p in presets if (p.hub_id is None and p.path is None) or cached_folder(p))]
+    return [model, *(p.name for p in presets if is_built_in(p) or cached_folder(p))]
 
 
 def examples() -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from pnp_ovss.web.views import Shown, shrink_photo
 
 MAX_CLASSES = 200
 """Names in one request: a page for many must not be blocked by one."""
+KEPT_S = 3600
+"""Results and uploads are removed after this time."""
 _KEPT_MODELS = 2
+_PREFIX = "result-"
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +63,8 @@ class Desk:
         except ImageError as error:  # the person knows the file's name, not where this page keeps it
             raise ImageError(str(error).replace(order.photo, name)) from error
         result, steps = segment_in_steps(chosen, photo, classes, image_id=name, report=report)
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        self._sweep()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder))
         files = result.save(folder, Path(name).stem[:80])
         scores = dict(result.match_scores)
         return Shown(shrink_photo(result.image), result.class_names, scores, steps, folder, files)
@@ -72,6 +77,12 @@ class Desk:
         while len(self._models) > _KEPT_MODELS:
             self._models.popitem(last=False)
         return self._models[model]
+
+    def _sweep(self) -> None:
+        """Remove old results, whatever became of the tabs that they were for."""
+        for folder in self._folder.glob(f"{_PREFIX}*"):
+            if time.time() - folder.stat().st_mtime > KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def forget(shown: Shown | None) -> None:

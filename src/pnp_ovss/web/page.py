@@ -11,11 +11,9 @@ import gradio as gr
 
 from pnp_ovss.config import load_preset, resolve_config
 from pnp_ovss.errors import ConfigError, PnPError
-from pnp_ovss.web.desk import Desk, Order, forget
+from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption
 
-KEPT_S = 3600
-"""Results and uploads are removed after this time, or when the tab closes."""
 SIZES_PX = (224, 768)
 
 CSS = """
