@@ -18,18 +18,19 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from scipy.stats import spearmanr
+from tuning_compare import Point, compare, miou, plot, print_result
 
 from pnp_ovss.config import SegmenterConfig, resolve_config
 from pnp_ovss.datasets import Dataset, open_dataset
-from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_difference
-from pnp_ovss.evaluation.metrics import compute, empty_confusion, merge, update
+from pnp_ovss.evaluation.intervals import ImageCounts
+from pnp_ovss.evaluation.metrics import empty_confusion, update
 from pnp_ovss.segmenter import Segmenter, label_image, library_versions
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
@@ -44,7 +45,6 @@ from pnp_ovss.vlms.loading import find_preset, load_vlm
 TRUTH_PX = 160
 EVERYTHING = Reward("everything", paper_reward, vocabulary=True, cut=any(r.cut for r in REWARDS.values()))
 """What the scorer must be asked so that every reward can be computed."""
-Point = tuple[int, int | str, float]
 
 
 def cached(path: Path, compute_it: Callable[[], Any]) -> Any:
@@ -84,10 +84,7 @@ class Truth:
     def __init__(self, vlm: VisionLanguageModel, data: Dataset, config: SegmenterConfig, folder: Path) -> None:
         self.vlm = vlm
         self.names = data.names
-        self.store = MapStore(vlm, dataset_tags(data), config, folder)
-        if not (folder / "done").exists():
-            self.store.build()
-            (folder / "done").touch()
+        self.store = built(MapStore(vlm, dataset_tags(data), config, folder))
         self.truths = [small_labels(sample.labels()) for sample in data]
         assert len(self.truths) == len(self.store.images), "a photo without any class"
 
@@ -112,143 +109,109 @@ def small_labels(labels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST))
 
 
-def miou(counts: Sequence[ImageCounts]) -> float:
-    """Mean IoU, background included."""
-    return compute(merge(*(image.confusion() for image in counts)), background=True).miou
+class Study:
+    """Rewards and truth of any point, each computed once and kept in a folder that belongs to these weights."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        preset = find_preset(given.model)
+        self.model = preset.name
+        self.vlm = load_vlm(preset, device="cpu")
+        self.config = resolve_config(
+            preset, size_px=given.size, refine="none", blur=given.blur, threshold=given.threshold
+        )
+        module: Any = getattr(self.vlm, "model")  # noqa: B009 (not part of the protocol)
+        weights = sum(float(p.detach().double().abs().sum()) for p in module.parameters())
+        scorer = f"{given.scorer.replace(':', '-').replace('/', '-')}-{given.scorer_size}"
+        self.work = given.work / f"{preset.name}-{weights:.6e}-{given.size}-{given.blur}-{scorer}"
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.objective = self._objective()
+
+    def _objective(self) -> Objective:
+        tagged = dataset_tags(open_dataset("voc", self.given.voc, split="train"))
+        self.train_images = len(tagged)
+        several = [image for image in tagged if len(image.class_names) > 1][: self.given.images]
+        store = built(MapStore(self.vlm, several, self.config, self.work / f"train-{len(several)}"))
+        scorer = make_scorer(self.given.scorer, self.vlm, size_px=self.given.scorer_size, device="cpu")
+        return Objective(store, GradcamMasks(store), scorer, EVERYTHING)
+
+    @cached_property
+    def truth(self) -> Truth:
+        """The val photos with masks; not touched before the rewards are known."""
+        val = open_dataset("voc", self.given.voc, split="val").subset(self.given.val_images)
+        return Truth(self.vlm, val, self.config, self.work / f"val-{len(val)}")
+
+    def points(self) -> list[Point]:
+        """Every layer and head, and the mean over heads, at the given T."""
+        heads = (*range(1, self.vlm.heads + 1), "mean")
+        return [(layer, head, self.given.threshold) for layer in self.vlm.layers for head in heads]
+
+    def reward(self, point: Point) -> dict[str, float]:
+        """{reward: value}, from the train photos' tags."""
+        path = self.work / f"answers-{len(self.objective.counted)}-{point}.json"
+        return rewards_from(cached(path, lambda: answers_of(self.objective, at(self.config, point))))
+
+    def counts(self, point: Point) -> list[ImageCounts]:
+        """Confusion counts of each val photo."""
+        path = self.work / f"truth-{len(self.truth.truths)}-{point}.json"
+        rows = cached(path, lambda: self.truth.counts(at(self.config, point)))
+        return [ImageCounts.from_json(row, len(self.truth.names) + 1) for row in rows]
+
+    def curve(self, layer: int, head: int | str) -> list[dict[str, float]]:
+        """Rewards and mIoU over T."""
+        points = [(layer, head, t) for t in THRESHOLDS]
+        return [
+            {"threshold": p[2], "miou": round(miou(self.counts(p)), 4)}
+            | {name: round(value, 4) for name, value in self.reward(p).items()}
+            for p in points
+        ]
+
+    def about(self) -> dict[str, Any]:
+        """What the numbers depend on."""
+        return {
+            "date": date.today().isoformat(),
+            "machine": f"{platform.system()} {platform.machine()}, one thread",
+            "versions": library_versions(),
+            "model": self.model,
+            "size_px": self.config.size_px,
+            "threshold": self.config.threshold,
+            "blur": self.config.blur,
+            "scorer": f"{self.objective.scorer.name} at {self.given.scorer_size} px",
+            "train_images": self.train_images,
+            "train_images_of_several_classes_used": len(self.objective.counted),
+            "val_images": len(self.truth.truths),
+            "protocol": "one GradCAM pass, oracle classes, no refiner, labels at 160 px, background counted",
+        }
 
 
 def main() -> None:
     """Rewards, truth, comparison, plot."""
     given = parse()
     torch.set_num_threads(1)
-    preset = find_preset(given.model)
-    vlm = load_vlm(preset, device="cpu")
-    config = resolve_config(preset, size_px=given.size, refine="none", blur=given.blur, threshold=given.threshold)
-    weights = sum(float(p.detach().double().abs().sum()) for p in vlm.model.parameters())  # type: ignore[attr-defined]
-    work = given.work / f"{preset.name}-{weights:.6e}-{given.size}-{given.scorer.replace(':', '-')}-{given.scorer_size}"
-    work.mkdir(parents=True, exist_ok=True)
-    train, val = (open_dataset("voc", given.voc, split=split) for split in ("train", "val"))
-
-    store = MapStore(vlm, dataset_tags(train), config, work / "train")
-    if not (work / "train/done").exists():
-        store.build()
-        (work / "train/done").touch()
-    scorer = make_scorer(given.scorer, vlm, size_px=given.scorer_size, device="cpu")
-    objective = Objective(store, GradcamMasks(store), scorer, EVERYTHING)
-    several = tuple(i for i, image in enumerate(store.images) if len(image.class_names) > 1)
-    objective.counted = several[: given.images]
-    heads = [(layer, head) for layer in vlm.layers for head in (*range(1, vlm.heads + 1), "mean")]
-    points: list[Point] = [(layer, head, given.threshold) for layer, head in heads]
-
-    def reward_at(point: Point) -> dict[str, float]:
-        name = f"answers-{len(objective.counted)}-{point}.json"
-        return rewards_from(cached(work / name, lambda: answers_of(objective, at(config, point))))
-
-    rewards = {point: reward_at(point) for point in points}
-    truth = Truth(vlm, val, config, work / "val")
-
-    def counts_at(point: Point) -> list[ImageCounts]:
-        rows = cached(work / f"truth-{point}.json", lambda: truth.counts(at(config, point)))
-        return [ImageCounts.from_json(row, len(val.names) + 1) for row in rows]
-
-    counts = {point: counts_at(point) for point in points}
-    result = compare(points, rewards, counts)
+    study = Study(given)
+    points = study.points()
+    rewards = {point: study.reward(point) for point in points}
+    counts = {point: study.counts(point) for point in points}
+    result = study.about() | compare(points, rewards, counts)
     for chosen in result["choices"].values():
-        along = [(chosen["layer"], chosen["head"], t) for t in THRESHOLDS]
-        chosen["threshold_curve"] = [
-            {"threshold": p[2], "miou": round(miou(counts_at(p)), 4)}
-            | {name: round(value, 4) for name, value in reward_at(p).items()}
-            for p in along
-        ]
-    result = about(given, preset.name, config, scorer.name, store, objective, len(val)) | result
+        chosen["threshold_curve"] = study.curve(chosen["layer"], chosen["head"])
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     plot(result, given.out.with_suffix(".png"))
     print_result(result)
 
 
+def built(store: MapStore) -> MapStore:
+    """The store, built unless its folder is complete."""
+    if not (store.folder / "done").exists():
+        store.build()
+        (store.folder / "done").touch()
+    return store
+
+
 def at(config: SegmenterConfig, point: Point) -> SegmenterConfig:
     """The configuration of a point."""
     return config.replace(layer=point[0], head=point[1], threshold=point[2])
-
-
-def compare(points: Sequence[Point], rewards: dict, counts: dict) -> dict[str, Any]:
-    """Rank correlations and choices of every reward against the truth; halves of val as a check of each other."""
-    true = np.array([miou(counts[p]) for p in points])
-    table = {name: np.array([rewards[p][name] for p in points]) for name in REWARDS}
-    alive = true > true.min() + 1e-9
-    best = points[int(true.argmax())]
-    choices = {}
-    for name, values in table.items():
-        chosen = points[int(values.argmax())]
-        behind = bootstrap_difference(counts[chosen], counts[best], range(counts[best][0].size))
-        halves = [[miou(counts[p][start::2]) for p in points] for start in (0, 1)]
-        choices[name] = {
-            "layer": chosen[0],
-            "head": chosen[1],
-            "miou": round(float(true[int(values.argmax())]), 4),
-            "rank": int((true > true[int(values.argmax())]).sum()) + 1,
-            "behind_best": [round(v, 4) for v in (behind.value, behind.low, behind.high)],
-            "spearman": round(float(spearmanr(values, true).statistic), 3),
-            "spearman_of_heads_with_a_map": round(float(spearmanr(values[alive], true[alive]).statistic), 3),
-            "spearman_on_halves_of_val": [round(float(spearmanr(values, half).statistic), 3) for half in halves],
-        }
-    rows = [
-        {"layer": p[0], "head": p[1], "miou": round(float(true[i]), 4)}
-        | {name: round(float(values[i]), 4) for name, values in table.items()}
-        | {"area": round(rewards[p]["area"], 4)}
-        for i, p in enumerate(points)
-    ]
-    spread = {"best": true.max(), "median": np.median(true), "worst": true.min()}
-    return {"miou": {k: round(float(v), 4) for k, v in spread.items()}, "choices": choices, "points": rows}
-
-
-def about(
-    given: argparse.Namespace, model: str, config: SegmenterConfig, scorer: str, store: MapStore, objective: Objective,
-    val_images: int,
-) -> dict[str, Any]:  # fmt: skip
-    """What the numbers depend on."""
-    return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}, one thread",
-        "versions": library_versions(),
-        "model": model,
-        "size_px": config.size_px,
-        "threshold": given.threshold,
-        "blur": config.blur,
-        "scorer": f"{scorer} at {given.scorer_size} px",
-        "train_images": len(store.images),
-        "train_images_of_one_class": sum(len(image.class_names) == 1 for image in store.images),
-        "train_images_counted": len(objective.counted),
-        "val_images": val_images,
-        "protocol": "one GradCAM pass, oracle classes, no refiner, labels at 160 px, background counted",
-    }
-
-
-def plot(result: dict[str, Any], path: Path) -> None:
-    """mIoU against each reward, one point a layer and head."""
-    from matplotlib.figure import Figure
-
-    names = list(result["choices"])
-    figure = Figure(figsize=(4.2 * len(names), 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for layer in sorted({row["layer"] for row in result["points"]}):
-            rows = [row for row in result["points"] if row["layer"] == layer]
-            axes.scatter([r[name] for r in rows], [100 * r["miou"] for r in rows], s=24, label=f"layer {layer}")
-        choice = result["choices"][name]
-        chosen = next(r for r in result["points"] if (r["layer"], r["head"]) == (choice["layer"], choice["head"]))
-        axes.plot(chosen[name], 100 * chosen["miou"], "k*", markersize=13, label="chosen")
-        axes.axhline(100 * result["miou"]["best"], color="0.6", linestyle=":")
-        axes.set(xlabel=f"reward '{name}'", ylabel="mIoU, %", title=f"rank correlation {choice['spearman']:.2f}")
-        axes.legend(fontsize=7)
-    figure.savefig(path, dpi=110)
-
-
-def print_result(result: dict[str, Any]) -> None:
-    """The comparison as text."""
-    print("mIoU over layers and heads:", result["miou"])
-    for name, choice in result["choices"].items():
-        print(f"{name:12s}", {key: value for key, value in choice.items() if key != "threshold_curve"})
 
 
 def parse() -> argparse.Namespace:
@@ -261,6 +224,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scorer", default="self")
     parser.add_argument("--scorer-size", type=int, default=192)
     parser.add_argument("--images", type=int, help="use the first N train photos of several classes")
+    parser.add_argument("--val-images", type=int, help="use the first N val photos")
     parser.add_argument("--threshold", type=float, default=0.25)
     parser.add_argument("--blur", type=float, default=0.05)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tuning-truth.json"))

@@ -60,8 +60,17 @@ def test_a_single_class_never_earns_whatever_its_mask():
     reward = get_reward("paper")
 
     assert paper_reward(evidence([[50.0]], [-50.0], own=(0,))).tolist() == [0.0]
-    assert not reward.counts(1)
-    assert reward.counts(2)
+    assert not reward.counts(1, vocabulary=20)
+    assert reward.counts(2, vocabulary=20)
+
+
+def test_against_the_vocabulary_a_single_class_can_earn():
+    # exp: masked -> 3:1, Pr = 3/4; black -> 1:1, Pr = 1/2
+    reward = get_reward("vocabulary")
+
+    assert reward.rate(evidence([[math.log(3.0), 0.0]], [0.0, 0.0], own=(0,))).tolist() == [1.0]
+    assert reward.counts(1, vocabulary=2)
+    assert not reward.counts(1, vocabulary=1)
 
 
 def test_three_classes_by_hand():
@@ -73,7 +82,7 @@ def test_three_classes_by_hand():
 
 
 def test_unknown_reward_names_the_known_ones():
-    with pytest.raises(ConfigError, match="choose from paper"):
+    with pytest.raises(ConfigError, match="choose from paper, vocabulary"):
         get_reward("best")
 
 

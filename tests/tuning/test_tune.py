@@ -73,10 +73,18 @@ def test_single_class_photos_are_counted_and_left_out(store):
     assert (asked.counted, asked.left_out) == ((0, 1), 1)
 
 
+def test_against_the_vocabulary_single_class_photos_count(store):
+    masks, scorer = GradcamMasks(store), MatchScorer(store.vlm, size_px=96)
+    asked = Objective(store, masks, scorer, get_reward("vocabulary"))
+
+    assert (asked.counted, asked.left_out) == ((0, 1, 2), 0)
+    assert asked(CONFIG.replace(layer=SIGNAL_LAYER, head=SIGNAL_HEAD, threshold=0.45)).total == 5.0
+
+
 def test_nothing_to_earn_is_an_error(store):
     single = MapStore(store.vlm, store.images[2:], CONFIG, store.folder)
 
-    with pytest.raises(ConfigError, match="none of the 1 images can earn"):
+    with pytest.raises(ConfigError, match="none of the 1 images can earn a reward 'paper'"):
         objective(single)
 
 

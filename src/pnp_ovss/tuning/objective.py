@@ -58,13 +58,15 @@ class Objective:
         self.reward = reward
         self.effort = Effort()
         self.vocabulary = tuple(dict.fromkeys(name for image in store.images for name in image.class_names))
-        self.counted = tuple(i for i, image in enumerate(store.images) if reward.counts(len(image.class_names)))
+        self.counted = tuple(
+            i for i, im in enumerate(store.images) if reward.counts(len(im.class_names), len(self.vocabulary))
+        )
         self.left_out = len(store.images) - len(self.counted)
         self._seen: dict[tuple[int, bytes], Tensor] = {}
         if not self.counted:
             raise ConfigError(
-                f"none of the {len(store.images)} images can earn a reward: each has one class, and '{reward.name}' "
-                "compares an image's own classes (Eq. 5); add images of several classes or use --reward contrast"
+                f"none of the {len(store.images)} images can earn a reward '{reward.name}': a probability among one class "
+                "is always 1 (Eq. 5); add images of several classes, or use --reward vocabulary with several tags"
             )
 
     def __call__(self, config: SegmenterConfig) -> Outcome:

@@ -75,13 +75,16 @@ class Reward:
     vocabulary: bool = False
     cut: bool = False
 
-    def counts(self, classes: int) -> bool:
-        """Whether an image with this many classes can earn anything."""
-        return classes > 1 or self.vocabulary
+    def counts(self, own: int, vocabulary: int) -> bool:
+        """Whether an image with `own` classes, in a set with `vocabulary` names, can earn anything under Eq. 5."""
+        return (vocabulary if self.vocabulary else own) > 1
 
 
-REWARDS = {reward.name: reward for reward in (Reward("paper", paper_reward),)}
-"""All rewards by name; `paper` is Eq. 4-5."""
+REWARDS = {
+    reward.name: reward
+    for reward in (Reward("paper", paper_reward), Reward("vocabulary", paper_reward, vocabulary=True))
+}
+"""All rewards by name: `paper` is Eq. 4-5; `vocabulary` compares with every name, so that single-class images count."""
 
 
 def get_reward(name: str) -> Reward:
