@@ -1,5 +1,6 @@
 """The same batch on Ray; skipped where Ray is not installed."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def _run(inputs: Path, out: Path, **options) -> dict:
 
 
 def test_without_ray_one_line_says_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     make_photo(tmp_path / "in" / "a.png", 0)
     with pytest.raises(DependencyError, match=r"pip install 'pnp-ovss\[ray\]'"):
         _run(tmp_path / "in", tmp_path / "out", engine="ray")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -59,6 +60,7 @@ def pretrained(job: Job, device: str) -> Segmenter:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.manual_seed(job.seed)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a script may have imported torch before
     return Segmenter.from_pretrained(job.model, method=job.method, device=device, **job.settings)
 
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing.connection import Connection, wait
@@ -121,10 +122,8 @@ class Pool:
         if not worker.tasks:
             worker.since = time.monotonic()
         worker.tasks.append(task)
-        try:
+        with suppress(OSError):  # it has just died; _collect finds out and hands the task to another
             worker.connection.send(task)
-        except OSError:  # it has just died; _collect finds out and hands the task to another
-            worker.ready = True
 
     def _collect(self) -> Iterator[Row]:
         """Wait for news of any worker, at most a tick, and look at the limits."""
