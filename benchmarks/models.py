@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def measure(name: str, precision: str) -> dict[str, Any]:
     clock.append(time.process_time())
     vlm.attend(image, prompt, layers=(layer,), head="mean", gradient="match_logit")
     clock.append(time.process_time())
-    seconds = [round(b - a, 2) for a, b in zip(clock, clock[1:], strict=False)]
+    seconds = [round(b - a, 2) for a, b in pairwise(clock)]
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     return {
         "name": name, "precision": precision, "size_px": size_px, "parameters_m": round(parameters, 1),

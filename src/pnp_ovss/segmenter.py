@@ -19,7 +19,7 @@ from pnp_ovss.errors import PnPError
 from pnp_ovss.images import ImageSource, input_size, load_image, normalise_pixels, punch_holes, to_pixels
 from pnp_ovss.policies import Choice, ClassPolicy, Request, make_policy
 from pnp_ovss.postprocess import accumulate, add_background, apply_threshold, enlarge, merge_synonyms
-from pnp_ovss.prompt import Prompt, build_prompt, build_prompts, parse_classes
+from pnp_ovss.prompt import Prompt, build_prompts, parse_classes
 from pnp_ovss.refiners import Refiner, get_refiner
 from pnp_ovss.saliency import class_maps, drop_most_salient, scored_tokens, token_saliency
 from pnp_ovss.segmentation import Segmentation
@@ -226,7 +226,8 @@ class Segmenter:
         )
 
         def match(names: Sequence[str]) -> list[float]:
-            prompts = [build_prompt([n], config.template, self.vlm.tokenize) for n in names]
+            one = (build_prompts([n], config.template, self.vlm.tokenize, self.vlm.max_tokens) for n in names)
+            prompts = [prompt for (prompt,) in one]
             return self.vlm.match(whole, prompts).softmax(dim=1)[:, 1].tolist()
 
         choice = policy(Request(classes, photo, name, match))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pnp_ovss.config import Gradient
 from pnp_ovss.saliency import match_objective
@@ -80,7 +81,7 @@ def read_records(logits: Tensor, records: Records, layers: Sequence[int], head: 
 class BertBlocks:
     """A stack of layers seen as functions of hidden states."""
 
-    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+    def __init__(self, blocks: Any) -> None:
         self.blocks = blocks
         self.heads = int(blocks[0].attention.self.num_attention_heads)
         self.cross_layers = tuple(i for i, b in enumerate(blocks, 1) if hasattr(b, "crossattention"))
@@ -119,7 +120,7 @@ class BertBlocks:
             hidden = block.crossattention.output(context, hidden)
         return block.feed_forward_chunk(hidden)
 
-    def _self_attention(self, module: nn.Module, hidden: Tensor, mask: Tensor | None, rows: int | None) -> Tensor:
+    def _self_attention(self, module: Any, hidden: Tensor, mask: Tensor | None, rows: int | None) -> Tensor:
         queried = hidden[:, :rows]
         query = split_heads(module.self.query(queried), self.heads)
         key = split_heads(module.self.key(hidden), self.heads)

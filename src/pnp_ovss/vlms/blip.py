@@ -118,7 +118,7 @@ class BlipVLM(CrossAttentionVLM):
         return ImageFeatures(tokens.to(self.text.itm_head.weight.dtype), grid, kept)
 
 
-def _check_blip(model: BlipForImageTextRetrieval, name: str, vocabulary_sizes: Sequence[int]) -> None:
+def _check_blip(model: Any, name: str, vocabulary_sizes: Sequence[int]) -> None:
     text, vision = model.config.text_config, model.config.vision_config
     expect_heads(name, text.num_attention_heads, text.hidden_size, "num_attention_heads")
     expect_heads(name, vision.num_attention_heads, vision.hidden_size, "vision num_attention_heads")
@@ -130,7 +130,7 @@ def load_blip(preset: ModelPreset, folder: Path, *, precision: Precision = "floa
     """Load a BLIP checkpoint from a folder of transformers' layout (config.json, *.safetensors, tokenizer files)."""
     from transformers import BlipConfig, BlipForImageTextRetrieval
 
-    config = BlipConfig.from_dict(read_config(folder, "blip"))
+    config: Any = BlipConfig.from_dict(read_config(folder, "blip"))
     config.text_config.is_decoder = True
     if (config.text_config.hidden_size, config.text_config.num_attention_heads) == (768, 8):
         # Some published config.json carry transformers' default; the weights have 12 heads.

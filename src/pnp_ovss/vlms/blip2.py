@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ VOCABULARY_SIZES = (30522, 30523, 30524)
 class QueryStream:
     """The Q-Former and its matching head, which reads the mean of all query tokens."""
 
-    def __init__(self, model: Blip2ForImageTextRetrieval) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
         self.itm_head: nn.Linear = model.itm_head
         self.blocks = model.qformer.encoder.layer
@@ -154,7 +154,7 @@ class Blip2VLM(CrossAttentionVLM):
         return ImageFeatures(tokens.to(self.text.itm_head.weight.dtype), grid, kept)
 
 
-def _check(model: Blip2ForImageTextRetrieval, name: str) -> None:
+def _check(model: Any, name: str) -> None:
     former, vision = model.config.qformer_config, model.config.vision_config
     if not former.use_qformer_text_input:
         raise ModelError(

@@ -20,11 +20,10 @@ class BpeTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        ids = {piece: tokenizer.token_to_id(piece) for piece in (START, PAD, END)}
-        missing = [piece for piece, found in ids.items() if found is None]
-        if missing:
-            raise ModelError(f"the tokenizer has no piece {missing[0]}; it is not RoBERTa's")
-        self.pad: int = ids[PAD]
+        for piece in (START, PAD, END):
+            if tokenizer.token_to_id(piece) is None:
+                raise ModelError(f"the tokenizer has no piece {piece}; it is not RoBERTa's")
+        self.pad = int(tokenizer.token_to_id(PAD) or 0)
         self._tokenizer = tokenizer
 
     @classmethod

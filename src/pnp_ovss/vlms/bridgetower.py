@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class BridgeStream:
     An image's tokens are (pairs, M, D): one state of the vision tower for each pair of layers.
     """
 
-    def __init__(self, model: BridgeTowerForImageAndTextRetrieval) -> None:
+    def __init__(self, model: Any) -> None:
         tower = model.bridgetower
         self.tower = tower
         self.itm_head: nn.Linear = model.itm_score.fc
@@ -147,7 +147,7 @@ class BridgeTowerVLM(CrossAttentionVLM):
         precision: Precision = "float32",
     ) -> None:
         _check(model, name)
-        tower = model.bridgetower
+        tower: Any = model.bridgetower
         if precision != "float32":
             tower.vision_model.bfloat16()
         if precision == "bfloat16":
@@ -166,7 +166,7 @@ class BridgeTowerVLM(CrossAttentionVLM):
             return ImageFeatures(self.stream.image_states(states), grid, kept)
 
 
-def _check(model: BridgeTowerForImageAndTextRetrieval, name: str) -> None:
+def _check(model: Any, name: str) -> None:
     config = model.config
     text, vision = config.text_config, config.vision_config
     expect_heads(name, text.num_attention_heads, text.hidden_size, "text num_attention_heads")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pnp_ovss.errors import ModelError
 
@@ -39,7 +38,7 @@ def load_pretrained(model_class: Any, folder: Path, config: Any, *, optional: Se
     return model.eval().requires_grad_(False)
 
 
-def load_own(model: nn.Module, folder: Path) -> nn.Module:
+def load_own(model: Any, folder: Path) -> Any:
     """Fill a module of ours from `model.safetensors`, exactly; frozen, in evaluation mode. Raises ModelError."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ class ClipStream:
     position_mode: how the trained position table is resized to other grids.
     """
 
-    def __init__(self, tower: nn.Module, position_mode: Literal["bicubic", "bilinear"] = "bicubic") -> None:
+    def __init__(self, tower: Any, position_mode: Literal["bicubic", "bilinear"] = "bicubic") -> None:
         self.embeddings = tower.embeddings
         self.norm_before = tower.ln_pre
         self.blocks = tower.transformer.resblocks

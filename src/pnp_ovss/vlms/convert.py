@@ -107,14 +107,14 @@ def check_fit(converted: Converted, path: Path) -> None:
             raise ModelError(f"{path} is not a checkpoint of {kind}: {len(names)} weights are {problem}: {names[:4]}")
 
 
-def _empty_model(config: dict[str, Any]) -> torch.nn.Module:
+def _empty_model(config: dict[str, Any]) -> Any:
     """The model without memory for its weights."""
     from transformers import BlipConfig, BlipForImageTextRetrieval
 
     with torch.device("meta"):
         if config["model_type"] == "mplug":
             return MplugModel(config)
-        blip = BlipConfig.from_dict(config.get("blip", config))
+        blip: Any = BlipConfig.from_dict(config.get("blip", config))
         blip.text_config.is_decoder = True
         model = BlipForImageTextRetrieval(blip)
         drop_cross_attention(model.text_encoder, config.get("first_cross_layer", 1))

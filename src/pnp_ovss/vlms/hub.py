@@ -80,7 +80,7 @@ def _snapshot(preset: ModelPreset, patterns: Sequence[str]) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    name, revision = preset.hub_id, preset.revision
+    name, revision = str(preset.hub_id), preset.revision
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns), etag_timeout=5))
     except (LocalEntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, ValueError, OSError) as error:

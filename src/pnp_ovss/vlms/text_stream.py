@@ -9,7 +9,7 @@ last layer computes row 0 only, which is all the matching head reads. Equal to t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class TextStream:
     cross_layers: which layers (from 1) have cross-attention, found from the modules.
     """
 
-    def __init__(self, text_model: nn.Module, itm_head: nn.Linear) -> None:
+    def __init__(self, text_model: Any, itm_head: nn.Linear) -> None:
         self.embeddings = text_model.embeddings
         self.layers = BertBlocks(text_model.encoder.layer)
         self.itm_head = itm_head

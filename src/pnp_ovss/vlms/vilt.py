@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ TEXTS_AT_ONCE = 16
 class JointStream:
     """The joint transformer and its ranking head; an image's tokens (1, 1 + N', D) are its input embeddings."""
 
-    def __init__(self, model: ViltForImageAndTextRetrieval) -> None:
+    def __init__(self, model: Any) -> None:
         self.embeddings = model.vilt.embeddings
         self.blocks = model.vilt.encoder.layer
         self.norm = model.vilt.layernorm
@@ -125,7 +125,7 @@ class ViltVLM(CrossAttentionVLM):
         name: str = "vilt",
         precision: Precision = "float32",
     ) -> None:
-        config = model.config
+        config: Any = model.config
         expect_heads(name, config.num_attention_heads, config.hidden_size, "num_attention_heads")
         expect_vocabulary(name, config.vocab_size, [VOCABULARY_SIZE])
         if precision == "bfloat16-vision":
