@@ -149,6 +149,7 @@ def test_bad_requests_are_one_line(call, root, tmp_path, monkeypatch, arguments,
     lines = [line for line in errors.splitlines() if line.startswith("pnp-ovss: ")]
     assert len(lines) == 1
     assert message in lines[0]
+    assert not list(tmp_path.rglob("*.jsonl"))  # refused before anything was run
 
 
 def test_ablate_and_sensitivity_print_the_papers_figures(call, root, tmp_path):

@@ -11,7 +11,7 @@ from pnp_ovss.errors import ConfigError
 if TYPE_CHECKING:
     from pnp_ovss.evaluation.systems import System
 
-__all__ = ["AllBackground", "RandomLabels", "TagsEverywhere", "list_baselines", "make_baseline"]
+__all__ = ["AllBackground", "RandomLabels", "TagsEverywhere", "check_baseline", "list_baselines", "make_baseline"]
 
 
 def list_baselines() -> tuple[str, ...]:
@@ -30,8 +30,9 @@ def make_baseline(spec: str, *, background: bool, device: str = "auto") -> Syste
     MODEL is a hub id or a folder in transformers' layout. Raises ConfigError for any other name, ModelError
     when weights are missing.
     """
+    check_baseline(spec)
     kind, _, rest = spec.partition(":")
-    if kind in _TRIVIAL and not rest:
+    if kind in _TRIVIAL:
         return _TRIVIAL[kind](background)
     if kind == "maskclip":
         from pnp_ovss.baselines.maskclip import MaskClip
@@ -41,16 +42,22 @@ def make_baseline(spec: str, *, background: bool, device: str = "auto") -> Syste
         from pnp_ovss.baselines.groupvit import GroupViT
 
         return GroupViT.from_pretrained(rest or None, background=background, device=device)
-    if kind == "reco" and rest:
+    if kind == "reco":
         from pnp_ovss.baselines.reco import Reco
 
         folder, _, model = rest.partition(":")
         return Reco.from_pretrained(model or None, folder, background=background, device=device)
-    if kind == "cam" and rest:
-        from pnp_ovss.baselines.cam import TagCam
+    from pnp_ovss.baselines.cam import TagCam
 
-        return TagCam.from_tags(rest, background=background)
-    raise ConfigError(f"unknown baseline {spec!r}; choose from {', '.join(list_baselines())}")
+    return TagCam.from_tags(rest, background=background)
+
+
+def check_baseline(spec: str) -> None:
+    """Raise ConfigError unless `make_baseline` knows the name; nothing is loaded."""
+    kind, _, rest = spec.partition(":")
+    known = kind in ("maskclip", "groupvit") or (kind in _TRIVIAL and not rest) or (kind in ("reco", "cam") and rest)
+    if not known:
+        raise ConfigError(f"unknown baseline {spec!r}; choose from {', '.join(list_baselines())}")
 
 
 _TRIVIAL: dict[str, Callable[[bool], System]] = {

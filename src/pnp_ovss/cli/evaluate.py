@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,7 +68,6 @@ def evaluate(
     """
     from pnp_ovss.datasets import load_split
     from pnp_ovss.evaluation.run import RunOptions
-    from pnp_ovss.evaluation.tables import beside_paper, splits, summary
 
     data = d.open_with(
         dataset, root, split=split, order=order, masks=masks, background=background, config=config
@@ -81,49 +80,46 @@ def evaluate(
         refine=refine, precision=precision, settings=setting,
     )  # fmt: skip
     jobs: dict[str, Callable[[], System]] = {}
-    for size in e.parse_sizes(sizes):
-        jobs[f"{size} px" if size else ""] = partial(make, size_px=size)
-    for name in (baselines or "").replace(" ", "").split(",") if baselines else ():
+    for pixels in e.parse_sizes(sizes):
+        jobs[f"{pixels} px" if pixels else ""] = partial(make, size_px=pixels)
+    for name in e.parse_baselines(baselines):
         jobs[name] = partial(e.make_one_baseline, name, data.has_background, device)
     base = out or Path("runs") / f"{data.name.replace('/', '-')}-{Path(model).stem}-{policy or 'default'}.json"
     reports = []
     for name, job in jobs.items():
         path = _named(base, name if len(jobs) > 1 else "")
         results = e.run_on(data, job, path, run_options, title=f"{data.name} {name or model}")
-        report = _summarised(results, path)
-        _write_pages(results, report, path, examples, job)
-        print_table(Console(), summary(report))
-        reports.append(report)
-        for failure in report.failures[:5]:
-            Console(stderr=True, soft_wrap=True, highlight=False).print(
-                f"pnp-ovss: {failure['id']}: {failure['error']}", markup=False
-            )
-    screen = Console()
-    print_table(screen, beside_paper(reports))
-    if (table := splits(reports[0])) is not None:
-        print_table(screen, table)
-    screen.print(f"report: {base}", highlight=False, soft_wrap=True)
+        reports.append(_report(results, path, examples, job))
+    _print_beside(reports)
+    Console().print(f"report: {base}", highlight=False, soft_wrap=True)
     return 1 if any(report.failed for report in reports) else 0
 
 
-def _summarised(results: Results, path: Path) -> EvaluationReport:
+def _report(results: Results, path: Path, examples: int, make: Callable[[], System]) -> EvaluationReport:
+    """Write a run's report and pages, print its summary and, if there are any, its first failures."""
+    from pnp_ovss.evaluation.examples import best_and_worst
+    from pnp_ovss.evaluation.pages import write_pages
     from pnp_ovss.evaluation.report import summarise
+    from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
 
     report = summarise(results)
     report.save(path)
+    tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
+    shown = best_and_worst(results, make, examples)
+    write_pages(path, f"{report.dataset}: {report.model}", tables, per_class(report), shown)
+    print_table(Console(), summary(report))
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    for failure in report.failures[:5]:
+        errors.print(f"pnp-ovss: {failure['id']}: {failure['error']}", markup=False)
     return report
 
 
-def _write_pages(
-    results: Results, report: EvaluationReport, path: Path, count: int, make: Callable[[], System]
-) -> None:
-    from pnp_ovss.evaluation.examples import best_and_worst
-    from pnp_ovss.evaluation.pages import write_pages
-    from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
+def _print_beside(reports: Sequence[EvaluationReport]) -> None:
+    from pnp_ovss.evaluation.tables import beside_paper, splits
 
-    tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
-    examples = best_and_worst(results, make, count)
-    write_pages(path, f"{report.dataset}: {report.model}", tables, per_class(report), examples)
+    for table in (beside_paper(reports), splits(reports[0])):
+        if table is not None:
+            print_table(Console(), table)
 
 
 def _named(base: Path, name: str) -> Path:

@@ -80,3 +80,13 @@ def parse_sizes(text: str | None) -> Sequence[int | None]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"size {text!r}: give pixels, or several like 224,336") from None
+
+
+def parse_baselines(text: str | None) -> Sequence[str]:
+    """Names of baselines from `a, b`; unknown ones are refused before anything is run."""
+    from pnp_ovss.baselines import check_baseline
+
+    names = [name.strip() for name in text.split(",")] if text else []
+    for name in names:
+        check_baseline(name)
+    return names

@@ -39,6 +39,7 @@ class DatasetCheck:
 
     @property
     def ok(self) -> bool:
+        """Whether every sample can be used."""
         return not self.faults
 
     @property

@@ -42,6 +42,7 @@ class ImageCounts:
 
     @classmethod
     def of(cls, confusion: Confusion) -> "ImageCounts":
+        """The entries of a full matrix that are not zero."""
         flat = confusion.ravel()
         codes = np.flatnonzero(flat)
         return cls(len(confusion), codes, flat[codes])
@@ -59,6 +60,7 @@ class ImageCounts:
 
     @classmethod
     def from_json(cls, entries: Sequence[Sequence[int]], size: int) -> "ImageCounts":
+        """The counts again from what `to_json` gave; `size` is the number of classes + 1."""
         table = np.array(entries, dtype=np.int64).reshape(-1, 3)
         return cls(size, table[:, 0] * size + table[:, 1], table[:, 2])
 

@@ -13,7 +13,7 @@ import numpy as np
 from pnp_ovss.datasets.base import Dataset
 from pnp_ovss.datasets.splits import list_splits, load_split
 from pnp_ovss.errors import OutputError
-from pnp_ovss.evaluation.intervals import bootstrap_miou
+from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_miou
 from pnp_ovss.evaluation.metrics import Metrics, compute, merge
 from pnp_ovss.evaluation.presence import Presence, presence
 from pnp_ovss.evaluation.records import digest
@@ -96,37 +96,22 @@ def load_report(path: Path) -> EvaluationReport:
 
 def summarise(results: Results, variant: str = "", *, seed: int = 0) -> EvaluationReport:
     """The report of one variant of a run. Raises OutputError if not one image could be evaluated."""
-    from pnp_ovss.segmenter import library_versions
+    from pnp_ovss.versions import library_versions
 
     finished, dataset, settings = results.finished, results.dataset, results.settings
     failures = tuple({"id": r.id, "error": r.error} for r in results.records if r.error is not None)
     if not finished:
         first = f", first {failures[0]['id']}: {failures[0]['error']}" if failures else ""
         raise OutputError(f"none of the {len(results.records)} images could be evaluated{first}")
-    images = results.counts(variant)
-    metrics = compute(merge(*(counts.confusion() for counts in images)), background=dataset.has_background)
-    classes = range(1, len(dataset.vocabulary) + 1)
-    labels = range(0 if dataset.has_background else 1, len(dataset.vocabulary) + 1)
-    whole, without = (bootstrap_miou(images, counted, seed=seed) for counted in (labels, classes))
+    names: dict[str, Any] = {name: str(settings.get(name, "")) for name in ("model", "method", "policy", "refine")}
     return EvaluationReport(
+        **names,
+        **_scores(dataset, results.counts(variant), seed),
         dataset=dataset.name,
-        model=str(settings.get("model", "")),
-        method=str(settings.get("method", "")),
-        policy=str(settings.get("policy", "")),
-        refine=str(settings.get("refine", "")),
         size=settings.get("size"),
         images=len(finished),
         failed=len(failures),
-        miou=_number(metrics.miou),
-        interval=(_number(whole.low), _number(whole.high)),
-        miou_without_background=_number(metrics.miou_without_background),
-        interval_without_background=(_number(without.low), _number(without.high)),
-        pixel_accuracy=_number(metrics.pixel_accuracy),
-        mean_accuracy=_number(metrics.mean_accuracy),
-        frequency_weighted_iou=_number(metrics.frequency_weighted_iou),
-        per_class=_per_class(dataset, metrics),
         images_per_class=_images_per_class(results),
-        splits=_splits(dataset, metrics),
         presence=_presence(results, variant),
         void=results.void,
         seconds_per_image=_number(float(np.mean([record.seconds for record in finished]))),
@@ -139,6 +124,21 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
         versions=library_versions(),
         records=results.path.name,
     )
+
+
+def _scores(dataset: Dataset, images: Sequence[ImageCounts], seed: int) -> dict[str, Any]:
+    """The fields that are computed from confusion matrices."""
+    metrics = compute(merge(*(counts.confusion() for counts in images)), background=dataset.has_background)
+    first, size = 0 if dataset.has_background else 1, len(dataset.vocabulary) + 1
+    whole, without = (bootstrap_miou(images, labels, seed=seed) for labels in (range(first, size), range(1, size)))
+    plain = ("miou", "miou_without_background", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+    return {
+        **{name: _number(getattr(metrics, name)) for name in plain},
+        "interval": (_number(whole.low), _number(whole.high)),
+        "interval_without_background": (_number(without.low), _number(without.high)),
+        "per_class": _per_class(dataset, metrics),
+        "splits": _splits(dataset, metrics),
+    }
 
 
 def image_miou(results: Results, variant: str = "") -> dict[str, float]:
