@@ -27,8 +27,7 @@ def shapes(family, sizes, pretrained=False):
     return builder(sizes, pretrained)
 
 
-@pytest.mark.parametrize("pretrained", [False, True])
-@pytest.mark.parametrize("family", ["albef", "mplug", "blip"])
+@pytest.mark.parametrize(("family", "pretrained"), [("albef", True), ("mplug", True), ("blip", False)])
 def test_full_list_of_keys_and_shapes_at_published_size(family, pretrained):
     state = {n: torch.empty(s, device="meta") for n, s in shapes(family, FULL[family], pretrained).items()}
 
@@ -47,8 +46,7 @@ def test_mplug_base_has_no_projection():
     check_fit(FAMILIES["mplug"](state), "mplug-base")
 
 
-@pytest.mark.parametrize("wrapper", ["model", "module", None])
-@pytest.mark.parametrize("family", ["albef", "mplug", "blip"])
+@pytest.mark.parametrize(("family", "wrapper"), [("albef", "model"), ("mplug", "module"), ("blip", None)])
 def test_file_to_logits(family, wrapper, tmp_path, vocabulary):
     state = originals.random_state(shapes(family, SMALL[family]))
     path = tmp_path / "checkpoint.pth"
