@@ -90,7 +90,7 @@ def _figure(folder: BatchFolder, row: dict[str, Any], names: list[str]) -> str:
     shares = dict.fromkeys(names, 0.0) | {c["name"]: c["share"] for c in found}
     picture = draw_overlay(image, labels, names, shares, legend=False)
     captions = "<br>".join(
-        f"{_chip(names.index(c['name']) + 1, len(names))}{html.escape(c['name'])} {c['share']:.0%}" for c in found
+        f"{_chip(names.index(c['name']) + 1, len(names))}{html.escape(c['name'])} {_percent(c['share'])}" for c in found
     )
     caption = f"{html.escape(row['id'])}{note}<br>{captions or 'none of the classes'}"
     image_tag = f'<img alt="{html.escape(row["id"])}" src="{_data_url(picture)}">'
@@ -119,6 +119,10 @@ def _photo(folder: BatchFolder, number: int) -> np.ndarray:
 def _chip(label: int, classes: int) -> str:
     red, green, blue = palette(classes)[label]
     return f'<span class="chip" style="background:rgb({red},{green},{blue})"></span>'
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "&lt;1%"
 
 
 def _data_url(picture: Image.Image) -> str:
