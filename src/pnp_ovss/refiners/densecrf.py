@@ -57,8 +57,9 @@ class DenseCRF:
         Raises RefinerError for inputs that do not fit.
         """
         with torch.no_grad():
-            prior = log_prior(check_inputs(image, scores), self)
-            kernels = self._kernels(image, scores.device) if len(prior) > 1 else []
+            checked = check_inputs(image, scores)
+            kernels = self._kernels(image, scores.device) if len(scores) + self.absent_classes > 1 else []
+            prior = log_prior(checked, self)
             q = mean_field(prior.flatten(1), kernels, self.iterations, max(self.absent_classes, 1))
             return q[: len(scores)].view(scores.shape)
 
