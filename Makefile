@@ -31,6 +31,21 @@ slow: .venv/dev ## The long tests
 	$(INSTALL) -e '.[demo,batch,tune,report,coco,dev]'
 	@touch $@ .venv/demo
 
+e2e: .venv/e2e ## The browser page in the system's Chromium
+	$(BIN)/pytest -q -m e2e
+
+crf-oracle: .venv/crf-oracle ## The Dense CRF against pydensecrf2 (needs a C++ compiler; compiles for a minute or two)
+	$(BIN)/pytest -q -m slow tests/refiners/test_crf_oracle.py
+
+.venv/e2e: .venv/dev
+	$(INSTALL) -e '.[demo,web,e2e,dev]'
+	@touch $@
+
+.venv/crf-oracle: .venv/dev
+	$(INSTALL) setuptools numpy cython
+	$(INSTALL) --no-build-isolation-package pydensecrf2 -e '.[demo,crf-oracle,dev]'
+	@touch $@
+
 clean: ## Remove what was made here
 	rm -rf .venv demo-out out build dist .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,7 +27,8 @@ class Segmentation:
     (H', W') = (H, W) up to `config.output_px`. channels: (C,), the label of each. maps: (C_k, P_h, P_w) float32, the
     summed saliency of the competing classes before the threshold, map_labels: the label of each.
     match_scores: {name: match probability, or None where the policy did not ask}.
-    policy: the class policy that decided which classes compete. image: (H, W, 3) uint8, as segmented. seconds: wall time by step. versions: of the libraries.
+    policy: the class policy that decided which classes compete. image: (H, W, 3) uint8, as segmented.
+    seconds: wall time by step. versions: of the libraries.
     """
 
     labels: np.ndarray

@@ -99,6 +99,12 @@ def test_several_sizes_and_baselines_give_a_report_each(call, root, tmp_path):
     assert sum("here: " in line for line in screen.splitlines()) == 4
 
 
+def test_baselines_alone(call, root, tmp_path):
+    arguments = ("--baselines", "tags", "--only-baselines", "--examples", 0, "--out", tmp_path / "r.json")
+    assert call("evaluate", "folder", root, *arguments)[0] == 0
+    assert load_report(tmp_path / "r.json").model == "tags on the whole image"
+
+
 def test_failures_are_said_and_give_exit_code_1(call, root, rectangles, tmp_path):
     rectangles[2].image.write_bytes(b"no picture")
     code, _, errors = call("evaluate", "folder", root, "--out", tmp_path / "r.json", "--examples", 0)
@@ -136,6 +142,7 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         (("evaluate", "folder", "ROOT", "--class-split", "unseen"), "no split 'unseen' of the vocabulary"),
         (("evaluate", "folder", "ROOT", "--baselines", "magic"), "unknown baseline 'magic'"),
         (("evaluate", "folder", "ROOT", "--limit", "0"), "limit of 0 images"),
+        (("evaluate", "folder", "ROOT", "--only-baselines"), "--only-baselines needs --baselines"),
         (("sensitivity", "folder", "ROOT", "--stage", "x"), "stage 'x': choose from gradcam, full"),
         (("compare", "one.json"), "compare needs two reports"),
         (("compare", "one.json", "two.json"), "cannot read the report one.json"),

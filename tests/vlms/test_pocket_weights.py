@@ -42,7 +42,9 @@ def test_unseen_letters_still_become_pieces(pocket):
 def test_words_of_the_same_kind_are_neighbours(pocket):
     model, tokenizer = pocket
     table = F.normalize(model.text_encoder.embeddings.word_embeddings.weight, dim=-1)
-    couch, sofa, dog, kitten, cat = (table[tokenizer.convert_tokens_to_ids(w)] for w in "couch sofa dog kitten cat".split())
+    couch, sofa, dog, kitten, cat = (
+        table[tokenizer.convert_tokens_to_ids(w)] for w in ["couch", "sofa", "dog", "kitten", "cat"]
+    )
     assert couch @ sofa > couch @ dog
     assert kitten @ cat > kitten @ sofa
 

@@ -14,6 +14,7 @@ from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import evaluating as e
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.tables import print_table
+from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
     from pnp_ovss.evaluation.report import EvaluationReport
@@ -59,6 +60,7 @@ def evaluate(
     baselines: Annotated[
         str | None, typer.Option("--baselines", help="Evaluated beside it: background, random, tags, maskclip, ...")
     ] = None,
+    only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the method itself out.")] = False,
     workers: e.Workers = 1,
     resume: e.Resume = False,
 ) -> int:
@@ -80,10 +82,12 @@ def evaluate(
         refine=refine, precision=precision, settings=setting,
     )  # fmt: skip
     jobs: dict[str, Callable[[], System]] = {}
-    for pixels in e.parse_sizes(sizes):
+    for pixels in () if only_baselines else e.parse_sizes(sizes):
         jobs[f"{pixels} px" if pixels else ""] = partial(make, size_px=pixels)
     for name in e.parse_baselines(baselines):
         jobs[name] = partial(e.make_one_baseline, name, data.has_background, device)
+    if not jobs:
+        raise ConfigError("--only-baselines needs --baselines, for example --baselines background,maskclip")
     base = out or Path("runs") / f"{data.name.replace('/', '-')}-{Path(model).stem}-{policy or 'default'}.json"
     reports = []
     for name, job in jobs.items():

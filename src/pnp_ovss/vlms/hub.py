@@ -46,9 +46,7 @@ def _local(path: Path) -> Path:
     if not path.exists():
         raise ModelError(f"the model {path} does not exist; give a folder with config.json and *.safetensors")
     if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{folder} holds no *.safetensors; convert a .pth or .bin first: pnp-ovss models convert FILE"
-        )
+        raise ModelError(f"{folder} holds no *.safetensors; convert a .pth or .bin first: pnp-ovss models convert FILE")
     return folder
 
 

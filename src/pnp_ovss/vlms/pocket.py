@@ -25,7 +25,12 @@ class PocketVLM(CrossAttentionVLM):
     size_step_px = SIZE_MULTIPLE_PX
 
     def __init__(
-        self, model: PocketModel, tokenizer: WordPieceTokenizer, *, name: str = "pocket", precision: Precision = "float32"
+        self,
+        model: PocketModel,
+        tokenizer: WordPieceTokenizer,
+        *,
+        name: str = "pocket",
+        precision: Precision = "float32",
     ) -> None:
         if precision != "float32":
             model.image_encoder.bfloat16()

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers import BlipTextConfig, BlipTextModel, PreTrainedTokenizerFast
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.vlms.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, STRIDE_PX, EfficientNetLite2, load_trunk
+from pnp_ovss.vlms.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, EfficientNetLite2, load_trunk
 
 MEAN = (127 / 255,) * 3  # of pixels in [0, 1]: (x·255 − 127) / 128, as the trunk was trained
 STD = (128 / 255,) * 3
@@ -64,7 +64,7 @@ class PocketImageEncoder(nn.Module):
         """Tokens (B, h · w, width) of the trunk's middle features (B, 120, h, w)."""
         top = self.trunk.top(middle)
         projected = self.project_middle(middle.permute(0, 2, 3, 1)) + self.project_top(top.permute(0, 2, 3, 1))
-        return (projected + self._positions(middle.shape[-2:])).flatten(1, 2)
+        return (projected + self._positions((middle.shape[-2], middle.shape[-1]))).flatten(1, 2)
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         table = F.interpolate(self.position[None], size=grid, mode="bicubic", align_corners=False)
@@ -131,13 +131,20 @@ def make_tokenizer(vocabulary: Path) -> PreTrainedTokenizerFast:
     special = [(ENC, ids[ENC]), (SEP, ids[SEP])]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{ENC} $A {SEP}", special_tokens=special)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, cls_token=ENC, sep_token=SEP, pad_token=PAD, unk_token=UNK, model_max_length=TEXT_LIMIT
+        tokenizer_object=tokenizer,
+        cls_token=ENC,
+        sep_token=SEP,
+        pad_token=PAD,
+        unk_token=UNK,
+        model_max_length=TEXT_LIMIT,
     )
 
 
 def save_pocket(model: PocketModel, path: Path, notes: dict[str, str] | None = None) -> None:
     """Write everything that the ImageNet package does not hold, in float16, with the config as metadata."""
-    kept = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items() if _is_own(name, model.config)}
+    kept = {
+        name: tensor.half().contiguous() for name, tensor in model.state_dict().items() if _is_own(name, model.config)
+    }
     metadata = {"config": json.dumps(dataclasses.asdict(model.config)), **(notes or {})}
     save_file(kept, path, metadata=metadata)
 
@@ -178,5 +185,3 @@ def _is_own(name: str, config: PocketConfig) -> bool:
     if part[0] == "head":
         return config.thawed_blocks > 0
     return part[0] == "blocks" and int(part[1]) >= 21 - config.thawed_blocks
-
-

@@ -1,0 +1,151 @@
+"""Seconds from photo to labels: the published way, ours in float32 and bfloat16, and what the arithmetic allows.
+
+python benchmarks/speed.py [--model blip-large] [--size 336] [--classes 20] [--json FILE] [--threads 1]
+
+All at the same weights (random, true size: time does not depend on their values), side by side in one process, on one
+photo (scikit-image's `astronaut`, 512 x 512), R = 4, policy `all`, the Dense CRF on the classes that survive T.
+Last line: `ratio float32 A, bfloat16 B, limit share C / D`.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import published
+import torch
+from sizes import BLIP_LARGE, Sizes, build_blip, flops
+
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.images import load_image
+from pnp_ovss.segmenter import library_versions
+from pnp_ovss.vlms.blip import BlipVLM
+
+SIZES = {"blip-large": BLIP_LARGE}
+LIVE_CLASSES = 6
+
+
+@dataclass
+class Row:
+    """One way's result: seconds of the whole photo, of which in the refiner, and the process's peak so far."""
+
+    way: str
+    seconds: float
+    refine_s: float
+    peak_gib: float
+
+
+def gemm_rate(dtype: torch.dtype, seconds: float = 2.0) -> float:
+    """Multiply-adds x 2 per second of (577 x 1024) @ (1024 x 4096) products, the best of several."""
+    a, b = torch.randn(577, 1024).to(dtype), torch.randn(1024, 4096).to(dtype)
+    best, stop = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < stop:
+        start = time.perf_counter()
+        for _ in range(4):
+            a @ b
+        best = min(best, (time.perf_counter() - start) / 4)
+    return 2 * 577 * 1024 * 4096 / best
+
+
+def timed(way: str, run) -> tuple[Row, np.ndarray]:
+    """Run once and note time and memory; `run` returns (labels, seconds in the refiner)."""
+    start = time.perf_counter()
+    labels, refine_s = run()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{way:24s} {seconds:8.2f} s, of which refiner {refine_s:6.2f} s, peak {peak:5.2f} GiB", flush=True)
+    return Row(way, seconds, refine_s, peak), labels
+
+
+def ours(vlm: BlipVLM, config: SegmenterConfig, image: np.ndarray, names: list[str]) -> tuple[np.ndarray, float]:
+    """The library as a user calls it."""
+    result = Segmenter(vlm, config)(image, names)
+    return result.labels, result.seconds["refine"]
+
+
+def live_threshold(vlm: BlipVLM, config: SegmenterConfig, image: np.ndarray, names: list[str]) -> float:
+    """The T that leaves LIVE_CLASSES of the classes, halfway between two peaks so that rounding cannot move them."""
+    maps = Segmenter(vlm, config.replace(refine="none"))(image, names).maps
+    peaks = np.sort(maps.reshape(len(names), -1).max(axis=1))[::-1]
+    return float((peaks[LIVE_CLASSES - 1] + peaks[LIVE_CLASSES]) / 2)
+
+
+def main() -> None:
+    """Time the three ways and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="blip-large", choices=SIZES)
+    parser.add_argument("--size", type=int, default=336)
+    parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--baseline-passes", type=int, default=5, help="time fewer and multiply (said in the output)")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    report = measure(SIZES[options.model], options)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    print(report["summary"])
+
+
+def measure(sizes: Sizes, options: argparse.Namespace) -> dict:
+    """All ways on one photo; the report as JSON values."""
+    import skimage
+
+    image = load_image(Path(skimage.__file__).parent / "data" / "astronaut.png")
+    names = published.class_names(options.classes)
+    reference = find_spec("pydensecrf") is not None
+    config = SegmenterConfig(policy="all", normalise="global", size_px=options.size)
+    model = build_blip(sizes)
+    vlm = published.wrap(model)
+    config = config.replace(threshold=live_threshold(vlm, config, image, names))
+    rows, labels = [], []
+    for _ in range(2):  # the second is warm
+        row, found = timed("ours, float32", lambda: ours(vlm, config, image, names))
+    rows.append(row)
+    labels.append(found)
+    row, found = timed(
+        "as published, float32", lambda: published.segment(model, config, image, names, options.baseline_passes)
+    )
+    rows.append(row)
+    labels.append(found)
+    rates = {name: gemm_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    half = published.wrap(model, precision="bfloat16")
+    for _ in range(2):
+        row, _ = timed("ours, bfloat16", lambda: ours(half, config, image, names))
+    rows.append(row)
+    return summarise(rows, labels, rates, flops(sizes, options.size, published.tokens(vlm, names)), options, reference)
+
+
+def summarise(rows, labels, rates, work, options, reference) -> dict:
+    """Ratios, shares of the limit, and everything that says where they hold."""
+    mine, base, half = rows
+    limits = {name: work / rate for name, rate in rates.items()}
+    share = {"float32": limits["float32"] / (mine.seconds - mine.refine_s),
+             "bfloat16": limits["bfloat16"] / (half.seconds - half.refine_s)}  # fmt: skip
+    same = float((labels[0] == labels[1]).mean()) if options.baseline_passes == 5 else None
+    for name in rates:
+        print(f"limit {name:9s} {limits[name]:6.2f} s = {work / 1e9:.0f} GFLOP at {rates[name] / 1e9:.0f} GFLOP/s")
+    print(f"same labels, float32: {'not compared' if same is None else f'{same:.4%}'} of the pixels")
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {options.threads} thread(s)",
+        "versions": library_versions(),
+        "options": {k: str(v) for k, v in vars(options).items()},
+        "reference_crf": reference,
+        "rows": [asdict(row) for row in rows],
+        "limits_s": limits,
+        "same_labels": same,
+        "summary": f"ratio float32 {base.seconds / mine.seconds:.1f}, bfloat16 {base.seconds / half.seconds:.1f}, "
+        f"limit share {share['float32']:.0%} / {share['bfloat16']:.0%} (without the refiner)",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
