@@ -22,6 +22,8 @@ class TextStates:
     """Last hidden states (B, L, width)."""
     scores: list[Tensor]
     """Word-patch scores before the softmax (B, heads, L, N) of the layers that were asked for."""
+    probs: list[Tensor]
+    """Their attention, part of the graph."""
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -51,14 +53,16 @@ def read_texts(
     x = model.text_encoder.embeddings(input_ids=ids, position_ids=positions)
     apart = text[:, None, :, None] != text[:, None, None, :]
     bias = torch.zeros(apart.shape).masked_fill(apart, -1e4)
-    kept = []
+    kept, attention = [], []
     for number, layer in enumerate(model.text_encoder.encoder.layer):
         x = _self_attention(layer, x, bias)
         scores, values = _cross_scores(layer, x, tokens)
         if number in keep:
             kept.append(scores)
         probs = scores.softmax(-1, dtype=scores.dtype)
+        if number in keep:
+            attention.append(probs)
         x = layer.crossattention.output((probs @ values).transpose(1, 2).flatten(-2), x)
         x = layer.feed_forward_chunk(x)
     states = torch.take_along_dim(x, starts[..., None], 1)
-    return TextStates(model.itm_head(states), x, kept)
+    return TextStates(model.itm_head(states), x, kept, attention)

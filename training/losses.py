@@ -44,17 +44,34 @@ def dense_loss(logits: Tensor, batch: Batch) -> Tensor:
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def losses(model: PocketModel, auxiliary: Auxiliary, batch: Batch) -> dict[str, Tensor]:
-    """The losses and the accuracy on single names."""
+def cam_loss(states: TextStates, batch: Batch) -> Tensor:
+    """Cross-entropy between the GradCAM of what is there (Eq. 1, first layer, differentiated again) and its mask, as shares."""
+    probs = states.probs[0]
+    grad = torch.autograd.grad(states.match[..., 1].sum(), probs, create_graph=True)[0]
+    cams = batch.spans @ (probs.float() * grad.float().clamp(min=0)).mean(1)
+    said = cams / cams.sum(-1, keepdim=True).clamp(min=1e-8)
+    masks = batch.masks.flatten(2)
+    target = masks / masks.sum(-1, keepdim=True).clamp(min=1e-8)
+    usable = batch.masked & (batch.there > 0) & (masks.sum(-1) > 1)
+    divergence = (target * ((target + 1e-6).log() - (said + 1e-6).log())).sum(-1)
+    return (divergence * batch.weight * usable).sum() / (batch.weight * usable).sum().clamp(min=1)
+
+
+def losses(
+    model: PocketModel, auxiliary: Auxiliary, batch: Batch, *, scale: float = SCALE, cams: bool = False
+) -> dict[str, Tensor]:
+    """The losses and the accuracy on single names; evidence = `scale` x word-patch score."""
     tokens = model.image_encoder.tokens(batch.middle)
     packed = (batch.ids, batch.positions, batch.text, batch.starts)
     states: TextStates = read_texts(model, tokens, packed, keep=(0,))
     margin = (states.match[..., 1] - states.match[..., 0]).float()
-    maps = SCALE * (batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float()
+    maps = scale * (batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float()
     evidence = pooled_evidence(maps) + auxiliary.offset
     words = auxiliary.word(batch.spans.to(states.hidden.dtype) @ states.hidden)[..., 0]
     right = (margin[:, :2] > 0) == (batch.match[:, :2] > 0.5)
     parts = {"dense": dense_loss(maps + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
+    if cams:
+        parts["cams"] = 0.5 * cam_loss(states, batch)
     return {
         **parts,
         "match": F.binary_cross_entropy_with_logits(margin, batch.match),

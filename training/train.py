@@ -1,7 +1,8 @@
 """Trains the pocket model: python training/train.py --data ../shared/data/pairs --work DIR [--seed S]
 
 Runs what is not done yet, resuming from checkpoints: feature caches, alignment with ImageNet, stage "words" (captions and tags
-only, frozen trunk), the self-training targets of its maps, stage "masks" (last trunk blocks learn). Then DIR/pocket.safetensors.
+only, frozen trunk), the self-training targets of its maps, stage "masks" (last trunk blocks learn), stage "cams" (GradCAM itself is
+fitted to the targets). Then DIR/pocket.safetensors.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from cache import fill
 from losses import Auxiliary, losses
 from pseudo import write_targets
 from samples import Knowledge
-from start import THAWED, imagenet_probs, new_model
+from start import SCALE, THAWED, imagenet_probs, new_model
 from torch import nn
 
 from pnp_ovss.vlms.pocket_model import PocketModel, save_pocket
@@ -36,12 +37,16 @@ class Recipe:
     thawed_rate: float = 1e-4
     masks: bool = False
     """Whether the self-training targets are used."""
+    cams: bool = False
+    """Whether GradCAM itself is fitted to those targets (differentiated twice)."""
+    scale: float = SCALE
     seed: int = 0
 
 
 SIZES_PX = (256, 384)
 WORDS = Recipe(steps=900, rate=1e-3)
 MASKS = Recipe(steps=1300, rate=6e-4, sizes_px=SIZES_PX, thaw_from=0.0, masks=True)
+CAMS = Recipe(steps=450, batch=20, rate=2e-4, thaw_from=0.0, thawed_rate=3e-5, masks=True, cams=True, scale=2 * SCALE)
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
@@ -110,7 +115,7 @@ class Run:
         size_px = sizes[self.step % len(sizes)]
         batch = self.batches.draw(round(self.recipe.batch * (256 / size_px) ** 2), size_px)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            parts = losses(self.model, self.auxiliary, batch)
+            parts = losses(self.model, self.auxiliary, batch, scale=self.recipe.scale, cams=self.recipe.cams)
         total = sum(value for name, value in parts.items() if name != "accuracy")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -141,8 +146,10 @@ class Run:
         self.save()
 
 
-def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Path | None) -> Path:
-    """One training run from `start`'s weights; the path of its last checkpoint."""
+def run_stage(
+    recipe: Recipe, options: argparse.Namespace, name: str, start: Path | None, before: float = SCALE
+) -> Path:
+    """One training run from `start`'s weights (trained with scale `before`); the path of its last checkpoint."""
     folder = options.work / name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -150,6 +157,8 @@ def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Pat
     model, tokenizer = new_model(options.data, thawed=recipe.thaw_from <= 1)
     if start:
         model.load_state_dict(torch.load(start, weights_only=True)["model"])
+        model.text_encoder.encoder.layer[0].crossattention.self.query.weight.data.div_(recipe.scale / before)
+        model.text_encoder.encoder.layer[0].crossattention.self.query.bias.data.div_(recipe.scale / before)
     batches = Batches(knowledge, tokenizer, options.work, recipe.seed)
     if recipe.masks:
         batches.read_pseudo(options.work / "pseudo.npz")
@@ -173,8 +182,9 @@ def main() -> None:
     first = run_stage(replace(WORDS, seed=options.seed), options, "words", None)
     if not (options.work / "pseudo.npz").exists():
         write_targets(options.data, options.work, first, options.work / "pseudo.npz")
-    run_stage(replace(MASKS, seed=options.seed), options, "masks", first)
-    shutil.copy(options.work / "masks" / "pocket.safetensors", options.work / "pocket.safetensors")
+    second = run_stage(replace(MASKS, seed=options.seed), options, "masks", first)
+    run_stage(replace(CAMS, seed=options.seed), options, "cams", second)
+    shutil.copy(options.work / "cams" / "pocket.safetensors", options.work / "pocket.safetensors")
 
 
 if __name__ == "__main__":
