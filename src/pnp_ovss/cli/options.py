@@ -28,7 +28,9 @@ Policy = Annotated[
     str | None,
     typer.Option("--policy", help="Which classes compete: itm (those the model finds), all, file."),
 ]
-Candidates = Annotated[Path | None, typer.Option("--candidates", help="JSON {image: list of class names} for --policy file.")]
+Candidates = Annotated[
+    Path | None, typer.Option("--candidates", help="JSON {image: list of class names} for --policy file.")
+]
 Size = Annotated[int | None, typer.Option("--size", help="Side of the model's input, px.")]
 Refine = Annotated[str | None, typer.Option("--refine", help="densecrf, pamr, densecrf-reference or none.")]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16 or bfloat16-vision.")]
