@@ -89,6 +89,15 @@ def test_probabilities_are_normalised_and_clipped(picture, scores):
     np.testing.assert_allclose(crf.refine(picture, scores).flatten(1).numpy(), expected, atol=1e-5)
 
 
+def test_a_probability_of_0_can_still_be_outvoted():
+    """It is clipped to 1e-5: an energy of 11.5, less than the 17 of all neighbours together."""
+    scores = torch.zeros(2, 24, 20)
+    scores[1] = 1
+    scores[:, 12, 10] = torch.tensor([1.0, 0.0])
+    image = np.full((24, 20, 3), 128, dtype=np.uint8)
+    assert (DenseCRF(unary="probabilities").refine(image, scores).argmax(0) == 1).all()
+
+
 def test_many_channels_are_the_same_as_few(picture, scores):
     """More channels than are filtered at once."""
     many = torch.cat([scores] * 9) * torch.linspace(0.5, 1.5, 36)[:, None, None]

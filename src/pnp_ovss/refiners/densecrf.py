@@ -56,12 +56,11 @@ class DenseCRF:
         image: (H, W, 3) uint8 RGB. scores: (C, H, W), non-negative. Q sums to 1 over the channels and absent classes.
         Raises RefinerError for inputs that do not fit.
         """
-        with torch.no_grad():
-            checked = check_inputs(image, scores)
-            kernels = self._kernels(image, scores.device) if len(scores) + self.absent_classes > 1 else []
-            prior = log_prior(checked, self)
-            q = mean_field(prior.flatten(1), kernels, self.iterations, max(self.absent_classes, 1))
-            return q[: len(scores)].view(scores.shape)
+        checked = check_inputs(image, scores)
+        kernels = self._kernels(image, scores.device) if len(scores) + self.absent_classes > 1 else []
+        prior = log_prior(checked, self)
+        q = mean_field(prior.flatten(1), kernels, self.iterations, max(self.absent_classes, 1))
+        return q[: len(scores)].view(scores.shape)
 
     def _kernels(self, image: np.ndarray, device: torch.device) -> list[Lattice]:
         height, width = image.shape[:2]
@@ -101,8 +100,7 @@ def log_prior(scores: torch.Tensor, crf: DenseCRF) -> torch.Tensor:
         if scores.min() < 0:
             raise RefinerError("unary='probabilities' needs scores of 0 or more, found negative ones: use 'softmax'")
         total = scores.sum(0, keepdim=True)
-        uniform = 1 / (len(scores) + max(absent - 1, 0))
-        logits = torch.where(total > 0, scores / total, uniform).clamp_(min=SMALLEST_PROBABILITY).log_()
+        logits = torch.where(total > 0, scores / total, 1.0).clamp_(min=SMALLEST_PROBABILITY).log_()
     if absent:
         logits[-1] += math.log(absent)
     return torch.log_softmax(logits, 0)
@@ -112,8 +110,8 @@ def mean_field(prior: torch.Tensor, kernels: Sequence[Lattice], iterations: int,
     """Probabilities Q (C, N) after `iterations` updates Q = softmax(prior + Σ messages) from Q = softmax(prior).
 
     prior: (C, N) float32, negative unary energies. The last channel stands for `copies` classes of equal prior p: it
-    holds p + log copies, receives 1 / copies of its message, and its Q is returned for one of them. Every channel goes
-    through the same arithmetic: equal scores are an unstable fixed point, which rounding would otherwise leave.
+    holds p + log copies, receives 1 / copies of its message, and its Q is that of all of them together. Every channel
+    goes through the same arithmetic: equal scores are an unstable fixed point, which rounding would otherwise leave.
     """
     q = torch.softmax(prior, 0)
     logits = torch.empty_like(prior)
@@ -127,7 +125,6 @@ def mean_field(prior: torch.Tensor, kernels: Sequence[Lattice], iterations: int,
             out.copy_(messages.t())
         logits[-1] /= copies
         torch.softmax(logits.add_(prior), 0, out=q)
-    q[-1] /= copies
     return q
 
 

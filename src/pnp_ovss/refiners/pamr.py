@@ -49,16 +49,15 @@ class PAMR:
 
         image: (H, W, 3) uint8 RGB. scores: (C, H, W), non-negative. Raises RefinerError for inputs that do not fit.
         """
-        with torch.no_grad():
-            scores = check_inputs(image, scores).clone()
-            pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255).to(scores.device)
-            shares = affinity(pixels, self.dilations_px, self.bandwidth) if self.iterations else []
-            for _ in range(self.iterations):
-                mean = torch.zeros_like(scores)
-                for share, neighbour in zip(shares, neighbours(scores, self.dilations_px), strict=True):
-                    mean.addcmul_(share, neighbour)
-                scores = mean
-            return scores
+        scores = check_inputs(image, scores).clone()
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255).to(scores.device)
+        shares = affinity(pixels, self.dilations_px, self.bandwidth) if self.iterations else []
+        for _ in range(self.iterations):
+            mean = torch.zeros_like(scores)
+            for share, neighbour in zip(shares, neighbours(scores, self.dilations_px), strict=True):
+                mean.addcmul_(share, neighbour)
+            scores = mean
+        return scores
 
 
 def affinity(pixels: torch.Tensor, dilations_px: tuple[int, ...], bandwidth: float) -> torch.Tensor:
