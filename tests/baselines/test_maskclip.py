@@ -86,6 +86,9 @@ class ColourClip:
 
     name, size_px = "colours", 32
 
+    def weights(self):
+        return "none"
+
     def dense(self, image):
         cells = torch.tensor(image.reshape(8, image.shape[0] // 8, 12, image.shape[1] // 12, 3).mean(axis=(1, 3)))
         patches = F.normalize(cells.reshape(-1, 3).float() + 1e-3, dim=1)

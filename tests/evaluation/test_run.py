@@ -178,6 +178,21 @@ def test_other_settings_do_not_resume(rectangles, painter, records):
         run(rectangles.subset(4), lambda: painter(rectangles), records, RunOptions(resume=True))
 
 
+def test_other_weights_do_not_resume(rectangles, fake_system, records):
+    import torch
+
+    run(rectangles.subset(2), fake_system, records)
+
+    def changed():
+        system = fake_system()
+        with torch.no_grad():
+            system.segmenter.vlm.model.weight += 1
+        return system
+
+    with pytest.raises(ConfigError, match=r"\(settings differ\)"):
+        run(rectangles.subset(2), changed, records, RunOptions(resume=True))
+
+
 def test_without_resume_a_run_starts_again(rectangles, painter, records):
     system = painter(rectangles)
     run(rectangles, lambda: system, records)

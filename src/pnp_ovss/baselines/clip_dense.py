@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pnp_ovss.evaluation.systems import weights_digest
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.tuning.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
 from pnp_ovss.vlms.base import evaluating
@@ -41,6 +42,10 @@ class DenseClip:
         self.patch_px: int = self.model.vision_model.embeddings.patch_size
         self.size_px = max(self.patch_px, size_px // self.patch_px * self.patch_px)
         self._texts: dict[str, Tensor] = {}
+
+    def weights(self) -> str:
+        """A digest of the weights."""
+        return weights_digest(self.model)
 
     @torch.no_grad()
     def dense(self, image: np.ndarray) -> DenseFeatures:

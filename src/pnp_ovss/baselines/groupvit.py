@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pnp_ovss.config import ModelPreset
 from pnp_ovss.errors import ModelError
-from pnp_ovss.evaluation.systems import Answer, Query
+from pnp_ovss.evaluation.systems import Answer, Query, weights_digest
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.tuning.scorers import CLIP_MEAN, CLIP_STD, _load_tokenizer
 from pnp_ovss.vlms.base import evaluating
@@ -64,7 +64,8 @@ class GroupViT:
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""
         below = BACKGROUND_BELOW if self.background else None
-        return {"model": f"GroupViT {self.name}", "policy": "all", "size": self.size_px, "background_below": below}
+        own = {"weights": weights_digest(self.model), "background_below": below}
+        return {"model": f"GroupViT {self.name}", "policy": "all", "size": self.size_px, **own}
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """The likeliest class of each pixel, or background."""

@@ -42,7 +42,12 @@ class MaskClip:
 
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""
-        own = {"smooth": self.smooth, "denoise": self.denoise, "background": self.background}
+        own = {
+            "weights": self.clip.weights(),
+            "smooth": self.smooth,
+            "denoise": self.denoise,
+            "background": self.background,
+        }
         return {"model": f"MaskCLIP {self.clip.name}", "policy": "all", "size": self.clip.size_px, **own}
 
     def answer(self, query: Query) -> dict[str, Answer]:

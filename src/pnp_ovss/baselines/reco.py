@@ -56,7 +56,12 @@ class Reco:
 
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""
-        own = {"images": len(self.paths), "retrieved": self.retrieved, "background": self.background}
+        own = {
+            "weights": self.clip.weights(),
+            "images": len(self.paths),
+            "retrieved": self.retrieved,
+            "background": self.background,
+        }
         return {"model": f"ReCo {self.clip.name}", "policy": "all", "size": self.clip.size_px, **own}
 
     def answer(self, query: Query) -> dict[str, Answer]:

@@ -1,5 +1,6 @@
 """What can be evaluated: anything that answers a query about an image with labels, our Segmenter among it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from pnp_ovss.datasets.base import Dataset
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from pnp_ovss.segmenter import Segmenter
 
 Classes = tuple[tuple[str, ...], ...]
@@ -78,12 +81,26 @@ def segmenter_settings(segmenter: "Segmenter") -> dict[str, Any]:
     config = segmenter.config
     return {
         "model": segmenter.vlm.name,
+        "weights": weights_digest(segmenter.vlm.model),
         "method": segmenter.method,
         "policy": config.policy,
         "refine": segmenter.refiner.name,
         "size": config.size_px,
         "config": config.to_dict(),
     }
+
+
+def weights_digest(model: "nn.Module") -> str:
+    """Twelve hex digits of a model's weights: names, shapes and up to 64 values of each, spread over it.
+
+    Runs with other weights must not be mistaken for the same by their settings.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        flat = tensor.detach().flatten()
+        some = flat[:: max(1, flat.numel() // 64)][:64].float().cpu().numpy()
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode() + some.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def dataset_settings(has_background: bool) -> dict[str, Any]:

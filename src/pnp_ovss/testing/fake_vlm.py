@@ -45,6 +45,8 @@ class FakeVLM:
     def __init__(self, *, max_tokens: int = 64) -> None:
         self.max_tokens = max_tokens
         self.model = torch.nn.Linear(1, 1)
+        torch.nn.init.constant_(self.model.weight, 1.0)  # every fake model has the same weights
+        torch.nn.init.zeros_(self.model.bias)
         self.encoded = 0
         self._words: list[str] = ["[CLS]", "[SEP]"]
 
