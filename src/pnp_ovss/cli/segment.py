@@ -67,7 +67,6 @@ DEMO = {
     "coffee.png": "cup, spoon, table, laptop, dog",
     "astronaut.png": "person, flag, airplane, cat",
     "motorcycle_left.png": "motorcycle, bicycle, horse",
-    "rocket.jpg": "rocket, tower, boat, cow",
 }
 """Photographs that come with scikit-image and what is asked of each, absent classes among it."""
 
