@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pnp_ovss.cli import web
+from pnp_ovss.cli.segment import DEMO
 from pnp_ovss.errors import DependencyError
 
 
@@ -24,7 +25,7 @@ def test_offers_only_models_whose_weights_are_here(monkeypatch):
 
 def test_examples_are_photographs_with_names(monkeypatch):
     assert all(Path(photo).is_file() and "," in names for photo, names in web.examples())
-    assert len(web.examples()) == 5
+    assert len(web.examples()) == len(DEMO)
 
     def missing():
         raise DependencyError("no scikit-image")
