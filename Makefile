@@ -35,7 +35,7 @@ e2e: .venv/e2e ## The browser page in the system's Chromium
 	$(BIN)/pytest -q -m e2e
 
 crf-oracle: .venv/crf-oracle ## The Dense CRF against pydensecrf2 (needs a C++ compiler; compiles for a minute or two)
-	$(BIN)/pytest -q -m slow tests/refiners/test_crf_oracle.py
+	$(BIN)/pytest -q -m "slow or not slow" tests/refiners
 
 .venv/e2e: .venv/dev
 	$(INSTALL) -e '.[demo,web,e2e,dev]'

@@ -49,6 +49,14 @@ def test_explicit_wins_over_method_wins_over_preset(tmp_path):
     assert (config.drops, config.blur, config.layer, config.patches_per_round) == (3, 0.01, 3, 10)
 
 
+def test_another_refiner_does_not_inherit_a_methods_refiner_options():
+    assert resolve_config(None, "authors-cvpr").refine_options["iterations"] == 20
+    assert resolve_config(None, "authors-cvpr", refine="densecrf").refine_options["iterations"] == 20
+    assert resolve_config(None, "authors-cvpr", refine="pamr").refine_options == {}
+    mine = resolve_config(None, "authors-cvpr", refine="pamr", refine_options={"iterations": 3})
+    assert mine.refine_options == {"iterations": 3}
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

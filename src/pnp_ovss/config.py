@@ -234,7 +234,10 @@ def resolve_config(
     """Defaults < preset < method < explicit settings; `None` among the explicit ones means "not given"."""
     settings = dict(preset.settings) if preset else {}
     settings |= load_method(method) if method else {}
-    settings |= {name: value for name, value in explicit.items() if value is not None}
+    given = {name: value for name, value in explicit.items() if value is not None}
+    if "refine" in given and given["refine"] != settings.get("refine"):
+        settings.pop("refine_options", None)  # they are another refiner's
+    settings |= given
     return SegmenterConfig().replace(**settings)
 
 
