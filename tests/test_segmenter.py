@@ -160,6 +160,43 @@ def test_synonyms_are_one_class():
     assert result.maps.shape[0] == 1
 
 
+@pytest.mark.parametrize(("prompted", "texts"), [("kept", {"A picture of blue"}), ("all", {"A picture of red blue"})])
+def test_the_prompt_holds_the_kept_names_or_all(prompted, texts):
+    asked = set()
+
+    class Listening(FakeVLM):
+        def attend(self, image, prompt, **options):
+            asked.add(prompt.text)
+            return super().attend(image, prompt, **options)
+
+    settings = CONFIG.replace(policy="file", prompted=prompted)
+    segmenter = Segmenter(Listening(), settings)
+    result = segmenter(two_squares(), [("red",), ("blue",)], candidates={"": ["blue"]})
+    assert asked == texts
+    assert result.map_labels == (2,)
+    assert result.maps.shape[0] == 1
+    assert set(np.unique(result.labels)) == {0, 2}
+    asked.clear()
+    assert not segmenter(two_squares(), [("red",), ("blue",)], candidates={"": []}).labels.any()
+    assert not asked
+
+
+def test_with_all_names_prompted_the_dropout_sees_what_does_not_compete():
+    """The patches of the red square go in the first round although only blue competes."""
+    image = two_squares()
+    pixels = to_pixels(image, (96, 96))
+    red = to_pixels(image, (12, 12))[0] > 0.9
+    gone = {}
+    for prompted in ("kept", "all"):
+        segmenter = Segmenter(FakeVLM(), CONFIG.replace(prompted=prompted, drop_share=0.3))
+        names, groups = segmenter._names((("red",), ("blue",)), (1,))
+        passes = segmenter.saliency_passes(pixels, names)
+        assert segmenter.summed_maps(passes, groups).shape[0] == 1
+        gone[prompted] = float((~passes[1].kept[red]).float().mean())
+    assert gone["all"] > 0.9
+    assert gone["kept"] < 0.7
+
+
 def test_policy_all_lets_absent_classes_compete():
     result = segment(policy="all")
     assert result.map_labels == (1, 2, 3)

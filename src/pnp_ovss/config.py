@@ -44,6 +44,8 @@ class SegmenterConfig:
     keep_aspect: bool = False
     """Keep the photo's aspect ratio: short side S, both sides multiples of the patch size."""
     template: str = "A picture of {classes}"
+    prompted: Literal["kept", "all"] = "kept"
+    """Names in the prompt: those that compete, or the whole vocabulary whatever competes (CVPR-time scripts)."""
 
     # Saliency (§3.1, §3.2).
     gradient: Gradient = "match_logit"

@@ -105,7 +105,7 @@ class Segmenter:
             whole = self._encode(pixels)
         with clock("policy"):
             choice = self._choose(classes, photo, name, whole, candidates)  # step 0
-        names, groups = _flatten(classes, choice.kept)
+        names, groups = self._names(classes, choice.kept)
         with clock("saliency"):
             passes = self.saliency_passes(pixels, names, whole) if names else []  # steps 2-8
         with clock("labels"):
@@ -236,6 +236,12 @@ class Segmenter:
         scores = [max(match(group)) for group in classes]
         return Choice((int(np.argmax(scores)),), tuple(scores))
 
+    def _names(self, classes: Sequence[Sequence[str]], kept: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        """What is prompted, synonyms included, and each kept class's rows among it (step 2); nothing if none is kept."""
+        everything = range(len(classes)) if self.config.prompted == "all" and kept else kept
+        names, groups = _flatten(classes, everything)
+        return names, [groups[list(everything).index(index)] for index in kept]
+
     def _refine(self, photo: np.ndarray, scores: Tensor) -> Tensor:
         if len(scores) == 1:
             return scores
@@ -260,11 +266,11 @@ def label_image(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) 
     return np.asarray(enlarged).astype(np.uint16)
 
 
-def _flatten(classes: Sequence[Sequence[str]], kept: Sequence[int]) -> tuple[list[str], list[list[int]]]:
-    """The names to prompt (synonyms included) and, for each kept class, its rows among them."""
+def _flatten(classes: Sequence[Sequence[str]], chosen: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+    """The names of the chosen classes (synonyms included) and, for each class, its rows among them."""
     names: list[str] = []
     groups = []
-    for index in kept:
+    for index in chosen:
         groups.append(list(range(len(names), len(names) + len(classes[index]))))
         names.extend(classes[index])
     return names, groups

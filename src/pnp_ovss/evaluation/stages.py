@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pnp_ovss.evaluation.systems import Query
 from pnp_ovss.images import to_pixels
-from pnp_ovss.segmenter import SaliencyPass, Segmenter, _flatten, label_image
+from pnp_ovss.segmenter import SaliencyPass, Segmenter, label_image
 from pnp_ovss.vlms.base import ImageFeatures
 
 
@@ -49,7 +49,7 @@ def prepare(segmenter: Segmenter, query: Query, candidates: Mapping[str, Sequenc
     pixels = to_pixels(query.image, segmenter._input_size(query.image))
     whole = segmenter._encode(pixels)
     kept = segmenter._choose(query.classes, query.image, query.id, whole, candidates).kept
-    names, groups = _flatten(query.classes, kept)
+    names, groups = segmenter._names(query.classes, kept)
     return Prepared(query.image, pixels, whole, kept, names, groups)
 
 
