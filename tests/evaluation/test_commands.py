@@ -207,3 +207,21 @@ def test_a_class_split_restricts_what_competes(call, tmp_path, monkeypatch):
     assert "voc/unseen: here, and in the paper" in screen
     row = next(line for line in screen.splitlines() if "MaskCLIP+" in line)
     assert "86.1" in row
+
+
+def test_an_interrupt_says_that_the_finished_part_is_saved(call, root, tmp_path, monkeypatch):
+    out = tmp_path / "r.json"
+    asked = []
+    original = Segmenter.__call__
+
+    def interrupted(self, *arguments, **options):
+        asked.append(1)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Segmenter, "__call__", interrupted)
+    code, _, errors = call("evaluate", "folder", root, "--out", out, "--examples", 0)
+    assert code == 130
+    assert "stopped by the keyboard; what was finished is saved" in errors
+    assert len(read_records(out.with_suffix(".images.jsonl"))[1]) == 3

@@ -66,10 +66,7 @@ def main() -> None:
         code = app(arguments, prog_name="pnp-ovss", standalone_mode=False)
     except PnPError as error:
         code = _fail(error, debug)
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        _say("stopped by the keyboard; what was finished is saved")
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
     except Exception as error:
         usage: Any = error
@@ -77,6 +74,8 @@ def main() -> None:
             raise
         usage.show()
         code = usage.exit_code
+    if code == 130:  # also what typer itself makes of an interrupt
+        _say("stopped by the keyboard; what was finished is saved")
     sys.exit(code if isinstance(code, int) else 0)
 
 

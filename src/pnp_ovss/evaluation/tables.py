@@ -107,14 +107,16 @@ def per_class(report: EvaluationReport) -> Table:
 
 def compare(reports: Sequence[EvaluationReport], differences: Mapping[int, Interval]) -> Table:
     """Several reports side by side, and the paired difference of each to the first where it is known."""
-    labels = tuple(f"{number}: {describe(report)}" for number, report in enumerate(reports, start=1))
+    labels = tuple(str(number) for number in range(1, len(reports) + 1))
 
     def row(name: str, *cells: str) -> tuple[str, ...]:
         return (name, *cells)
 
     rows = [
-        row("data set", *(report.dataset for report in reports)),
-        row("policy", *(report.policy for report in reports)),
+        *(
+            row(name, *(str(getattr(report, name) or DASH) for report in reports))
+            for name in ("dataset", "model", "method", "policy", "refine", "size", "void")
+        ),
         row("images", *(str(report.images) for report in reports)),
         row("mIoU", *(percent(report.miou, report.interval) for report in reports)),
         row("mIoU without background", *(percent(r.miou_without_background) for r in reports)),
