@@ -1,4 +1,4 @@
-"""Every figure of docs/results.md in one command: policies, baselines, sizes, ablation and sensitivity of one model.
+"""The whole evaluation of one model in one command: policies, baselines, sizes, ablation and sensitivity of one model.
 
     python benchmarks/evaluation.py ../shared/data [--model pocket] [--runs runs] [--limit N] [--only voc]
 

@@ -15,11 +15,10 @@ from scipy.ndimage import gaussian_filter
 import pnp_ovss
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import normalise_pixels, punch_holes, to_pixels
-from pnp_ovss.postprocess import accumulate
+from pnp_ovss.postprocess import accumulate, label_image
 from pnp_ovss.prompt import build_prompts
 from pnp_ovss.refiners import get_refiner
 from pnp_ovss.saliency import class_maps, drop_most_salient, minmax
-from pnp_ovss.segmenter import label_image
 from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, ENC_TOKEN, BlipVLM
 from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
 

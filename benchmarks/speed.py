@@ -25,7 +25,7 @@ from sizes import BLIP_LARGE, Sizes, build_blip, flops
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.images import load_image
-from pnp_ovss.segmenter import library_versions
+from pnp_ovss.versions import library_versions
 from pnp_ovss.vlms.blip import BlipVLM
 
 SIZES = {"blip-large": BLIP_LARGE}

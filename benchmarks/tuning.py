@@ -22,15 +22,15 @@ from pnp_ovss.config import SegmenterConfig, resolve_config
 from pnp_ovss.datasets import open_dataset
 from pnp_ovss.images import normalise_pixels
 from pnp_ovss.prompt import build_prompts
-from pnp_ovss.segmenter import library_versions
+from pnp_ovss.scorers import MatchScorer
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
 from pnp_ovss.tuning.reward import get_reward
-from pnp_ovss.tuning.scorers import MatchScorer
 from pnp_ovss.tuning.search import SearchPlan, shards_of
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.tuning.tune import TuneOptions, search_space
+from pnp_ovss.versions import library_versions
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.loading import find_preset, load_vlm
 

@@ -31,14 +31,16 @@ from pnp_ovss.config import SegmenterConfig, resolve_config
 from pnp_ovss.datasets import Dataset, open_dataset
 from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.metrics import empty_confusion, update
-from pnp_ovss.segmenter import Segmenter, label_image, library_versions
+from pnp_ovss.postprocess import label_image
+from pnp_ovss.scorers import make_scorer
+from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
 from pnp_ovss.tuning.reward import REWARDS, Evidence, Reward, among_own, paper_reward
-from pnp_ovss.tuning.scorers import make_scorer
 from pnp_ovss.tuning.search import THRESHOLDS
 from pnp_ovss.tuning.tags import dataset_tags
+from pnp_ovss.versions import library_versions
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.loading import find_preset, load_vlm
 

@@ -75,7 +75,7 @@ def test_clip_shares_the_probability_among_the_classes():
 
 
 def test_clip_by_name_loads_its_model_once(monkeypatch):
-    from pnp_ovss.tuning import scorers
+    from pnp_ovss import scorers
 
     loaded = []
     monkeypatch.setattr(scorers.ClipScorer, "from_pretrained", lambda model: loaded.append(model) or Likeness())

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.validation import check_settings
 
 Gradient = Literal["match_logit", "margin", "paper-literal", "none"]
 Scale = Literal["per_class", "global", "none"]
@@ -91,8 +92,7 @@ class SegmenterConfig:
     """When no class is kept: all background, or the best-matching class."""
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        _check_ranges(self)
+        check_settings(self, get_type_hints(type(self)))
 
     def replace(self, **changes: Any) -> SegmenterConfig:
         """A copy with some settings changed; unknown names are errors.
@@ -137,59 +137,6 @@ class ModelPreset:
     """Heads of each of them; 0 = not stated."""
     source: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _check_choices(config: SegmenterConfig) -> None:
-    hints = get_type_hints(SegmenterConfig)
-    for f in dataclasses.fields(config):
-        value, allowed = getattr(config, f.name), _allowed(hints[f.name])
-        if allowed and not _is_allowed(value, allowed):
-            names = ", ".join(sorted(str(getattr(a, "__name__", a)) for a in allowed))
-            raise ConfigError(f"{f.name} = {value!r} is not possible; choose from {names}")
-
-
-def _allowed(hint: Any) -> tuple[Any, ...]:
-    """The literal values and plain types that an annotation admits; empty = anything."""
-    if hint in (int, float, bool, str):
-        return (hint,)
-    found: list[Any] = []
-    for arg in get_args(hint) if "Mapping" not in str(hint) else ():
-        found.extend(_allowed(arg) or (arg,))
-    return tuple(found)
-
-
-def _is_allowed(value: Any, allowed: tuple[Any, ...]) -> bool:
-    for a in allowed:
-        if not isinstance(a, type):
-            if value == a and isinstance(value, type(a)):
-                return True
-        elif (a is float and isinstance(value, int | float) and not isinstance(value, bool)) or type(value) is a:
-            return True
-    return False
-
-
-def _check_ranges(config: SegmenterConfig) -> None:
-    bounds = {
-        "layer": (1, 1000),
-        "size_px": (16, 4096),
-        "drops": (0, 100),
-        "blur": (0, 1),
-        "output_px": (16, 16384),
-        "match_threshold": (0, 1),
-        "first_round_weight": (0, 100),
-    }
-    for name, (low, high) in bounds.items():
-        value = getattr(config, name)
-        if not low <= value <= high:
-            raise ConfigError(f"{name} = {value} is out of range; it must lie in [{low}, {high}]")
-    if isinstance(config.head, int) and config.head < 1:
-        raise ConfigError(f"head = {config.head}; heads count from 1, or 'mean'")
-    if not 0 < config.drop_share < 1:
-        raise ConfigError(f"drop_share = {config.drop_share}; it must lie between 0 and 1")
-    if config.patches_per_round is not None and config.patches_per_round < 1:
-        raise ConfigError(f"patches_per_round = {config.patches_per_round}; it must be at least 1")
-    if config.template.count("{classes}") != 1:
-        raise ConfigError(f"template = {config.template!r}; it must contain {{classes}} once")
 
 
 def list_presets() -> list[str]:

@@ -106,7 +106,7 @@ class MatchPolicy:
 
 
 class Similarity(Protocol):
-    """What `ClipPolicy` needs of a scorer (`pnp_ovss.tuning.scorers.ClipScorer`)."""
+    """What `ClipPolicy` needs of a scorer (`pnp_ovss.scorers.ClipScorer`)."""
 
     def score(self, images: Sequence[np.ndarray], class_names: Sequence[str]) -> Any:
         """Similarities (images, names): a tensor of cosine / 0.01."""
@@ -231,6 +231,6 @@ def _check_options(name: str, given: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=1)
 def _clip_scorer(model: str) -> Similarity:
     """CLIP, loaded once however many images there are."""
-    from pnp_ovss.tuning.scorers import CLIP_MODEL, ClipScorer
+    from pnp_ovss.scorers import CLIP_MODEL, ClipScorer
 
     return ClipScorer.from_pretrained(model or CLIP_MODEL)

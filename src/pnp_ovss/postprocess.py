@@ -6,11 +6,13 @@ applied to the small map: exact, and hundreds of times cheaper than filtering a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from torch import Tensor
 
@@ -97,3 +99,19 @@ def _zero_max(maps: Tensor, size: tuple[int, int], config: SegmenterConfig) -> T
 def merge_synonyms(maps: Tensor, groups: list[list[int]]) -> Tensor:
     """The maximum over each class's synonyms. maps: (K', ...); groups: for each class its rows. Returns (K, ...)."""
     return torch.stack([maps[rows].amax(dim=0) for rows in groups])
+
+
+def label_image(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) uint16: the label of the highest channel at each pixel, the first one at ties (step 14)."""
+    table = np.asarray(channels, dtype=np.uint16)
+    labels = table[scores.argmax(dim=0).cpu().numpy()]
+    if labels.shape == tuple(size):
+        return labels
+    enlarged = Image.fromarray(labels.astype(np.int32)).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(enlarged).astype(np.uint16)
+
+
+def limited_size(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
+    """(H, W) px scaled so that the longer side is at most `longest_px`."""
+    scale = min(1.0, longest_px / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

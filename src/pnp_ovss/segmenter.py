@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pnp_ovss.clock import Clock
 from pnp_ovss.config import SegmenterConfig, resolve_config
 from pnp_ovss.errors import PnPError
 from pnp_ovss.images import ImageSource, input_size, load_image, normalise_pixels, punch_holes, to_pixels
 from pnp_ovss.policies import Choice, ClassPolicy, Request, make_policy
-from pnp_ovss.postprocess import accumulate, add_background, apply_threshold, enlarge, merge_synonyms
+from pnp_ovss.postprocess import (
+    accumulate,
+    add_background,
+    apply_threshold,
+    enlarge,
+    label_image,
+    limited_size,
+    merge_synonyms,
+)
 from pnp_ovss.prompt import Prompt, build_prompts, parse_classes
 from pnp_ovss.refiners import Refiner, get_refiner
 from pnp_ovss.saliency import class_maps, drop_most_salient, scored_tokens, token_saliency
@@ -96,7 +103,7 @@ class Segmenter:
         merged by maximum. candidates: {image id: names} for policy `file` or `oracle`; image_id: the photo's key
         in it (default: its file name). Raises ImageError, ClassNameError, ConfigError.
         """
-        clock = _Clock()
+        clock = Clock()
         classes = parse_classes(class_names)
         photo = load_image(image)
         name = image_id or (str(image) if isinstance(image, str | Path) else "")
@@ -177,7 +184,7 @@ class Segmenter:
         """Scores (C, H', W') of background and surviving classes, and the label of each channel (steps 10-12)."""
         masks = apply_threshold(total, self.config)
         live = [row for row in range(len(masks)) if bool(masks[row].any())]
-        size = _limited(size, self.config.output_px)
+        size = limited_size(size, self.config.output_px)
         if not live and (self.config.background != "off" or not kept):
             return torch.ones(1, *size), (0,)
         if not live:  # every pixel needs a class: fall back to the maps without a threshold
@@ -256,16 +263,6 @@ class Segmenter:
         return input_size(height, width, self.config.size_px, self.vlm.size_step_px, self.config.keep_aspect)
 
 
-def label_image(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint16: the label of the highest channel at each pixel, the first one at ties (step 14)."""
-    table = np.asarray(channels, dtype=np.uint16)
-    labels = table[scores.argmax(dim=0).cpu().numpy()]
-    if labels.shape == tuple(size):
-        return labels
-    enlarged = Image.fromarray(labels.astype(np.int32)).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(enlarged).astype(np.uint16)
-
-
 def _flatten(classes: Sequence[Sequence[str]], chosen: Sequence[int]) -> tuple[list[str], list[list[int]]]:
     """The names of the chosen classes (synonyms included) and, for each class, its rows among them."""
     names: list[str] = []
@@ -274,21 +271,3 @@ def _flatten(classes: Sequence[Sequence[str]], chosen: Sequence[int]) -> tuple[l
         groups.append(list(range(len(names), len(names) + len(classes[index]))))
         names.extend(classes[index])
     return names, groups
-
-
-def _limited(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
-    scale = min(1.0, longest_px / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-class _Clock:
-    """Wall time by step, seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, step: str) -> Generator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[step] = time.perf_counter() - start

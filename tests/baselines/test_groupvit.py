@@ -54,7 +54,7 @@ def test_probabilities_against_the_groups_one_by_one(groupvit, noise):
     from transformers.models.groupvit.modeling_groupvit import get_grouping_from_attentions
 
     from pnp_ovss.images import normalise_pixels, to_pixels
-    from pnp_ovss.tuning.scorers import CLIP_MEAN, CLIP_STD
+    from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD
 
     names = ["cat", "dining table", "potted plant"]
     model = groupvit.model

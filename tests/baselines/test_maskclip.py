@@ -9,7 +9,7 @@ from pnp_ovss.baselines.maskclip import MaskClip, drop_unlikely, smooth_by_keys
 from pnp_ovss.baselines.reco import Reco, co_segment
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Query
-from pnp_ovss.tuning.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
+from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
 
 
 @pytest.fixture(scope="module")

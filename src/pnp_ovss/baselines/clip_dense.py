@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pnp_ovss.evaluation.systems import weights_digest
 from pnp_ovss.images import normalise_pixels, to_pixels
-from pnp_ovss.tuning.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
+from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
 from pnp_ovss.vlms.base import evaluating
 
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "there is a {} in the scene.", "a picture of {}.")

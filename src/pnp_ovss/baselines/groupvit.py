@@ -15,7 +15,7 @@ from pnp_ovss.config import ModelPreset
 from pnp_ovss.errors import ModelError
 from pnp_ovss.evaluation.systems import Answer, Query, weights_digest
 from pnp_ovss.images import normalise_pixels, to_pixels
-from pnp_ovss.tuning.scorers import CLIP_MEAN, CLIP_STD, _load_tokenizer
+from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, _load_tokenizer
 from pnp_ovss.vlms.base import evaluating
 from pnp_ovss.vlms.hub import locate
 from pnp_ovss.vlms.loading import pick_device

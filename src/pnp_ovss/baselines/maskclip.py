@@ -16,7 +16,7 @@ import torch
 
 from pnp_ovss.baselines.clip_dense import DenseClip, upsample
 from pnp_ovss.evaluation.systems import Answer, Query
-from pnp_ovss.tuning.scorers import CLIP_TEMPERATURE, ClipScorer
+from pnp_ovss.scorers import CLIP_TEMPERATURE, ClipScorer
 
 MODEL = "openai/clip-vit-base-patch16"
 BACKGROUND_NAME = "background"

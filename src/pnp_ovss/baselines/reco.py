@@ -23,7 +23,7 @@ from pnp_ovss.datasets.base import find_images
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.images import load_image
-from pnp_ovss.tuning.scorers import CLIP_TEMPERATURE, ClipScorer
+from pnp_ovss.scorers import CLIP_TEMPERATURE, ClipScorer
 
 RETRIEVED = 50
 

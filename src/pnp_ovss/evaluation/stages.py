@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pnp_ovss.evaluation.systems import Query
 from pnp_ovss.images import to_pixels
-from pnp_ovss.segmenter import SaliencyPass, Segmenter, label_image
+from pnp_ovss.postprocess import label_image
+from pnp_ovss.segmenter import SaliencyPass, Segmenter
 from pnp_ovss.vlms.base import ImageFeatures
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.segmenter import Segmenter, label_image
+from pnp_ovss.postprocess import label_image
+from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.tuning.maps import MapStore
 
 MaskStage = Literal["gradcam", "dropout", "crf"]

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import ImageSource
+from pnp_ovss.postprocess import label_image
 from pnp_ovss.prompt import Prompt
 from pnp_ovss.refiners import get_refiner
 from pnp_ovss.segmentation import Segmentation
-from pnp_ovss.segmenter import SaliencyPass, Segmenter, label_image
+from pnp_ovss.segmenter import SaliencyPass, Segmenter
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel
 
 LONGEST_PX = 1024

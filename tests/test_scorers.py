@@ -6,8 +6,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer, MatchScorer, Scorer, make_scorer
 from pnp_ovss.testing.fake_vlm import COLOURS, FakeVLM
-from pnp_ovss.tuning.scorers import CLIP_MEAN, CLIP_STD, ClipScorer, MatchScorer, Scorer, make_scorer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = ["cat", "dog", "dining table", "potted plant", "sofa"]
