@@ -1,6 +1,7 @@
-"""The figure-1 grid: pictures, ground truth, page and errors."""
+"""The grid of figures 1 and 5: pictures, ground truth, lists of photos, page and errors."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.cli import options
 from pnp_ovss.cli.gallery import gallery
 from pnp_ovss.datasets.base import VOID
-from pnp_ovss.errors import DatasetError
+from pnp_ovss.errors import ClassNameError, DatasetError, ImageError, PnPError
 from pnp_ovss.gallery import TILE_PX, Row, draw_grid, read_truth, render_page, save_gallery
+from pnp_ovss.gallery_list import Entry, read_list, with_grey
 from pnp_ovss.palette import palette
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.scenes import two_squares
@@ -89,3 +91,94 @@ def test_command_leaves_out_what_fails(tmp_path, monkeypatch, capsys):
     assert gallery(photos[1:], "red", out=tmp_path / "out") == 2
     with pytest.raises(DatasetError, match="is not a folder"):
         gallery(photos, "red", ground_truth=tmp_path / "none")
+
+
+def photo_list(folder, text):
+    (folder / "list.toml").write_text(text, "utf-8")
+    return folder / "list.toml"
+
+
+def test_list_gives_each_photo_its_own_words(tmp_path):
+    listed = photo_list(
+        tmp_path,
+        '[[photo]]\nfile = "a.png"\nclasses = "red, blue"\n'
+        '[[photo]]\nfile = "b.png"\ncaption = "Grey."\ngrey = true\n'
+        '[[photo]]\nfile = "c.png"\nclasses = [["red", "scarlet"], "hot dog"]\n',
+    )
+    first, second, third = read_list(listed, (("green",),))
+    assert first == Entry(tmp_path / "a.png", (("red",), ("blue",)), "Asked: red, blue.")
+    assert second == Entry(tmp_path / "b.png", (("green",),), "Asked: green. Grey.", grey=True)
+    assert third.classes == (("red", "scarlet"), ("hot dog",))
+    assert third.caption == "Asked: red, hot dog."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("photo = 3", r"tables \[\[photo\]\]"),
+        ("", r"tables \[\[photo\]\]"),
+        ('[[photos]]\nfile = "a"', r"tables \[\[photo\]\]"),
+        ('[[photo]]\nfile = "a', "not valid TOML"),
+        ('[[photo]]\nclasses = "a"', "photo 1 has no file"),
+        ('[[photo]]\nfile = "a"', "photo 1 has no classes"),
+        ('[[photo]]\nfile = "a"\nclass = "b"', "unknown key 'class'; the keys are file, classes, caption, grey"),
+        ('[[photo]]\nfile = "a"\nclasses = "b"\ngrey = 1', "grey = 1 is not possible"),
+        ('[[photo]]\nfile = "a"\nclasses = "b, b"', "given twice"),
+    ],
+)
+def test_impossible_lists_say_what_is_wrong(text, message, tmp_path):
+    with pytest.raises(PnPError, match=message):
+        read_list(photo_list(tmp_path, text))
+    with pytest.raises(PnPError, match="cannot read the list"):
+        read_list(tmp_path / "none.toml")
+
+
+def test_grey_takes_the_colours_away(tmp_path):
+    Image.fromarray(two_squares()).save(tmp_path / "a.png")
+    entry = Entry(tmp_path / "a.png", (("red",),))
+    colour, grey = (e.load() for e in with_grey([entry]))
+    assert (colour == two_squares()).all()
+    assert (grey == grey[..., :1]).all()
+    assert grey.shape == colour.shape
+    assert np.unique(grey).size > 1
+    assert with_grey([replace(entry, grey=True)]) == [replace(entry, grey=True)]
+
+
+def test_captions_stand_below_and_are_wrapped(result):
+    bare, captioned = (draw_grid([Row("a", result, caption=text)]) for text in ("", "word " * 60))
+    lines = (captioned.height - bare.height) / 24
+    assert lines == int(lines) >= 3
+    assert np.asarray(captioned)[bare.height - 10 :].min() < 128
+    assert "<p>a &lt; b</p>" in render_page([Row("a", result, caption="a < b")])
+
+
+def test_tiles_have_the_asked_size(result):
+    assert draw_grid([Row("a", result)], 320).width == 2 * 330 + 10
+
+
+def test_command_takes_a_list_and_grey(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(options, "make_segmenter", lambda *_, **__: Segmenter(FakeVLM(), CONFIG))
+    Image.fromarray(two_squares()).save(tmp_path / "a.png")
+    listed = photo_list(
+        tmp_path,
+        '[[photo]]\nfile = "a.png"\nclasses = "red, green"\n'
+        '[[photo]]\nfile = "gone.png"\nclasses = "red"\n'
+        '[[photo]]\nfile = "a.png"\nclasses = "blue"\ngrey = true\n',
+    )
+    assert gallery([tmp_path / "a.png"], "blue", listed=listed, out=tmp_path / "out") == 1
+    assert "gone.png does not exist" in capsys.readouterr().err
+    assert {p.stem for p in (tmp_path / "out").glob("*.json")} == {"a", "a-2", "a-grey"}
+    page = (tmp_path / "out" / "gallery.html").read_text("utf-8")
+    assert [line for line in page.splitlines() if line.startswith("<p>Asked")] == [
+        "<p>Asked: red, green.</p>",
+        "<p>Asked: blue.</p>",
+    ]
+    assert gallery([tmp_path / "a.png"], "red", grey=True, out=tmp_path / "both") == 0
+    assert {p.stem for p in (tmp_path / "both").glob("*.json")} == {"a", "a-grey"}
+
+
+def test_command_without_photos_or_words(tmp_path):
+    with pytest.raises(ImageError, match="no photos were given; name some, or give --list"):
+        gallery(None, "red", out=tmp_path)
+    with pytest.raises(ClassNameError, match="no classes were given"):
+        gallery([tmp_path / "a.png"], listed=photo_list(tmp_path, ""), out=tmp_path)

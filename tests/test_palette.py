@@ -24,10 +24,17 @@ def test_the_caller_may_change_its_palette():
     assert palette(20)[5].any()
 
 
-@pytest.mark.parametrize("classes", [-1, MAX_CLASSES + 1])
-def test_an_impossible_number_of_classes_is_an_error(classes):
-    with pytest.raises(ValueError, match=f"palette of {classes} classes"):
-        palette(classes)
+def test_beyond_the_last_colour_they_begin_anew():
+    many = palette(MAX_CLASSES + 2)
+
+    assert many.shape == (MAX_CLASSES + 3, 3)
+    assert np.array_equal(many[: MAX_CLASSES + 1], palette(MAX_CLASSES))
+    assert np.array_equal(many[MAX_CLASSES + 1 :], many[1:3])
+
+
+def test_an_impossible_number_of_classes_is_an_error():
+    with pytest.raises(ValueError, match="palette of -1 classes"):
+        palette(-1)
 
 
 def test_paint_takes_any_integer_type_and_marks_unknown_labels_as_void():

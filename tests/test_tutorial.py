@@ -1,4 +1,7 @@
-"""The commands and the Python of the pages for users, run as printed; blocks marked `setup` are left out."""
+"""The commands and the Python of the pages for users, run as printed.
+
+Blocks that are marked (`setup`, `slow`, `gpu`, `weights`) are left out.
+"""
 
 import re
 import shlex
@@ -27,7 +30,7 @@ def pocket():
 
 @pytest.fixture
 def pipe(monkeypatch, tmp_path, pocket):
-    """run(command): the command line with the loaded model, in an empty folder with the tutorial's photos."""
+    """run(command): the command line with the loaded model, in an empty folder with the pages' photos."""
     from skimage import data
 
     def prepared(model, *, method=None, device="auto", seed=0, settings=None, **explicit):
@@ -47,7 +50,7 @@ def pipe(monkeypatch, tmp_path, pocket):
     return run
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", "exports.md"])
+@pytest.mark.parametrize("page", ["tutorial.md", "exports.md", "faq.md", "wild.md"])
 def test_page_runs_as_printed(page, pipe):
     names = {}
     blocks = BLOCK.findall((DOCS / page).read_text("utf-8"))

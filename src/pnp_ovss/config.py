@@ -40,11 +40,13 @@ class SegmenterConfig:
     size_px: int = 336
     """Side S of the square input; the short side with `keep_aspect`."""
     precision: Precision = "float32"
+    """Of the weights: `bfloat16` all of them, `bfloat16-vision` those of the image side only."""
 
     # Input and prompt (§3).
     keep_aspect: bool = False
     """Keep the photo's aspect ratio: short side S, both sides multiples of the patch size."""
     template: str = "A picture of {classes}"
+    """The prompt; `{classes}` stands once in it and becomes the names, with blanks between."""
     prompted: Literal["kept", "all"] = "kept"
     """Names in the prompt: those that compete, or the whole vocabulary whatever competes (CVPR-time scripts)."""
 
@@ -72,7 +74,9 @@ class SegmenterConfig:
     first_round_weight: float = 1.0
     """Weight of the first pass (2 in the authors' code)."""
     thresholding: Literal["binary", "soft"] = "binary"
+    """Above T, 1 or the min-max map's value (authors' later code)."""
     resize: Literal["bilinear", "bilinear-align-corners", "bicubic"] = "bilinear"
+    """How maps are enlarged from the patch grid to the photo."""
     blur: float = 0.05
     """Standard deviation of the Gaussian as a share of the photo's longer side; 0 = off."""
     background: Literal["complement", "zero_max", "off"] | float = "complement"
@@ -80,10 +84,13 @@ class SegmenterConfig:
     output_px: int = 2048
     """Scores of larger photos are computed at this longer side, their labels enlarged (nearest)."""
     refine: str = "densecrf"
+    """A name of `list_refiners`."""
     refine_options: Mapping[str, Any] = field(default_factory=dict)
+    """The refiner's options, as for `get_refiner`."""
 
     # Which classes may win.
     policy: Policy = "itm"
+    """Who decides: the model's own matching, nobody (`all`), a list (`file`), the ground truth (`oracle`), a CLIP."""
     match_threshold: float = 0.5
     """Policy `itm`: a class competes if its match probability reaches this."""
     policy_options: Mapping[str, Any] = field(default_factory=dict)
@@ -107,7 +114,7 @@ class SegmenterConfig:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as plain JSON values."""
+        """All settings as plain JSON values, {name: value}."""
         plain = {name: dict(getattr(self, name)) for name in ("refine_options", "policy_options")}
         return {**dataclasses.asdict(self), **plain}
 
@@ -145,7 +152,7 @@ def list_presets() -> list[str]:
 
 
 def list_methods() -> list[str]:
-    """The names of the built-in methods."""
+    """The names of the built-in methods, in alphabetical order: what `method` takes beside a TOML file."""
     return _names("presets/methods")
 
 

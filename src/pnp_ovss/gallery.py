@@ -1,4 +1,4 @@
-"""The paper's Fig. 1: photos, their masks and, where there is one, the ground truth, side by side."""
+"""The paper's Fig. 1 and 5: photos, their masks and, where there is one, the ground truth, side by side."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from pnp_ovss.overlay import MAX_SIDE_PX, draw_overlay
 from pnp_ovss.segmentation import Segmentation
 
 TILE_PX = 400
-_GAP_PX, _CAPTION_PX = 10, 24
+_GAP_PX, _LINE_PX, _FONT_PX = 10, 24, 15
 _ENDINGS = (".labels.png", ".png", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One photo of the gallery. truth: (H, W) labels as `result.labels`, `VOID` where unknown, or None."""
+    """One photo of the gallery.
+
+    truth: (H, W) labels as `result.labels`, `VOID` where unknown, or None. caption: what stands below its pictures.
+    """
 
     stem: str
     result: Segmentation
     truth: NDArray[np.int32] | None = None
+    caption: str = ""
 
 
 def read_truth(folder: Path, photo: Path, result: Segmentation) -> NDArray[np.int32] | None:
@@ -50,14 +54,14 @@ def read_truth(folder: Path, photo: Path, result: Segmentation) -> NDArray[np.in
     return labels
 
 
-def save_gallery(rows: Sequence[Row], folder: Path) -> tuple[Path, Path]:
-    """Write gallery.png and gallery.html with the pictures that it shows; returns the two paths.
+def save_gallery(rows: Sequence[Row], folder: Path, tile_px: int = TILE_PX) -> tuple[Path, Path]:
+    """Write gallery.png, its pictures `tile_px` long, and gallery.html with what it shows; returns the two paths.
 
     The folder already holds the results (`Segmentation.save`) of the rows' stems. Raises OutputError.
     """
     png, page = folder / "gallery.png", folder / "gallery.html"
     try:
-        draw_grid(rows).save(png)
+        draw_grid(rows, tile_px).save(png)
         for row in rows:
             photo = Image.fromarray(row.result.image)
             photo.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
@@ -70,16 +74,19 @@ def save_gallery(rows: Sequence[Row], folder: Path) -> tuple[Path, Path]:
     return png, page
 
 
-def draw_grid(rows: Sequence[Row]) -> Image.Image:
-    """One picture of all rows: photo, masks with legend, ground truth; a column without any truth is left out."""
+def draw_grid(rows: Sequence[Row], tile_px: int = TILE_PX) -> Image.Image:
+    """One picture of all rows: photo, masks with legend, ground truth; a column without any truth is left out.
+
+    tile_px: the longer side of each picture, at least `overlay.MIN_SIDE_PX`. A row's caption stands below it.
+    """
     heads = _heads(rows)
-    strips = [_strip(row, len(heads)) for row in rows]
-    width = len(heads) * (TILE_PX + _GAP_PX) + _GAP_PX
-    sheet = Image.new("RGB", (width, _CAPTION_PX + sum(s.height + _GAP_PX for s in strips)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    strips = [_strip(row, len(heads), tile_px) for row in rows]
+    width = len(heads) * (tile_px + _GAP_PX) + _GAP_PX
+    sheet = Image.new("RGB", (width, _LINE_PX + sum(s.height + _GAP_PX for s in strips)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_PX)
     for column, head in enumerate(heads):
-        pen.text((_GAP_PX + column * (TILE_PX + _GAP_PX), 4), head, fill="black", font=font)
-    y = _CAPTION_PX
+        pen.text((_GAP_PX + column * (tile_px + _GAP_PX), 4), head, fill="black", font=font)
+    y = _LINE_PX
     for strip in strips:
         sheet.paste(strip, (_GAP_PX, y))
         y += strip.height + _GAP_PX
@@ -92,22 +99,38 @@ def _heads(rows: Sequence[Row]) -> list[str]:
     return [*heads, "ground truth"] if any(row.truth is not None for row in rows) else heads
 
 
-def _strip(row: Row, columns: int) -> Image.Image:
-    photo, names = _tile(row.result.image), row.result.class_names
+def _strip(row: Row, columns: int, tile_px: int) -> Image.Image:
+    photo, names = _tile(row.result.image, tile_px), row.result.class_names
     pixels = np.asarray(photo)
     tiles = [photo, _overlay(pixels, row.result.labels, names)]
     if row.truth is not None:
         tiles.append(_overlay(pixels, row.truth, names))
-    size = (columns * (TILE_PX + _GAP_PX) - _GAP_PX, max(tile.height for tile in tiles))
-    strip = Image.new("RGB", size, "white")
+    width, height = columns * (tile_px + _GAP_PX) - _GAP_PX, max(tile.height for tile in tiles)
+    font = ImageFont.load_default(_FONT_PX)
+    lines = _wrap(row.caption, width, font)
+    strip = Image.new("RGB", (width, height + _LINE_PX * len(lines)), "white")
     for column, tile in enumerate(tiles):
-        strip.paste(tile, (column * (TILE_PX + _GAP_PX), 0))
+        strip.paste(tile, (column * (tile_px + _GAP_PX), 0))
+    pen = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        pen.text((0, height + number * _LINE_PX + 2), line, fill="black", font=font)
     return strip
 
 
-def _tile(image: NDArray[np.uint8]) -> Image.Image:
+def _wrap(text: str, width_px: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
+    """The words of a text in lines of at most this width; a longer word has a line of its own."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width_px:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _tile(image: NDArray[np.uint8], side_px: int) -> Image.Image:
     picture = Image.fromarray(image)
-    scale = TILE_PX / max(picture.size)
+    scale = side_px / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.LANCZOS)
 
@@ -163,7 +186,8 @@ def _section(row: Row) -> str:
         known = _found(shares(row.truth, row.result.class_names))
         figures.append(_figure(f"{row.stem}.truth.png", "ground truth", f"ground truth: {known}"))
     title = html.escape(f"{row.result.image_name}: {found}")
-    return f"<h2>{title}</h2>\n<section>\n" + "\n".join(figures) + "\n</section>"
+    caption = f"<p>{html.escape(row.caption)}</p>\n" if row.caption else ""
+    return f"<h2>{title}</h2>\n{caption}<section>\n" + "\n".join(figures) + "\n</section>"
 
 
 def _figure(name: str, caption: str, alt: str) -> str:

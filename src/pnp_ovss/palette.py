@@ -16,6 +16,7 @@ VOID_COLOUR = (224, 224, 192)
 """What pixels without ground truth look like; no class colour comes near it."""
 
 MAX_CLASSES = 2000
+"""So many classes have a colour of their own; after that the colours begin anew."""
 
 _OKABE_ITO = (
     (230, 159, 0),
@@ -64,13 +65,16 @@ _LMS_TO_OKLAB = np.array(
 def palette(classes: int) -> NDArray[np.uint8]:
     """Colours of the labels 0..classes: (classes + 1, 3) uint8 RGB; row 0, the background, is black.
 
-    Raises ValueError if `classes` is negative or above `MAX_CLASSES`.
+    Raises ValueError if `classes` is negative.
 
     >>> palette(2).tolist()
     [[0, 0, 0], [230, 159, 0], [86, 180, 233]]
     """
-    if not 0 <= classes <= MAX_CLASSES:
-        raise ValueError(f"palette of {classes} classes: give a number from 0 to {MAX_CLASSES}")
+    if classes < 0:
+        raise ValueError(f"palette of {classes} classes: give a number from 0")
+    if classes > MAX_CLASSES:
+        again = np.arange(classes) % MAX_CLASSES + 1
+        return palette(MAX_CLASSES)[np.concatenate([[0], again])]
     known = [BACKGROUND_COLOUR, *_OKABE_ITO]
     if classes < len(known):
         return np.array(known[: classes + 1], dtype=np.uint8)

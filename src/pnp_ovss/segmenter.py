@@ -99,9 +99,10 @@ class Segmenter:
     ) -> Segmentation:
         """Segment one photo.
 
-        image: a path, a PIL image or an (H, W, 3) uint8 array. class_names: names, or (name, synonym, ...) tuples,
-        merged by maximum. candidates: {image id: names} for policy `file` or `oracle`; image_id: the photo's key
-        in it (default: its file name). Raises ImageError, ClassNameError, ConfigError.
+        image: a path, a file's bytes, a PIL image or a uint8 array (H, W), (H, W, 3) or (H, W, 4); see `load_image`.
+        class_names: "cat, sofa", names, or (name, synonym, ...) tuples, merged by maximum. candidates: {image id:
+        names} for policy `file` or `oracle`; image_id: the photo's key in it (default: its file name).
+        Raises ImageError, ClassNameError, ConfigError.
         """
         clock = Clock()
         classes = parse_classes(class_names)
@@ -175,13 +176,19 @@ class Segmenter:
         return passes
 
     def summed_maps(self, passes: Sequence[SaliencyPass], groups: list[list[int]]) -> Tensor:
-        """The passes' sum, synonyms merged: (K, P_h, P_w) (step 9); (0, 1, 1) without passes."""
+        """The passes' sum, synonyms merged: (K, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without passes.
+
+        groups: for each of the K classes, the rows of its names in the passes' maps.
+        """
         if not passes:
             return torch.zeros(0, 1, 1)
         return merge_synonyms(accumulate(torch.stack([p.maps for p in passes]), self.config), groups)
 
     def label_scores(self, total: Tensor, kept: Sequence[int], size: tuple[int, int]) -> tuple[Tensor, tuple[int, ...]]:
-        """Scores (C, H', W') of background and surviving classes, and the label of each channel (steps 10-12)."""
+        """Scores (C, H', W') of background and surviving classes, and the label of each channel (steps 10-12).
+
+        total: (K, P_h, P_w). kept: the index of each of the K classes among those asked. size: (H, W) px.
+        """
         masks = apply_threshold(total, self.config)
         live = [row for row in range(len(masks)) if bool(masks[row].any())]
         size = limited_size(size, self.config.output_px)

@@ -73,6 +73,22 @@ def test_against_the_vocabulary_a_single_class_can_earn():
     assert not reward.counts(1, vocabulary=1)
 
 
+def test_contrast_is_what_the_mask_shows_minus_what_the_rest_still_shows():
+    # kept -> 3:1, Pr = 3/4; cut -> 1:4, Pr = 1/5; 3/4 - 1/5 = 0.55
+    given = Evidence(
+        own=(0,),
+        kept=torch.tensor([[math.log(3.0), 0.0]]),
+        cut=torch.tensor([[0.0, math.log(4.0)]]),
+        black=torch.zeros(2),
+        areas=torch.tensor([0.3]),
+    )
+    reward = get_reward("contrast")
+
+    torch.testing.assert_close(reward.rate(given), torch.tensor([0.55]))
+    assert reward.cut
+    assert reward.counts(1, vocabulary=2)
+
+
 def test_three_classes_by_hand():
     # exp: masked 0 -> 2:1:1, Pr = 1/2; masked 1 -> 1:2:5, Pr = 1/4; masked 2 -> 1:1:2, Pr = 1/2; black 1/3 each
     two, five = math.log(2.0), math.log(5.0)

@@ -18,7 +18,7 @@ class AllBackground:
         return {"model": "background everywhere", "policy": "all"}
 
     def answer(self, query: Query) -> dict[str, Answer]:
-        """Zeros."""
+        """Labels (H, W) of zeros; no class competes."""
         return {"": Answer(np.zeros(query.image.shape[:2], dtype=np.int32), ())}
 
 

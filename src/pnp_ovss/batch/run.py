@@ -47,6 +47,7 @@ def run_batch(
 ) -> dict[str, Any]:
     """Segment all photos of the inputs into OUT; returns the manifest, whose last run is this one.
 
+    inputs: folders, photos, patterns, tars and Parquet files. engine: `local` or `ray`. shard_size: photos a shard.
     resume: go on with what OUT holds; the list of photos stays the one of the first run. address: of a Ray cluster,
     None starts one here. Raises PnPError; whatever was finished by then is kept, also at a KeyboardInterrupt.
     """

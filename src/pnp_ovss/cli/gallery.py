@@ -12,17 +12,22 @@ from rich.progress import track
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.segment import check_any, check_folder, unique_stems
-from pnp_ovss.errors import DatasetError, OutputError, PnPError
+from pnp_ovss.errors import DatasetError, ImageError, OutputError, PnPError
 
 if TYPE_CHECKING:
     from pnp_ovss.gallery import Row
+    from pnp_ovss.gallery_list import Entry
     from pnp_ovss.segmentation import Segmentation
 
 
 def gallery(
-    photos: Annotated[list[Path], typer.Argument(help="The photos.", show_default=False)],
+    photos: Annotated[list[Path] | None, typer.Argument(help="The photos.", show_default=False)] = None,
     classes: o.Classes = None,
     classes_file: o.ClassesFile = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="TOML file of photos, each with words of its own (docs/wild.md).")
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Every photo once more without its colours.")] = False,
     ground_truth: Annotated[
         Path | None, typer.Option("--ground-truth", help="Folder of label images named like the photos.")
     ] = None,
@@ -33,43 +38,67 @@ def gallery(
     refine: o.Refine = None,
     device: o.Device = "auto",
     setting: o.Setting = None,
+    tile: Annotated[int, typer.Option("--tile", min=320, max=2000, help="Side of a picture in gallery.png, px.")] = 400,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the gallery.")] = Path("gallery"),
 ) -> int:
-    """Segment photos and lay them out like the paper's Fig. 1: photo, masks, ground truth where there is one.
+    """Segment photos and lay them out like the paper's Fig. 1 and 5: photo, masks, ground truth where there is one.
 
     Writes gallery.png, gallery.html and what `segment` writes. Exit code 1: some photos failed and are left out.
     """
     from pnp_ovss.gallery import save_gallery
 
-    names = o.read_classes(classes, classes_file)
+    entries = _entries(photos or [], classes, classes_file, listed)
     if ground_truth is not None and not ground_truth.is_dir():
         raise DatasetError(f"--ground-truth {ground_truth} is not a folder; give one with STEM.png for each photo")
     check_folder(out)
-    check_any(photos)
+    check_any([entry.photo for entry in entries])
     segmenter = o.make_segmenter(
         model, method=method, device=device, settings=setting, policy=policy, size_px=size, refine=refine
     )
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
-    jobs = list(zip(photos, unique_stems(photos), strict=True))
+    jobs = _jobs(entries, grey)
     rows = []
-    for photo, stem in track(jobs, "segmenting", console=errors, transient=True, disable=len(jobs) < 2):
+    for entry, stem in track(jobs, "segmenting", console=errors, transient=True, disable=len(jobs) < 2):
         try:
-            result = segmenter(photo, names)
+            result = segmenter(entry.load(), entry.classes, image_id=str(entry.photo))
             result.save(out, stem)
-            rows.append(_row(result, photo, stem, ground_truth))
+            rows.append(_row(result, entry, stem, ground_truth))
         except OutputError:
             raise
         except PnPError as error:
             errors.print(f"pnp-ovss: {error}", markup=False)
     if not rows:
         return 2
-    for path in save_gallery(rows, out):
+    for path in save_gallery(rows, out, tile):
         Console().print(str(path), soft_wrap=True, highlight=False)
     return 0 if len(rows) == len(jobs) else 1
 
 
-def _row(result: Segmentation, photo: Path, stem: str, ground_truth: Path | None) -> Row:
+def _entries(photos: list[Path], classes: str | None, classes_file: Path | None, listed: Path | None) -> list[Entry]:
+    """The photos of the command line, then those of the list."""
+    from pnp_ovss.gallery_list import Entry, read_list
+
+    if not photos and listed is None:
+        raise ImageError("no photos were given; name some, or give --list FILE.toml")
+    given = photos or classes is not None or classes_file is not None
+    names = o.read_classes(classes, classes_file) if given else None
+    entries = [Entry(photo, names) for photo in photos] if names else []
+    return entries + (read_list(listed, names) if listed is not None else [])
+
+
+def _jobs(entries: list[Entry], grey: bool) -> list[tuple[Entry, str]]:
+    """Each entry and the stem of its files; with --grey every photo twice."""
+    from pnp_ovss.gallery_list import with_grey
+
+    entries = with_grey(entries) if grey else entries
+    named = [e.photo.with_name(f"{e.photo.stem}-grey{e.photo.suffix}") if e.grey else e.photo for e in entries]
+    return list(zip(entries, unique_stems(named), strict=True))
+
+
+def _row(result: Segmentation, entry: Entry, stem: str, ground_truth: Path | None) -> Row:
     from pnp_ovss.gallery import Row, read_truth
 
     light = replace(result, scores=result.scores[:0].copy(), maps=result.maps[:0].copy())  # many rows fit in memory
-    return Row(stem, light, None if ground_truth is None else read_truth(ground_truth, photo, result))
+    return Row(
+        stem, light, None if ground_truth is None else read_truth(ground_truth, entry.photo, result), entry.caption
+    )

@@ -24,6 +24,7 @@ VOID = 65_535
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 Labels = NDArray[np.int32]
+"""(H, W) ground truth: 0 = background, i = the i-th class (from 1), `VOID` = unknown."""
 
 
 class UnknownLabelError(DatasetError):

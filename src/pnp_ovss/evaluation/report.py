@@ -95,7 +95,11 @@ def load_report(path: Path) -> EvaluationReport:
 
 
 def summarise(results: Results, variant: str = "", *, seed: int = 0) -> EvaluationReport:
-    """The report of one variant of a run. Raises OutputError if not one image could be evaluated."""
+    """The report of one variant of a run.
+
+    variant: of `results.variants`; a plain system has the one variant "". seed: of the bootstrap over images.
+    Raises OutputError if not one image could be evaluated.
+    """
     from pnp_ovss.versions import library_versions
 
     finished, dataset, settings = results.finished, results.dataset, results.settings

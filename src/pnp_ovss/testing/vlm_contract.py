@@ -23,7 +23,10 @@ from pnp_ovss.vlms.base import VisionLanguageModel
 
 
 class VlmContract(ImageContract):
-    """All of it: the protocol, the gradient, and what `ImageContract` holds."""
+    """Inherit as a class called Test..., define `make` and, where it can be run plainly, `plain` (see `VlmCase`).
+
+    pytest then runs all of it: the protocol, the gradient, and what `ImageContract` holds.
+    """
 
     # The protocol.
 

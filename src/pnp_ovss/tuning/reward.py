@@ -56,6 +56,15 @@ def paper_reward(evidence: Evidence) -> Tensor:
     return (margins(evidence) > 0).float()
 
 
+def contrast_reward(evidence: Evidence) -> Tensor:
+    """Pr(M_k ⊗ I, k) − Pr((1 − M_k) ⊗ I, k), (K,) in [-1, 1]: a good mask shows the class and takes it from the rest.
+
+    Unlike Eq. 4 it is not a yes or no, and a mask over everything or over nothing earns little. Needs `cut`.
+    """
+    assert evidence.cut is not None, "the reward `contrast` needs the cut images"
+    return own_probabilities(evidence.kept, evidence.own) - own_probabilities(evidence.cut, evidence.own)
+
+
 def among_own(evidence: Evidence) -> Evidence:
     """The same evidence compared among the image's own classes only, as Eq. 5 does."""
     own = list(evidence.own)
@@ -82,9 +91,14 @@ class Reward:
 
 REWARDS = {
     reward.name: reward
-    for reward in (Reward("paper", paper_reward), Reward("vocabulary", paper_reward, vocabulary=True))
+    for reward in (
+        Reward("paper", paper_reward),
+        Reward("vocabulary", paper_reward, vocabulary=True),
+        Reward("contrast", contrast_reward, vocabulary=True, cut=True),
+    )
 }
-"""All rewards by name: `paper` is Eq. 4-5; `vocabulary` compares with every name, so that single-class images count."""
+"""All rewards by name: `paper` is Eq. 4-5; `vocabulary` compares with every name, so that single-class images count;
+`contrast` asks how much likelier the class is in the mask than in the rest."""
 
 
 def get_reward(name: str) -> Reward:
