@@ -30,6 +30,26 @@ from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, per_class, perc
 RESULT = Path(__file__).parent / "results" / "evaluation.md"
 FOLDERS = {"voc": "voc", "coco-object": "coco", "camvid": "camvid"}
 
+DROPOUT = {
+    "0": ("drops=0",),
+    "1": ("drops=1",),
+    "4": ("drops=4",),
+    "1-minmax": ("drops=1", "accumulate=per_round_minmax"),
+    "1-global": ("drops=1", "normalise=global"),
+    "1-tokens": ("drops=1", "hole=remove_tokens"),
+}
+TITLES = {
+    "refiner": "Refiners on VOC",
+    "size": "Input sizes on VOC, policy itm",
+    "voc-dropout": "Saliency DropOut on VOC, policy oracle, no refiner",
+    "camvid-dropout": "Saliency DropOut on CamVid, policy oracle, no refiner",
+}
+ALSO = {
+    "refiner": ("voc-oracle-none", "voc-oracle-densecrf"),
+    "size": ("voc-itm-none", "voc-itm-densecrf"),
+}
+"""Jobs of the table of policies that stand in others too: these are the preset's own size and refiners."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -46,12 +66,16 @@ class Job:
 def jobs(data: Path) -> Iterator[Job]:
     """All of them, the most telling first."""
     tags = data / "pairs" / "pairs.jsonl"
+    bare = ("--refine", "none")
     for dataset in FOLDERS:
-        for policy in ("itm", "oracle", "all"):
-            yield Job(f"{dataset}-{policy}", dataset, f"policy {policy}", ("--policy", policy), dataset=dataset)
+        for policy in ("itm", "oracle"):
+            for refine in ("none", "densecrf"):
+                arguments = ("--policy", policy, "--refine", refine)
+                yield Job(f"{dataset}-{policy}-{refine}", dataset, f"{policy}, {refine}", arguments, dataset=dataset)
+        yield Job(f"{dataset}-all", dataset, "all, none", ("--policy", "all", *bare), dataset=dataset)
         yield Job(
-            f"{dataset}-all-global", dataset, "policy all, one scale for all classes",
-            ("--policy", "all", "--set", "normalise=global"), dataset=dataset,
+            f"{dataset}-all-global", dataset, "all, none, one scale for all classes",
+            ("--policy", "all", *bare, "--set", "normalise=global"), dataset=dataset,
         )  # fmt: skip
         names = ["background", "random", "tags"] if dataset != "camvid" else ["random", "tags"]
         if tags.is_file() and dataset != "camvid":
@@ -59,13 +83,22 @@ def jobs(data: Path) -> Iterator[Job]:
         for name in names:
             short = name.partition(":")[0]
             yield Job(f"{dataset}-{short}", dataset, f"baseline {short}", (name,), "baseline", dataset)
-    yield Job("voc-crf-off", "refiner", "oracle, no refiner", ("--policy", "oracle", "--refine", "none"))
-    yield Job("voc-pamr", "refiner", "oracle, PAMR", ("--policy", "oracle", "--refine", "pamr"))
-    for size in ("224", "352"):
-        yield Job(f"voc-{size}", "size", f"oracle, {size} px", ("--policy", "oracle", "--size", size))
+    yield Job("voc-pamr", "refiner", "oracle, pamr", ("--policy", "oracle", "--refine", "pamr"))
+    for size in ("224", "320", "512", "640"):
+        yield Job(f"voc-{size}-none", "size", f"itm, none, {size} px", ("--policy", "itm", *bare, "--size", size))
+    for size in ("224", "320"):
+        yield Job(f"voc-{size}-densecrf", "size", f"itm, densecrf, {size} px", ("--policy", "itm", "--size", size))
+    half = ("--policy", "itm", *bare, "--precision", "bfloat16")
+    yield Job("voc-448-bfloat16", "size", "itm, none, 448 px, bfloat16", half)
+    for dataset in ("voc", "camvid"):
+        for name, settings in DROPOUT.items():
+            sets = [argument for setting in settings for argument in ("--set", setting)]
+            arguments = ("--policy", "oracle", *bare, *sets)
+            yield Job(
+                f"{dataset}-dropout-{name}", f"{dataset}-dropout", ", ".join(settings), arguments, dataset=dataset
+            )
     yield Job("voc-ablation", "ablation", "", ("--policy", "oracle", "--set", "drops=4"), "ablate")
-    shallow = ("--policy", "oracle", "--refine", "none", "--every-head")
-    yield Job("voc-sensitivity", "sensitivity", "", shallow, "sensitivity")
+    yield Job("voc-sensitivity", "sensitivity", "", ("--policy", "oracle", *bare, "--every-head"), "sensitivity")
 
 
 def run(job: Job, options: argparse.Namespace) -> bool:
@@ -93,21 +126,41 @@ def write(done: Sequence[Job], options: argparse.Namespace) -> None:
         chosen = [job for job in done if job.table == dataset]
         if chosen:
             parts.append(markdown_table(_table(f"{dataset}: policies and baselines", chosen, options.runs)))
-    for name, title in (("refiner", "Refiners on VOC"), ("size", "Input sizes on VOC")):
-        first = [job for job in done if job.name == "voc-oracle"]
-        chosen = [*first, *(job for job in done if job.table == name)]
+    for name, title in TITLES.items():
+        chosen = [job for job in done if job.table == name or job.name in ALSO.get(name, ())]
         if len(chosen) > 1:
             parts.append(markdown_table(_table(title, chosen, options.runs)))
+    plot([job for job in done if job.table == "size" or job.name in ALSO["size"]], options.runs)
     for job in done:
         path = options.runs / f"{job.name}.json"
         if job.command in ("ablate", "sensitivity"):
             reports = {name: _revive(entry) for name, entry in json.loads(path.read_text("utf-8")).items()}
             table = ablation_table(reports) if job.command == "ablate" else sensitivity_table(reports, "gradcam")
             parts.append(markdown_table(table))
-        elif job.name in ("voc-itm", "voc-oracle"):
+        elif job.name in ("voc-itm-none", "voc-oracle-none"):
             parts.append(markdown_table(per_class(load_report(path))).replace("Classes", f"Classes, {job.title}"))
     RESULT.write_text("\n".join(parts), encoding="utf-8")
     print(f"tables: {RESULT}")
+
+
+def plot(chosen: Sequence[Job], runs: Path) -> None:
+    """mIoU over seconds of every size and refiner, as a picture beside the tables."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    for refine, colour in (("none", "tab:blue"), ("densecrf", "tab:red"), ("bfloat16", "tab:green")):
+        jobs_shown = [job for job in chosen if job.name.endswith(refine)]
+        reports = [load_report(runs / f"{job.name}.json") for job in jobs_shown]
+        points = [(report.seconds_per_image or 0, 100 * report.miou) for report in reports]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=refine)
+        for job, point in zip(jobs_shown, points, strict=True):
+            shown = next((word for word in job.name.split("-") if word.isdigit()), "448")
+            axes.annotate(shown, point, textcoords="offset points", xytext=(4, 4))
+    axes.set(xlabel="seconds an image, one core", ylabel="VOC-21 mIoU, policy itm, %")
+    axes.legend(title="refiner (bfloat16: none)")
+    figure.tight_layout()
+    figure.savefig(RESULT.with_name("pareto.png"), dpi=110)
 
 
 def _head(options: argparse.Namespace) -> str:
@@ -170,11 +223,13 @@ def main() -> None:
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--only", help="Only jobs whose name begins so; the tables take all that have a report.")
+    parser.add_argument(
+        "--only", nargs="*", default=[""], help="Only jobs whose names begin so; none: write the tables."
+    )
     options = parser.parse_args()
     everything = list(jobs(options.data))
     for job in everything:
-        if job.name.startswith(options.only or ""):
+        if job.name.startswith(tuple(options.only)):
             run(job, options)
     write([job for job in everything if (options.runs / f"{job.name}.json").is_file()], options)
 

@@ -5,15 +5,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cache import cache_file
+from cache import cache_file, read_pixels
 from samples import Knowledge, Photo, Text, TextSampler
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from pnp_ovss.vlms.efficientnet import STRIDE_PX
+from pnp_ovss.vlms.efficientnet import STRIDE_PX, EfficientNetLite2
 
 MAX_TOKENS = 48
+EMPTIED, SEEN = 0.05, 0.15
+"""Shares of a thing's target: with less than the first left it is gone, with more than the second it is there."""
+
+
+def name_owners(batch: "Batch") -> Tensor:
+    """Which names (M) stand in which text (K): 1 or 0, (B, K, M)."""
+    owner = torch.where(batch.there >= 0, batch.text.take_along_dim(batch.spans.argmax(-1), 1), -1)
+    return (owner[:, None] == torch.arange(batch.match.shape[1])[None, :, None]).float()
+
+
+def _match(batch: "Batch", owners: Tensor, sure: Tensor) -> Tensor:
+    """Share of each text's names that are there (B, K); NaN for captions and for texts with a name that is not `sure`."""
+    names, doubtful = owners.sum(-1), (owners * ~sure[:, None]).sum(-1)
+    share = (owners * batch.there[:, None].clamp(min=0)).sum(-1) / names.clamp(min=1)
+    return share.masked_fill((names == 0) | (doubtful > 0), torch.nan)
 
 
 @dataclass
@@ -30,7 +45,7 @@ class Batch:
     starts: Tensor
     """Where each text's [ENC] stands (B, K)."""
     match: Tensor
-    """Share of the named things that are there (B, K)."""
+    """Share of the named things that are there (B, K); NaN where that is not known."""
     spans: Tensor
     """Weights (B, M, L) of the mean over a name's tokens; zero rows are padding."""
     there: Tensor
@@ -75,7 +90,7 @@ class Batches:
     def __init__(self, knowledge: Knowledge, tokenizer: PreTrainedTokenizerFast, work: Path, seed: int):
         self.knowledge, self.encoder = knowledge, Encoder(tokenizer)
         self.sampler, self.random = TextSampler(knowledge, seed), np.random.default_rng(seed + 1)
-        self.caches, self.work, self.pseudo = {}, work, {}
+        self.caches, self.work, self.pseudo, self.targeted = {}, work, {}, set()
         rarity = 1 / np.sqrt(knowledge.counts + 20)
         weights = np.array([max((rarity[i] for i in p.present), default=0.02) for p in knowledge.photos])
         voc = {i: 1 / np.sqrt(knowledge.counts[i] + 20) for i in knowledge.voc}
@@ -88,6 +103,7 @@ class Batches:
         stored = np.load(path)
         keys = zip(stored["rows"].tolist(), stored["concepts"].tolist(), strict=True)
         self.pseudo = {(row, self.knowledge.root(c)): m for (row, c), m in zip(keys, stored["maps"], strict=True)}
+        self.targeted = set(stored["rows"].tolist())
 
     def features(self, rows: list[int], size_px: int) -> Tensor:
         """Cached features of some photos, half of them of the mirrored photo where that cache exists."""
@@ -105,6 +121,39 @@ class Batches:
         picked = np.searchsorted(self.weights, self.random.random(8 * count))
         photos = [p for i in picked if (p := self.knowledge.photos[int(i)]).row < cached][:count]
         return self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
+
+    def draw_holed(self, count: int, size_px: int, trunk: EfficientNetLite2) -> Batch:
+        """A batch of photos as Saliency DropOut leaves them: the top half of the targets blacked out, 1 to 4 times over.
+
+        What has lost nearly all of its target is absent; what has lost much of it, or never had a target, is left out.
+        """
+        picked = np.searchsorted(self.weights, self.random.random(8 * count))
+        photos = [p for i in picked if (p := self.knowledge.photos[int(i)]).row in self.targeted][:count]
+        batch = self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
+        owners, kept = name_owners(batch), self._kept(batch)
+        holed = batch.masks * kept[:, None]
+        left = holed.sum((2, 3)) / batch.masks.sum((2, 3)).clamp(min=1e-6)
+        there, known = batch.there > 0, batch.masked | (batch.there == 0)
+        gone = there & batch.masked & (left < EMPTIED)
+        sure = known & ~(there & ~gone & (left < SEEN))
+        batch.there = torch.where(gone, 0.0, batch.there)
+        batch.masks, batch.weight = holed * (batch.there > 0)[:, :, None, None], batch.weight * sure
+        batch.match = _match(batch, owners, sure)
+        pixels = torch.from_numpy(np.stack([read_pixels(photo.path, size_px) for photo in photos]))
+        wide = kept.repeat_interleave(STRIDE_PX, 1).repeat_interleave(STRIDE_PX, 2)[:, None]
+        black = torch.where(wide > 0, pixels, -127 / 128).to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            batch.middle = trunk.middle(black.bfloat16())
+        return batch
+
+    def _kept(self, batch: Batch) -> Tensor:
+        """The patches (B, P, P) that are left: by rank of the summed targets, ties and near-ties at random."""
+        saliency = (batch.masks * (batch.there > 0)[:, :, None, None]).sum(1).flatten(1)
+        saliency = saliency + torch.from_numpy(self.random.random(saliency.shape)).float() * 0.1
+        rounds = torch.from_numpy(self.random.integers(1, 5, (len(saliency), 1)))
+        left = (saliency.shape[1] * 0.5**rounds).round()
+        ranks = saliency.argsort(1).argsort(1)
+        return (ranks < left).float().unflatten(1, batch.masks.shape[-2:])
 
     def collate(self, photos: list[Photo], texts: list[list[Text]], size_px: int) -> Batch:
         """Pad to the longest text and the longest list."""
@@ -145,6 +194,14 @@ class Batches:
             padded = [*row, *[row[0]] * (most - len(row))]
             names = [items[i].names[0] for i in padded]
             texts.append([Text(f"a picture of {n}", [n], [1.0], 1.0, [i]) for n, i in zip(names, padded, strict=True)])
+        return self.collate(photos, texts, size_px)
+
+    def list_texts(self, photos: list[Photo], concepts: list[list[int]], size_px: int) -> Batch:
+        """A batch with one text that names all the given concepts of each photo."""
+        items, texts = self.knowledge.concepts.items, []
+        for row in concepts:
+            names = [items[i].names[0] for i in row]
+            texts.append([Text(f"a picture of {' '.join(names)}", names, [1.0] * len(row), 1.0, row)])
         return self.collate(photos, texts, size_px)
 
     def _pack(self, texts: list[Text]) -> tuple:

@@ -1,41 +1,37 @@
-"""Chooses layer, head and threshold for the preset without any mask: where GradCAM agrees best with the refined score maps.
+"""Chooses layer, head and threshold for the preset without any mask: where GradCAM agrees best with its refined self.
 
 python training/choose.py --weights FILE --pairs ../shared/data/pairs [--limit 100] [--size 448]
 
-For photos of the split `tune`, the model's word-patch scores for the tagged classes are refined along colour edges as in
-self-training (pseudo.py); each setting's mean intersection over union with those masks is printed, best first.
+For photos of the split `tune`, the model's GradCAM for the tagged classes is refined along colour edges as in self-training
+(pseudo.py, second round); each setting's mean intersection over union with those masks is printed, best first.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from cache import read_pixels, read_records
 from concepts import VOC
-from forward import read_texts
-from pseudo import GRID, GUIDE_PX, targets
-from score import TEMPLATE, gradcam, load
+from pseudo import GRID, GUIDE_PX, SECOND, targets
+from score import gradcam, load
 from torch.nn import functional as F
 
-from pnp_ovss.prompt import build_prompt
 from pnp_ovss.saliency import minmax
 from pnp_ovss.vlms.pocket import PocketVLM
 
 THRESHOLDS = (0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
-@torch.no_grad()
-def reference(vlm: PocketVLM, tokens: torch.Tensor, guide: torch.Tensor, classes: list[int]) -> torch.Tensor:
-    """Binary masks (K, GRID, GRID) from the first layer's refined scores."""
-    prompt = build_prompt([VOC[c] for c in classes], TEMPLATE, vlm.tokenize)
-    ids = torch.tensor([prompt.token_ids])
-    packed = (ids, torch.arange(ids.shape[1])[None], torch.zeros_like(ids), torch.zeros(1, 1, dtype=torch.long))
-    scores = read_texts(vlm.model, tokens, packed, keep=(0,)).scores[0][0].mean(0)
-    side = int(tokens.shape[1] ** 0.5)
-    maps = torch.stack([scores[list(span)].mean(0) for span in prompt.spans]).view(1, -1, side, side)
-    maps = F.interpolate(maps, size=(GRID, GRID), mode="bilinear", align_corners=False)[0]
-    return targets(maps, guide, 0.5, len(classes)) > 0.5
+def reference(vlm: PocketVLM, pixels: dict[int, np.ndarray], guide: torch.Tensor, classes: list[int]) -> torch.Tensor:
+    """Binary masks (K, GRID, GRID): the second round's targets, from the first layer's GradCAM at several sizes."""
+    total = torch.zeros(len(classes), GRID, GRID)
+    for array in pixels.values():
+        maps = gradcam(vlm, vlm.encode(torch.from_numpy(array)), classes, [1], ["mean"])[1, "mean"]
+        unit = (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-8)).sqrt()
+        total += F.interpolate(unit[None], size=(GRID, GRID), mode="bilinear", align_corners=False)[0]
+    return targets(total, guide, SECOND.background, len(classes)) > 0.5
 
 
 def overlap(said: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -57,8 +53,9 @@ def main() -> None:
     for record in records[:: max(1, len(records) // options.limit)]:
         classes = [c for c, name in enumerate(VOC) if name in record["tags"]]
         path = options.pairs / "images" / record["image"]
-        image = vlm.encode(torch.from_numpy(read_pixels(path, options.size)))
-        masks = reference(vlm, image.tokens, torch.from_numpy(read_pixels(path, GUIDE_PX)), classes)
+        pixels = {size: read_pixels(path, size) for size in (320, options.size)}
+        masks = reference(vlm, pixels, torch.from_numpy(read_pixels(path, GUIDE_PX)), classes)
+        image = vlm.encode(torch.from_numpy(pixels[options.size]))
         count += len(classes)
         for key, maps in gradcam(vlm, image, classes, options.layers, ["mean", *range(1, vlm.heads + 1)]).items():
             unit = minmax(F.interpolate(maps[None], size=(GRID, GRID), mode="bilinear", align_corners=False)[0])

@@ -66,3 +66,10 @@ def read_texts(
         x = layer.feed_forward_chunk(x)
     states = torch.take_along_dim(x, starts[..., None], 1)
     return TextStates(model.itm_head(states), x, kept, attention)
+
+
+def first_layer_cams(states: TextStates, spans: Tensor, *, create_graph: bool = False) -> Tensor:
+    """GradCAM (Eq. 1) of the first layer kept, mean over heads and over each name's tokens; `spans` (B, M, L) → (B, M, N)."""
+    probs = states.probs[0]
+    grad = torch.autograd.grad(states.match[..., 1].sum(), probs, create_graph=create_graph)[0]
+    return spans @ (probs.float() * grad.float().clamp(min=0)).mean(1)

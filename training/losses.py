@@ -3,13 +3,16 @@
 import math
 
 import torch
-from batches import Batch
-from forward import TextStates, read_texts
+from batches import Batch, name_owners
+from forward import TextStates, first_layer_cams, read_texts
 from start import SCALE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pnp_ovss.vlms.pocket_model import PocketModel
+
+CUT, SOFTNESS = 0.2, 0.05
+"""Where GradCAM over its peak is cut, and how softly, in the overlap that stage "cover" raises."""
 
 
 class Auxiliary(nn.Module):
@@ -44,11 +47,26 @@ def dense_loss(logits: Tensor, batch: Batch) -> Tensor:
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def cam_loss(states: TextStates, batch: Batch) -> Tensor:
-    """Cross-entropy between the GradCAM of what is there (Eq. 1, first layer, differentiated again) and its mask, as shares."""
-    probs = states.probs[0]
-    grad = torch.autograd.grad(states.match[..., 1].sum(), probs, create_graph=True)[0]
-    cams = batch.spans @ (probs.float() * grad.float().clamp(min=0)).mean(1)
+def absent_loss(cams: Tensor, batch: Batch) -> Tensor:
+    """−log of the share of a list's GradCAM that lies on the names that are there, of lists with both kinds; cams (B, M, N)."""
+    owners, mass = name_owners(batch) * (batch.weight > 0)[:, None], cams.sum(-1)[:, None]
+    there, absent = owners * (batch.there > 0)[:, None], owners * (batch.there == 0)[:, None]
+    both = (there.sum(-1) > 0) & (absent.sum(-1) > 0)
+    share = (there * mass).sum(-1) / ((there + absent) * mass).sum(-1).clamp(min=1e-8)
+    return -(share.clamp(min=1e-4).log() * both).sum() / both.sum().clamp(min=1)
+
+
+def cover_loss(cams: Tensor, batch: Batch) -> Tensor:
+    """One minus the soft Dice overlap of what is there with its GradCAM (B, M, N) beyond a fifth of the peak."""
+    peak = cams.amax(-1, keepdim=True).clamp(min=1e-8)
+    said, target = ((cams / peak - CUT) / SOFTNESS).sigmoid(), batch.masks.flatten(2)
+    overlap = (2 * (said * target).sum(-1) + 1) / (said.sum(-1) + target.sum(-1) + 1)
+    usable = batch.weight * batch.masked * (batch.there > 0) * (target.sum(-1) > 1)
+    return ((1 - overlap) * usable).sum() / usable.sum().clamp(min=1)
+
+
+def cam_loss(cams: Tensor, batch: Batch) -> Tensor:
+    """Divergence between the GradCAM (B, M, N) of what is there and its target, each as shares of its sum."""
     said = cams / cams.sum(-1, keepdim=True).clamp(min=1e-8)
     masks = batch.masks.flatten(2)
     target = masks / masks.sum(-1, keepdim=True).clamp(min=1e-8)
@@ -58,7 +76,13 @@ def cam_loss(states: TextStates, batch: Batch) -> Tensor:
 
 
 def losses(
-    model: PocketModel, auxiliary: Auxiliary, batch: Batch, *, scale: float = SCALE, cams: bool = False
+    model: PocketModel,
+    auxiliary: Auxiliary,
+    batch: Batch,
+    *,
+    scale: float = SCALE,
+    cams: bool = False,
+    cover: float = 0.0,
 ) -> dict[str, Tensor]:
     """The losses and the accuracy on single names; evidence = `scale` x word-patch score."""
     tokens = model.image_encoder.tokens(batch.middle)
@@ -68,13 +92,17 @@ def losses(
     maps = scale * (batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float()
     evidence = pooled_evidence(maps) + auxiliary.offset
     words = auxiliary.word(batch.spans.to(states.hidden.dtype) @ states.hidden)[..., 0]
+    known = ~batch.match.isnan()
     right = (margin[:, :2] > 0) == (batch.match[:, :2] > 0.5)
     parts = {"dense": dense_loss(maps + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
     if cams:
-        parts["cams"] = 0.5 * cam_loss(states, batch)
+        found = first_layer_cams(states, batch.spans, create_graph=True)
+        parts["cams"], parts["absent"] = 0.5 * cam_loss(found, batch), 0.2 * absent_loss(found, batch)
+        if cover:
+            parts["cover"] = cover * cover_loss(found, batch)
     return {
         **parts,
-        "match": F.binary_cross_entropy_with_logits(margin, batch.match),
+        "match": F.binary_cross_entropy_with_logits(margin[known], batch.match[known]),
         "patches": _names_loss(evidence, batch),
         "words": 0.5 * _names_loss(words, batch),
         "accuracy": right.float().mean().detach(),

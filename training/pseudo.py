@@ -4,20 +4,22 @@ No annotation enters but captions and tags: the maps are the teacher's own, made
 smoothed by pixel-adaptive refinement (Araslanov and Roth, CVPR 2020), written anew here.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from batches import Batches
-from cache import cache_file, read_pixels, read_records
-from forward import read_texts
+from cache import cache_file, read_pixels
+from forward import first_layer_cams, read_texts
 from samples import Knowledge, Photo
 from start import imagenet_probs, new_model
 from torch import Tensor
 from torch.nn import functional as F
 
-GRID, GUIDE_PX, MOST, PHOTOS = 24, 48, 4, 5000
-SIZES_PX, BACKGROUND = (256, 384), 0.5
+GRID, GUIDE_PX, MOST = 24, 48, 4
+SIZES_PX = (256, 384)
 DILATIONS, ROUNDS = (1, 2, 4), 6
 
 
@@ -62,17 +64,45 @@ def concepts_to_map(knowledge: Knowledge, photo: Photo) -> list[int]:
 
 
 @torch.inference_mode()
-def teacher_maps(
+def score_maps(
     model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int
 ) -> list[Tensor]:
     """First-layer score maps (K, GRID, GRID) of the concepts of each photo, each name in its own text."""
     batch = batches.name_texts(photos, lists, size_px)
     tokens = model.image_encoder.tokens(batch.middle)
     states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
-    maps = (batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float()
-    side = size_px // 16
+    return _on_grid((batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float(), lists)
+
+
+def cam_maps(
+    model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int
+) -> list[Tensor]:
+    """Square roots of the first layer's GradCAM (K, GRID, GRID), peak 1, all names of a photo in one text."""
+    batch = batches.list_texts(photos, lists, size_px)
+    with torch.no_grad():
+        tokens = model.image_encoder.tokens(batch.middle)
+    states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
+    cams = first_layer_cams(states, batch.spans).detach()
+    return _on_grid((cams / cams.amax(-1, keepdim=True).clamp(min=1e-8)).sqrt(), lists)
+
+
+def _on_grid(maps: Tensor, lists: list[list[int]]) -> list[Tensor]:
+    side = round(maps.shape[-1] ** 0.5)
     maps = F.interpolate(maps.unflatten(-1, (side, side)), size=(GRID, GRID), mode="bilinear", align_corners=False)
     return [maps[b, : len(row)] for b, row in enumerate(lists)]
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How one round of self-training targets is made: whose maps, against which level of background, of how many photos."""
+
+    maps: Callable[..., list[Tensor]]
+    background: float
+    photos: int
+
+
+FIRST = Teaching(score_maps, 0.5, 5000)
+SECOND = Teaching(cam_maps, 0.4, 12000)
 
 
 def targets(maps: Tensor, guide: Tensor, background: float, rivals: int) -> Tensor:
@@ -91,27 +121,26 @@ def targets(maps: Tensor, guide: Tensor, background: float, rivals: int) -> Tens
     return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
 
 
-def write_targets(data: Path, work: Path, teacher: Path, out: Path) -> None:
-    """Write pseudo.npz: photo rows, concepts, maps (uint8), for the PHOTOS photos with the rarest things."""
+def write_targets(data: Path, work: Path, teacher: Path, out: Path, how: Teaching) -> None:
+    """Write photo rows, concepts and maps (uint8) of the `how.photos` photos with the rarest things."""
     knowledge = Knowledge(data, imagenet_probs(work))
     model, tokenizer = new_model(data, thawed=False)
     model.load_state_dict(torch.load(teacher, weights_only=True)["model"])
     model.eval().bfloat16()
-    batches, records = Batches(knowledge, tokenizer, work, 0), read_records(data)
+    batches = Batches(knowledge, tokenizer, work, 0)
     cached = {s: int(cache_file(work, s, False).with_suffix(".done").read_text()) for s in SIZES_PX}
     rows, concepts, maps = [], [], []
-    ranked = np.diff(batches.weights, prepend=0).argsort()[::-1][:PHOTOS]
+    ranked = np.diff(batches.weights, prepend=0).argsort()[::-1][: how.photos]
     photos = [knowledge.photos[i] for i in sorted(ranked) if knowledge.photos[i].present]
     for first in range(0, len(photos), 32):
         part = photos[first : first + 32]
         lists = [concepts_to_map(knowledge, photo) for photo in part]
         sizes = [s for s in SIZES_PX if part[-1].row < cached[s]]
-        found = [teacher_maps(model, batches, part, lists, size) for size in sizes]
+        found = [how.maps(model, batches, part, lists, size) for size in sizes]
         for photo, row, *several in zip(part, lists, *found, strict=True):
-            path = data / "images" / records[photo.row]["image"]
-            guide = torch.from_numpy(read_pixels(path, GUIDE_PX))
+            guide = torch.from_numpy(read_pixels(photo.path, GUIDE_PX))
             rivals = sum(i in knowledge.voc for i in row)
-            masks = targets(torch.stack(several).mean(0), guide, BACKGROUND, rivals)
+            masks = targets(torch.stack(several).mean(0), guide, how.background, rivals)
             rows += [photo.row] * len(row)
             concepts += row
             maps.append((255 * masks).round().byte().numpy())

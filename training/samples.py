@@ -24,6 +24,7 @@ class Photo:
     """What is known of one training photo."""
 
     row: int
+    path: Path
     present: dict[int, str] = field(default_factory=dict)
     """Concept → the name it was given."""
     blocked: set[int] = field(default_factory=set)
@@ -61,7 +62,7 @@ class Knowledge:
             self.roots.setdefault(self.root(index), set()).add(index)
         reader = CaptionReader(self.concepts)
         rows = [i for i, record in enumerate(records) if record["split"] == "train"]
-        self.photos = [self._photo(i, records[i], reader, imagenet_probs[i]) for i in rows]
+        self.photos = [self._photo(i, data, records[i], reader, imagenet_probs[i]) for i in rows]
         self.voc = [self.concepts.by_name[name] for name in VOC]
         counts = np.zeros(len(self.concepts.items))
         for photo in self.photos:
@@ -73,8 +74,8 @@ class Knowledge:
             index = self.concepts.items[index].parent
         return index
 
-    def _photo(self, row: int, record: dict, reader: CaptionReader, probs: np.ndarray) -> Photo:
-        photo = Photo(row, captions=record["captions"])
+    def _photo(self, row: int, data: Path, record: dict, reader: CaptionReader, probs: np.ndarray) -> Photo:
+        photo = Photo(row, data / "images" / record["image"], captions=record["captions"])
         photo.complete = record["source"] if record["source"] in COMPLETE else ""
         found = reader.mentioned(record["captions"])
         found |= {tag_concept(self.concepts, tag): tag for tag in record["tags"]}

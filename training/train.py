@@ -2,7 +2,8 @@
 
 Runs what is not done yet, resuming from checkpoints: feature caches, alignment with ImageNet, stage "words" (captions and tags
 only, frozen trunk), the self-training targets of its maps, stage "masks" (last trunk blocks learn), stage "cams" (GradCAM itself is
-fitted to the targets). Then DIR/pocket.safetensors.
+fitted to the targets), a second round of targets from that GradCAM, stage "again" (all of it once more, a third
+of the steps on photos with holes), stage "cover" (the same, fitting the thresholded GradCAM as well). Then DIR/pocket.safetensors.
 """
 
 import argparse
@@ -16,11 +17,12 @@ import torch
 from batches import Batches
 from cache import fill
 from losses import Auxiliary, losses
-from pseudo import write_targets
+from pseudo import FIRST, SECOND, write_targets
 from samples import Knowledge
 from start import SCALE, THAWED, imagenet_probs, new_model
 from torch import nn
 
+from pnp_ovss.vlms.efficientnet import load_trunk
 from pnp_ovss.vlms.pocket_model import PocketModel, save_pocket
 
 
@@ -39,6 +41,10 @@ class Recipe:
     """Whether the self-training targets are used."""
     cams: bool = False
     """Whether GradCAM itself is fitted to those targets (differentiated twice)."""
+    holes: int = 0
+    """Every how many steps the photos have holes, as in Saliency DropOut; 0: never."""
+    cover: float = 0.0
+    """Weight of the overlap of the thresholded GradCAM with the targets."""
     scale: float = SCALE
     seed: int = 0
 
@@ -47,6 +53,8 @@ SIZES_PX = (256, 384)
 WORDS = Recipe(steps=900, rate=1e-3)
 MASKS = Recipe(steps=1300, rate=6e-4, sizes_px=SIZES_PX, thaw_from=0.0, masks=True)
 CAMS = Recipe(steps=450, batch=20, rate=2e-4, thaw_from=0.0, thawed_rate=3e-5, masks=True, cams=True, scale=2 * SCALE)
+AGAIN = replace(CAMS, steps=900, rate=3e-4, thawed_rate=5e-5, sizes_px=SIZES_PX, holes=3)
+COVER = replace(AGAIN, steps=500, rate=2e-4, thawed_rate=3e-5, cover=0.5)
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
@@ -83,6 +91,7 @@ class Run:
         self.optimizer = torch.optim.AdamW(self.groups, betas=(0.9, 0.98))
         self.bases = [group["lr"] for group in self.groups]
         self.step = 0
+        self.trunk = load_trunk().bfloat16().to(memory_format=torch.channels_last) if recipe.holes else None
 
     def thawed(self) -> bool:
         """Whether the trunk's last blocks are learning at this step."""
@@ -113,9 +122,20 @@ class Run:
             parameter.requires_grad_(self.thawed())
         sizes = self.recipe.sizes_px
         size_px = sizes[self.step % len(sizes)]
-        batch = self.batches.draw(round(self.recipe.batch * (256 / size_px) ** 2), size_px)
+        count = round(self.recipe.batch * (256 / size_px) ** 2)
+        if self.recipe.holes and self.step % self.recipe.holes == 1:
+            batch = self.batches.draw_holed(count, size_px, self.trunk)
+        else:
+            batch = self.batches.draw(count, size_px)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            parts = losses(self.model, self.auxiliary, batch, scale=self.recipe.scale, cams=self.recipe.cams)
+            parts = losses(
+                self.model,
+                self.auxiliary,
+                batch,
+                scale=self.recipe.scale,
+                cams=self.recipe.cams,
+                cover=self.recipe.cover,
+            )
         total = sum(value for name, value in parts.items() if name != "accuracy")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -147,7 +167,13 @@ class Run:
 
 
 def run_stage(
-    recipe: Recipe, options: argparse.Namespace, name: str, start: Path | None, before: float = SCALE
+    recipe: Recipe,
+    options: argparse.Namespace,
+    name: str,
+    start: Path | None,
+    *,
+    before: float = SCALE,
+    targets: str = "pseudo.npz",
 ) -> Path:
     """One training run from `start`'s weights (trained with scale `before`); the path of its last checkpoint."""
     folder = options.work / name
@@ -161,7 +187,7 @@ def run_stage(
         model.text_encoder.encoder.layer[0].crossattention.self.query.bias.data.div_(recipe.scale / before)
     batches = Batches(knowledge, tokenizer, options.work, recipe.seed)
     if recipe.masks:
-        batches.read_pseudo(options.work / "pseudo.npz")
+        batches.read_pseudo(options.work / targets)
     run = Run(recipe, model, batches, folder)
     run.resume()
     run.finish()
@@ -181,10 +207,16 @@ def main() -> None:
         fill(options.data, options.work, size_px, flip=False)
     first = run_stage(replace(WORDS, seed=options.seed), options, "words", None)
     if not (options.work / "pseudo.npz").exists():
-        write_targets(options.data, options.work, first, options.work / "pseudo.npz")
+        write_targets(options.data, options.work, first, options.work / "pseudo.npz", FIRST)
     second = run_stage(replace(MASKS, seed=options.seed), options, "masks", first)
-    run_stage(replace(CAMS, seed=options.seed), options, "cams", second)
-    shutil.copy(options.work / "cams" / "pocket.safetensors", options.work / "pocket.safetensors")
+    third = run_stage(replace(CAMS, seed=options.seed), options, "cams", second)
+    if not (options.work / "pseudo2.npz").exists():
+        write_targets(options.data, options.work, third, options.work / "pseudo2.npz", SECOND)
+    again = replace(AGAIN, seed=options.seed)
+    fourth = run_stage(again, options, "again", third, before=CAMS.scale, targets="pseudo2.npz")
+    cover = replace(COVER, seed=options.seed + 1)
+    run_stage(cover, options, "cover", fourth, before=AGAIN.scale, targets="pseudo2.npz")
+    shutil.copy(options.work / "cover" / "pocket.safetensors", options.work / "pocket.safetensors")
 
 
 if __name__ == "__main__":
