@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from cache import cache_file, read_pixels
 from samples import Knowledge, Photo, Text, TextSampler
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast
 
 from pnp_ovss.vlms.efficientnet import STRIDE_PX, EfficientNetLite2
 
@@ -61,13 +61,13 @@ class Batch:
 class Encoder:
     """Tokenizes texts name by name, so that every name knows its tokens."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast):
+    def __init__(self, tokenizer: Tokenizer):
         self.tokenizer, self.known = tokenizer, {}
 
     def words(self, text: str) -> list[int]:
         """Token ids without [ENC] and [SEP]."""
         if text not in self.known:
-            self.known[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            self.known[text] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return self.known[text]
 
     def encode(self, text: Text) -> tuple[list[int], list[tuple[int, int]]]:
@@ -87,7 +87,7 @@ class Encoder:
 class Batches:
     """Random batches; rare concepts are drawn more often."""
 
-    def __init__(self, knowledge: Knowledge, tokenizer: PreTrainedTokenizerFast, work: Path, seed: int):
+    def __init__(self, knowledge: Knowledge, tokenizer: Tokenizer, work: Path, seed: int):
         self.knowledge, self.encoder = knowledge, Encoder(tokenizer)
         self.sampler, self.random = TextSampler(knowledge, seed), np.random.default_rng(seed + 1)
         self.caches, self.work, self.pseudo, self.targeted = {}, work, {}, set()

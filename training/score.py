@@ -33,7 +33,7 @@ TEMPLATE = "A picture of {classes}"
 def load(weights: Path) -> PocketVLM:
     """The adapter around a weights file whose vocabulary lies beside it or in the package."""
     model, tokenizer = load_pocket(weights)
-    return PocketVLM(model, WordPieceTokenizer(tokenizer.backend_tokenizer))
+    return PocketVLM(model, WordPieceTokenizer(tokenizer))
 
 
 @dataclass

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cache import cache_file, read_records
+from tokenizers import Tokenizer
 from vocabulary import all_texts, choose_pieces, embed_pieces
 
 from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk
@@ -30,7 +31,7 @@ def imagenet_probs(work: Path) -> np.ndarray:
     return np.load(path)
 
 
-def new_model(data: Path, *, thawed: bool) -> tuple[PocketModel, object]:
+def new_model(data: Path, *, thawed: bool) -> tuple[PocketModel, Tokenizer]:
     """An untrained model around the vocabulary of the package (made if missing), aligned with the ImageNet classifier."""
     vocabulary = weights_folder() / "pocket-vocab.txt"
     imagenet = (data / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
@@ -62,10 +63,10 @@ def _start_text(model: PocketModel, embeddings: torch.Tensor) -> None:
     own.key.weight.copy_(torch.eye(len(own.key.weight)))
 
 
-def _align(model: PocketModel, tokenizer: object, names: list[str]) -> None:
+def _align(model: PocketModel, tokenizer: Tokenizer, names: list[str]) -> None:
     """Ridge regression: projected features whose inner product with a class's name is the classifier's evidence for it."""
     table = model.text_encoder.embeddings.word_embeddings.weight
-    ids = [tokenizer(name, add_special_tokens=False)["input_ids"] for name in names]
+    ids = [tokenizer.encode(name, add_special_tokens=False).ids for name in names]
     words = torch.stack([torch.nn.functional.layer_norm(table[i].mean(0), table.shape[1:]) for i in ids])
     weight, _ = imagenet_classifier()
     weight = weight - weight.mean(0)

@@ -29,7 +29,7 @@ def choose_pieces(texts: list[str]) -> list[str]:
         scratch.write("\n".join(renamed) + "\n")
         scratch.flush()
         tokenizer = make_tokenizer(Path(scratch.name))
-    used = {piece for text in texts for piece in tokenizer.tokenize(text)}
+    used = {piece for text in texts for piece in tokenizer.encode(text, add_special_tokens=False).tokens}
     kept = []
     for i, piece in enumerate(full):
         bare = piece.removeprefix("##")

@@ -114,7 +114,7 @@ class TestPocket(VlmContract):
 
     def make(self, precision="float32"):
         model, tokenizer = pocket()
-        return PocketVLM(deepcopy(model), WordPieceTokenizer(tokenizer.backend_tokenizer), precision=precision)
+        return PocketVLM(deepcopy(model), WordPieceTokenizer(tokenizer), precision=precision)
 
     def plain(self, vlm, pixels, prompt, layer):
         ids = torch.tensor([prompt.token_ids])

@@ -1,5 +1,8 @@
 """The built-in weights, their tokenizer and trunk: shapes, sha256, [ENC], neighbours of words."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,6 +10,7 @@ from torch.nn import functional as F
 from pnp_ovss.errors import ModelError
 from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk, read_weights
 from pnp_ovss.vlms.pocket_model import MEAN, STD, PocketConfig, PocketModel, load_pocket, save_pocket, weights_folder
+from pnp_ovss.vlms.pocket_text import TextEncoder
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +31,14 @@ def test_other_sizes_are_refused(pocket):
 
 def test_texts_begin_with_enc_and_names_differ(pocket):
     _, tokenizer = pocket
-    cat, sofa = tokenizer("A picture of cat")["input_ids"], tokenizer("A picture of sofa")["input_ids"]
-    assert tokenizer.convert_ids_to_tokens(cat) == ["[ENC]", "a", "picture", "of", "cat", "[SEP]"]
-    assert cat[-2] != sofa[-2]
+    cat, sofa = tokenizer.encode("A picture of cat"), tokenizer.encode("A picture of sofa")
+    assert cat.tokens == ["[ENC]", "a", "picture", "of", "cat", "[SEP]"]
+    assert cat.ids[-2] != sofa.ids[-2]
 
 
 def test_unseen_letters_still_become_pieces(pocket):
     _, tokenizer = pocket
-    offsets = tokenizer("zyzzyva", return_offsets_mapping=True)["offset_mapping"]
+    offsets = tokenizer.encode("zyzzyva").offsets
     assert offsets[1][0] == 0
     assert offsets[-2][1] == 7
 
@@ -42,9 +46,7 @@ def test_unseen_letters_still_become_pieces(pocket):
 def test_words_of_the_same_kind_are_neighbours(pocket):
     model, tokenizer = pocket
     table = F.normalize(model.text_encoder.embeddings.word_embeddings.weight, dim=-1)
-    couch, sofa, dog, kitten, cat = (
-        table[tokenizer.convert_tokens_to_ids(w)] for w in ["couch", "sofa", "dog", "kitten", "cat"]
-    )
+    couch, sofa, dog, kitten, cat = (table[tokenizer.token_to_id(w)] for w in ["couch", "sofa", "dog", "kitten", "cat"])
     assert couch @ sofa > couch @ dog
     assert kitten @ cat > kitten @ sofa
 
@@ -88,3 +90,28 @@ def test_a_pocket_model_of_another_size_can_be_built():
     model = PocketModel(PocketConfig(vocabulary=50, width=32, layers=1, heads=2, feed_forward=64))
     ids = torch.tensor([[1, 5, 6, 2]])
     assert model(torch.zeros(1, 3, 64, 64), ids, torch.ones_like(ids)).shape == (1, 2)
+
+
+def test_the_text_encoder_equals_transformers():
+    from transformers import BlipTextConfig, BlipTextModel
+
+    torch.manual_seed(0)
+    ours = TextEncoder(vocabulary=50, width=32, layers=2, heads=4, feed_forward=48, places=20).eval()
+    config = BlipTextConfig(
+        vocab_size=50, hidden_size=32, encoder_hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=20, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, is_decoder=True,
+        bos_token_id=1, sep_token_id=2, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    theirs = BlipTextModel(config, add_pooling_layer=False).eval()
+    theirs.load_state_dict(ours.state_dict())
+    ids, mask = torch.tensor([[1, 5, 6, 2], [1, 7, 2, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    tokens = torch.randn(2, 9, 32)
+    with torch.no_grad():
+        found = ours(ids, mask, tokens)
+        told = theirs(input_ids=ids, attention_mask=mask, encoder_hidden_states=tokens).last_hidden_state
+    torch.testing.assert_close(found[mask.bool()], told[mask.bool()], rtol=1e-5, atol=1e-5)
+
+
+def test_the_built_in_model_does_not_need_transformers():
+    code = "import sys; from pnp_ovss import Segmenter as S; S.from_pretrained('pocket'); assert 'transformers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

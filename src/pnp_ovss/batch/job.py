@@ -53,12 +53,11 @@ class Job:
 def pretrained(job: Job, device: str) -> Segmenter:
     """The segmenter of the job's model, method and settings."""
     import torch
-    from transformers.utils import logging
 
     from pnp_ovss.segmenter import Segmenter
+    from pnp_ovss.vlms.hub import hush
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hush()
     torch.manual_seed(job.seed)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a script may have imported torch before
     return Segmenter.from_pretrained(job.model, method=job.method, device=device, **job.settings)

@@ -79,14 +79,12 @@ def check(
     """Load a model, run it once and print its timings and memory; wrong heads, weights or vocabulary are errors."""
     import dataclasses
 
-    from transformers.utils import logging
-
     from pnp_ovss.images import load_image
     from pnp_ovss.vlms.check import NAMES, check_model
+    from pnp_ovss.vlms.hub import hush
     from pnp_ovss.vlms.loading import find_preset
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hush()
     names = [group[0] for group in o.read_classes(classes, None)] if classes else NAMES
     photo = load_image(image) if image else None
     found = check_model(find_preset(name), device=device, photo=photo, names=names, size_px=size, precision=precision)

@@ -87,11 +87,10 @@ def make_segmenter(
 ) -> Segmenter:
     """The segmenter that the options describe; `explicit` are configuration fields, None = not given."""
     import torch
-    from transformers.utils import logging
 
     from pnp_ovss.segmenter import Segmenter
+    from pnp_ovss.vlms.hub import hush
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hush()
     torch.manual_seed(seed)
     return Segmenter.from_pretrained(model, method=method, device=device, **explicit, **parse_settings(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from pnp_ovss.errors import ModelError
 PATTERNS = ("*.json", "*.safetensors", "*.txt")
 PICKLE = "pytorch_model.bin"
 """Several published checkpoints have only this file; it is read with `weights_only` and rewritten once."""
+
+
+def hush() -> None:
+    """No warnings and progress bars of transformers in this process, if it comes to be imported; for command lines."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def cached_folder(preset: ModelPreset) -> Path | None:

@@ -53,4 +53,4 @@ class PocketVLM(CrossAttentionVLM):
 def load_pocket_vlm(preset: ModelPreset, folder: Path | None, *, precision: Precision = "float32") -> PocketVLM:
     """The built-in weights, or a folder of the same layout (a retrained pocket model)."""
     model, tokenizer = load_pocket(None if folder is None else folder / "pocket.safetensors")
-    return PocketVLM(model, WordPieceTokenizer(tokenizer.backend_tokenizer), name=preset.name, precision=precision)
+    return PocketVLM(model, WordPieceTokenizer(tokenizer), name=preset.name, precision=precision)

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import BlipTextConfig, BlipTextModel, PreTrainedTokenizerFast
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.vlms.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, EfficientNetLite2, load_trunk
+from pnp_ovss.vlms.pocket_text import TextEncoder
 
 MEAN = (127 / 255,) * 3  # of pixels in [0, 1]: (x·255 − 127) / 128, as the trunk was trained
 STD = (128 / 255,) * 3
@@ -78,7 +78,14 @@ class PocketModel(nn.Module):
         super().__init__()
         self.config = config
         self.image_encoder = PocketImageEncoder(config, trunk or EfficientNetLite2())
-        self.text_encoder = BlipTextModel(_text_config(config), add_pooling_layer=False)
+        self.text_encoder = TextEncoder(
+            vocabulary=config.vocabulary,
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+            feed_forward=config.feed_forward,
+            places=TEXT_LIMIT,
+        )
         self.itm_head = nn.Linear(config.width, 2)
 
     def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -87,29 +94,7 @@ class PocketModel(nn.Module):
 
     def match(self, tokens: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Matching logits (B, 2) of image `tokens` (B, N, width) and texts (B, T)."""
-        states = self.text_encoder(
-            input_ids=input_ids, attention_mask=attention_mask, encoder_hidden_states=tokens
-        ).last_hidden_state
-        return self.itm_head(states[:, 0])
-
-
-def _text_config(config: PocketConfig) -> BlipTextConfig:
-    return BlipTextConfig(
-        vocab_size=config.vocabulary,
-        hidden_size=config.width,
-        encoder_hidden_size=config.width,
-        intermediate_size=config.feed_forward,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        max_position_embeddings=TEXT_LIMIT,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        is_decoder=True,
-        bos_token_id=1,
-        sep_token_id=2,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
+        return self.itm_head(self.text_encoder(input_ids, attention_mask, tokens)[:, 0])
 
 
 def weights_folder() -> Path:
@@ -117,11 +102,8 @@ def weights_folder() -> Path:
     return Path(str(files("pnp_ovss") / "weights"))
 
 
-def make_tokenizer(vocabulary: Path) -> PreTrainedTokenizerFast:
-    """WordPiece tokenizer with character offsets from a file of one piece a line; texts become [ENC] ... [SEP].
-
-    Built piece by piece: transformers 5 ignores `BertTokenizerFast(vocab_file=...)` and answers [UNK] to every word.
-    """
+def make_tokenizer(vocabulary: Path) -> Tokenizer:
+    """WordPiece tokenizer with character offsets from a file of one piece a line; texts become [ENC] ... [SEP]."""
     pieces = vocabulary.read_text(encoding="utf-8").splitlines()
     ids = {piece: i for i, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(vocab=ids, unk_token=UNK, max_input_chars_per_word=400))
@@ -130,14 +112,8 @@ def make_tokenizer(vocabulary: Path) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.WordPiece()
     special = [(ENC, ids[ENC]), (SEP, ids[SEP])]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{ENC} $A {SEP}", special_tokens=special)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        cls_token=ENC,
-        sep_token=SEP,
-        pad_token=PAD,
-        unk_token=UNK,
-        model_max_length=TEXT_LIMIT,
-    )
+    tokenizer.add_special_tokens([ENC, SEP, PAD, UNK])
+    return tokenizer
 
 
 def save_pocket(model: PocketModel, path: Path, notes: dict[str, str] | None = None) -> None:
@@ -149,7 +125,7 @@ def save_pocket(model: PocketModel, path: Path, notes: dict[str, str] | None = N
     save_file(kept, path, metadata=metadata)
 
 
-def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, PreTrainedTokenizerFast]:
+def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, Tokenizer]:
     """The pocket model (float32, evaluation mode, frozen) and its tokenizer.
 
     `path` is a safetensors file with `pocket-vocab.txt` beside it; None takes the built-in one. Raises ModelError.
@@ -171,8 +147,8 @@ def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, PreTrained
     if unexpected or absent:
         raise ModelError(f"{path} does not fit its own config: missing {absent[:3]}, unexpected {unexpected[:3]}")
     tokenizer = make_tokenizer(vocabulary)
-    if len(tokenizer) != config.vocabulary:
-        raise ModelError(f"{vocabulary} has {len(tokenizer)} pieces, the model {config.vocabulary}")
+    if tokenizer.get_vocab_size() != config.vocabulary:
+        raise ModelError(f"{vocabulary} has {tokenizer.get_vocab_size()} pieces, the model {config.vocabulary}")
     return model.eval().requires_grad_(False), tokenizer
 
 
