@@ -35,7 +35,9 @@ DROPOUT = {
     "1": ("drops=1",),
     "4": ("drops=4",),
     "1-minmax": ("drops=1", "accumulate=per_round_minmax"),
+    "0-global": ("drops=0", "normalise=global"),
     "1-global": ("drops=1", "normalise=global"),
+    "2-global": ("drops=2", "normalise=global"),
     "1-tokens": ("drops=1", "hole=remove_tokens"),
 }
 TITLES = {
@@ -76,6 +78,12 @@ def jobs(data: Path) -> Iterator[Job]:
         yield Job(
             f"{dataset}-all-global", dataset, "all, none, one scale for all classes",
             ("--policy", "all", *bare, "--set", "normalise=global"), dataset=dataset,
+        )  # fmt: skip
+        painted = ("match_threshold=0.0", "policy_options={top_k=1}", 'background="off"')
+        sets = [argument for setting in painted for argument in ("--set", setting)]
+        yield Job(
+            f"{dataset}-painted", dataset, "the whole photo in its best-matching class",
+            ("--policy", "itm", *bare, *sets), dataset=dataset,
         )  # fmt: skip
         names = ["background", "random", "tags"] if dataset != "camvid" else ["random", "tags"]
         if tags.is_file() and dataset != "camvid":
@@ -153,7 +161,7 @@ def plot(chosen: Sequence[Job], runs: Path) -> None:
         reports = [load_report(runs / f"{job.name}.json") for job in jobs_shown]
         points = [(report.seconds_per_image or 0, 100 * report.miou) for report in reports]
         if points:
-            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=refine)
+            axes.plot(*zip(*sorted(points), strict=True), "o-", color=colour, label=refine)
         for job, point in zip(jobs_shown, points, strict=True):
             shown = next((word for word in job.name.split("-") if word.isdigit()), "448")
             axes.annotate(shown, point, textcoords="offset points", xytext=(4, 4))
