@@ -178,7 +178,7 @@ class Study:
             "size_px": self.config.size_px,
             "threshold": self.config.threshold,
             "blur": self.config.blur,
-            "scorer": f"{self.objective.scorer.name} at {self.given.scorer_size} px",
+            "scorer": self.objective.scorer.name,
             "train_images": self.train_images,
             "train_images_of_several_classes_used": len(self.objective.counted),
             "val_images": len(self.truth.truths),

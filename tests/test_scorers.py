@@ -5,7 +5,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.errors import ClassNameError, ConfigError, ModelError
 from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer, MatchScorer, Scorer, make_scorer
 from pnp_ovss.testing.fake_vlm import COLOURS, FakeVLM
 
@@ -156,7 +156,15 @@ def test_scorers_keep_the_protocol(clip):
 def test_make_scorer_by_name(clip_folder):
     vlm = FakeVLM()
 
-    assert make_scorer("self", vlm, size_px=32).name == "match:fake"
+    assert make_scorer("self", vlm, size_px=32).name == "match:fake at 32 px"
     assert make_scorer(f"clip:{clip_folder}", vlm, device="cpu").name == f"clip:{clip_folder.name}"
     with pytest.raises(ConfigError, match="unknown scorer 'blip'; choose from self"):
         make_scorer("blip", vlm)
+
+
+def test_a_name_too_long_for_the_model_is_refused_in_one_line():
+    vlm = FakeVLM()
+    scorer = make_scorer("self", vlm, size_px=32)
+
+    with pytest.raises(ClassNameError, match="tokens"):
+        scorer.score_black(["word " * (vlm.max_tokens + 1)])

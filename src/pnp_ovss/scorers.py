@@ -17,7 +17,7 @@ from torch import Tensor
 from pnp_ovss.config import ModelPreset, resolve_config
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.images import input_size, normalise_pixels, to_pixels
-from pnp_ovss.prompt import MATCH_TEMPLATE, Prompt, build_prompt
+from pnp_ovss.prompt import MATCH_TEMPLATE, Prompt, build_prompts
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel, evaluating
 
 if TYPE_CHECKING:
@@ -131,9 +131,9 @@ class MatchScorer:
     """
 
     def __init__(self, vlm: VisionLanguageModel, *, size_px: int = 336) -> None:
-        self.name = f"match:{vlm.name}"
         self.vlm = vlm
         self.size = input_size(1, 1, size_px, vlm.size_step_px, keep_aspect=False)
+        self.name = f"match:{vlm.name} at {self.size[0]} px"
         self._prompts: dict[str, Prompt] = {}
 
     def score(self, images: Sequence[np.ndarray], class_names: Sequence[str]) -> Tensor:
@@ -156,7 +156,7 @@ class MatchScorer:
     def _match(self, features: ImageFeatures, class_names: Sequence[str]) -> Tensor:
         for name in class_names:
             if name not in self._prompts:
-                self._prompts[name] = build_prompt([name], MATCH_TEMPLATE, self.vlm.tokenize)
+                (self._prompts[name],) = build_prompts([name], MATCH_TEMPLATE, self.vlm.tokenize, self.vlm.max_tokens)
         prompts = [self._prompts[name] for name in class_names]
         return self.vlm.match(features, prompts)[:, 1].float().cpu()
 
