@@ -1,4 +1,4 @@
-"""The whole evaluation of one model in one command: policies, baselines, sizes, ablation and sensitivity of one model.
+"""The whole evaluation of one model in one command: policies, baselines, sizes, DropOut, ablation, sensitivity.
 
     python benchmarks/evaluation.py ../shared/data [--model pocket] [--runs runs] [--limit N] [--only voc]
 
@@ -138,7 +138,9 @@ def write(done: Sequence[Job], options: argparse.Namespace) -> None:
         chosen = [job for job in done if job.table == name or job.name in ALSO.get(name, ())]
         if len(chosen) > 1:
             parts.append(markdown_table(_table(title, chosen, options.runs)))
-    plot([job for job in done if job.table == "size" or job.name in ALSO["size"]], options.runs)
+    sizes = [job for job in done if job.table == "size" or job.name in ALSO["size"]]
+    if sizes:
+        plot(sizes, options.runs, options.out.with_name("pareto.png"))
     for job in done:
         path = options.runs / f"{job.name}.json"
         if job.command in ("ablate", "sensitivity"):
@@ -147,11 +149,11 @@ def write(done: Sequence[Job], options: argparse.Namespace) -> None:
             parts.append(markdown_table(table))
         elif job.name in ("voc-itm-none", "voc-oracle-none"):
             parts.append(markdown_table(per_class(load_report(path))).replace("Classes", f"Classes, {job.title}"))
-    RESULT.write_text("\n".join(parts), encoding="utf-8")
-    print(f"tables: {RESULT}")
+    options.out.write_text("\n".join(parts), encoding="utf-8")
+    print(f"tables: {options.out}")
 
 
-def plot(chosen: Sequence[Job], runs: Path) -> None:
+def plot(chosen: Sequence[Job], runs: Path, path: Path) -> None:
     """mIoU over seconds of every size and refiner, as a picture beside the tables."""
     from matplotlib import pyplot
 
@@ -168,7 +170,7 @@ def plot(chosen: Sequence[Job], runs: Path) -> None:
     axes.set(xlabel="seconds an image, one core", ylabel="VOC-21 mIoU, policy itm, %")
     axes.legend(title="refiner (bfloat16: none)")
     figure.tight_layout()
-    figure.savefig(RESULT.with_name("pareto.png"), dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 def _head(options: argparse.Namespace) -> str:
@@ -231,6 +233,7 @@ def main() -> None:
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--out", type=Path, default=RESULT, help="The tables; a trial with --limit belongs elsewhere.")
     parser.add_argument(
         "--only", nargs="*", default=[""], help="Only jobs whose names begin so; none: write the tables."
     )

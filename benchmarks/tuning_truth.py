@@ -1,6 +1,6 @@
 """Does the label-free reward find the right layer and head? Rewards from image-level tags, truth from masks.
 
-    nice python benchmarks/tuning_truth.py ../shared/data/voc --work /tmp/tuning-truth
+    nice python benchmarks/tuning_truth.py ../shared/data/voc --work runs/tuning-truth
 
 1. Rewards of every layer and head on the `train` photos: tags alone (which classes occur), one GradCAM pass, T fixed.
 2. Only then mIoU of every layer and head on the `val` photos, which no reward has seen: the same pass, T and blur, the

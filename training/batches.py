@@ -1,5 +1,6 @@
 """Turns photos and texts into tensors: cached trunk features, token ids, the tokens of each name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,21 @@ def name_owners(batch: "Batch") -> Tensor:
     return (owner[:, None] == torch.arange(batch.match.shape[1])[None, :, None]).float()
 
 
-def _match(batch: "Batch", owners: Tensor, sure: Tensor) -> Tensor:
-    """Share of each text's names that are there (B, K); NaN for captions and for texts with a name that is not `sure`."""
+def kept_patches(batch: "Batch", random: np.random.Generator) -> Tensor:
+    """1 for the patches (B, P, P) that 1 to 4 rounds leave: by rank of the summed targets, ties and near-ties at random."""
+    saliency = (batch.masks * (batch.there > 0)[:, :, None, None]).sum(1).flatten(1)
+    saliency = saliency + torch.from_numpy(random.random(saliency.shape)).float() * 0.1
+    rounds = torch.from_numpy(random.integers(1, 5, (len(saliency), 1)))
+    left = (saliency.shape[1] * 0.5**rounds).round()
+    ranks = saliency.argsort(1).argsort(1)
+    return (ranks < left).float().unflatten(1, batch.masks.shape[-2:])
+
+
+def match_targets(batch: "Batch", owners: Tensor, sure: Tensor) -> Tensor:
+    """Share of each text's names that are there (B, K); NaN for captions and for texts with a name that is not sure.
+
+    owners: (B, K, M), see `name_owners`; sure: (B, M) bool.
+    """
     names, doubtful = owners.sum(-1), (owners * ~sure[:, None]).sum(-1)
     share = (owners * batch.there[:, None].clamp(min=0)).sum(-1) / names.clamp(min=1)
     return share.masked_fill((names == 0) | (doubtful > 0), torch.nan)
@@ -105,6 +119,10 @@ class Batches:
         self.pseudo = {(row, self.knowledge.root(c)): m for (row, c), m in zip(keys, stored["maps"], strict=True)}
         self.targeted = set(stored["rows"].tolist())
 
+    def randoms(self) -> list[np.random.Generator]:
+        """All that draws, for checkpoints."""
+        return [self.random, self.sampler.random]
+
     def features(self, rows: list[int], size_px: int) -> Tensor:
         """Cached features of some photos, half of them of the mirrored photo where that cache exists."""
         flips = [f for f in (False, True) if cache_file(self.work, size_px, f).exists()]
@@ -118,19 +136,22 @@ class Batches:
     def draw(self, count: int, size_px: int) -> Batch:
         """A batch of `count` photos at one size."""
         cached = int(cache_file(self.work, size_px, False).with_suffix(".done").read_text())
-        picked = np.searchsorted(self.weights, self.random.random(8 * count))
-        photos = [p for i in picked if (p := self.knowledge.photos[int(i)]).row < cached][:count]
+        photos = self._pick(count, lambda row: row < cached)
         return self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
+
+    def _pick(self, count: int, usable: Callable[[int], bool]) -> list[Photo]:
+        """At most `count` photos at random, rare things more often, whose row is usable."""
+        picked = np.searchsorted(self.weights, self.random.random(8 * count))
+        return [p for i in picked if usable((p := self.knowledge.photos[int(i)]).row)][:count]
 
     def draw_holed(self, count: int, size_px: int, trunk: EfficientNetLite2) -> Batch:
         """A batch of photos as Saliency DropOut leaves them: the top half of the targets blacked out, 1 to 4 times over.
 
         What has lost nearly all of its target is absent; what has lost much of it, or never had a target, is left out.
         """
-        picked = np.searchsorted(self.weights, self.random.random(8 * count))
-        photos = [p for i in picked if (p := self.knowledge.photos[int(i)]).row in self.targeted][:count]
+        photos = self._pick(count, lambda row: row in self.targeted)
         batch = self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
-        owners, kept = name_owners(batch), self._kept(batch)
+        owners, kept = name_owners(batch), kept_patches(batch, self.random)
         holed = batch.masks * kept[:, None]
         left = holed.sum((2, 3)) / batch.masks.sum((2, 3)).clamp(min=1e-6)
         there, known = batch.there > 0, batch.masked | (batch.there == 0)
@@ -138,22 +159,13 @@ class Batches:
         sure = known & ~(there & ~gone & (left < SEEN))
         batch.there = torch.where(gone, 0.0, batch.there)
         batch.masks, batch.weight = holed * (batch.there > 0)[:, :, None, None], batch.weight * sure
-        batch.match = _match(batch, owners, sure)
+        batch.match = match_targets(batch, owners, sure)
         pixels = torch.from_numpy(np.stack([read_pixels(photo.path, size_px) for photo in photos]))
         wide = kept.repeat_interleave(STRIDE_PX, 1).repeat_interleave(STRIDE_PX, 2)[:, None]
         black = torch.where(wide > 0, pixels, -127 / 128).to(memory_format=torch.channels_last)
         with torch.no_grad():
             batch.middle = trunk.middle(black.bfloat16())
         return batch
-
-    def _kept(self, batch: Batch) -> Tensor:
-        """The patches (B, P, P) that are left: by rank of the summed targets, ties and near-ties at random."""
-        saliency = (batch.masks * (batch.there > 0)[:, :, None, None]).sum(1).flatten(1)
-        saliency = saliency + torch.from_numpy(self.random.random(saliency.shape)).float() * 0.1
-        rounds = torch.from_numpy(self.random.integers(1, 5, (len(saliency), 1)))
-        left = (saliency.shape[1] * 0.5**rounds).round()
-        ranks = saliency.argsort(1).argsort(1)
-        return (ranks < left).float().unflatten(1, batch.masks.shape[-2:])
 
     def collate(self, photos: list[Photo], texts: list[list[Text]], size_px: int) -> Batch:
         """Pad to the longest text and the longest list."""

@@ -1,6 +1,6 @@
 """The text side with several texts an image, packed into one row: keys and values are computed once an image.
 
-The same numbers as `PocketModel.match` (a test compares them); transformers' forward would repeat the image for every text.
+The same numbers as `PocketModel.match` (a test compares them); the model's own forward repeats the image for every text.
 """
 
 import math

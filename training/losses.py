@@ -36,13 +36,16 @@ def _names_loss(logits: Tensor, batch: Batch) -> Tensor:
     return (loss * batch.weight).sum() / batch.weight.sum()
 
 
+def dice(said: Tensor, target: Tensor) -> Tensor:
+    """Soft Dice overlap over the last dimension, of values in [0, 1]."""
+    return (2 * (said * target).sum(-1) + 1) / (said.sum(-1) + target.sum(-1) + 1)
+
+
 def dense_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Cross-entropy of every patch and, for what is there, one minus the soft Dice overlap; logits (B, M, N)."""
     target = batch.masks.flatten(2)
     patches = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
-    said = logits.sigmoid()
-    overlap = (2 * (said * target).sum(-1) + 1) / (said.sum(-1) + target.sum(-1) + 1)
-    loss = patches + torch.where(batch.there > 0, 1 - overlap, 0)
+    loss = patches + torch.where(batch.there > 0, 1 - dice(logits.sigmoid(), target), 0)
     weight = batch.weight * batch.masked
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
@@ -60,9 +63,8 @@ def cover_loss(cams: Tensor, batch: Batch) -> Tensor:
     """One minus the soft Dice overlap of what is there with its GradCAM (B, M, N) beyond a fifth of the peak."""
     peak = cams.amax(-1, keepdim=True).clamp(min=1e-8)
     said, target = ((cams / peak - CUT) / SOFTNESS).sigmoid(), batch.masks.flatten(2)
-    overlap = (2 * (said * target).sum(-1) + 1) / (said.sum(-1) + target.sum(-1) + 1)
     usable = batch.weight * batch.masked * (batch.there > 0) * (target.sum(-1) > 1)
-    return ((1 - overlap) * usable).sum() / usable.sum().clamp(min=1)
+    return ((1 - dice(said, target)) * usable).sum() / usable.sum().clamp(min=1)
 
 
 def cam_loss(cams: Tensor, batch: Batch) -> Tensor:

@@ -101,6 +101,7 @@ class Run:
         """Checkpoint, atomically."""
         state = {"step": self.step, "model": self.model.state_dict(), "auxiliary": self.auxiliary.state_dict()}
         state["optimizer"] = self.optimizer.state_dict()
+        state["random"] = [random.bit_generator.state for random in self.batches.randoms()]
         torch.save(state, self.folder / "checkpoint.tmp")
         (self.folder / "checkpoint.tmp").rename(self.folder / "checkpoint.pt")
 
@@ -113,6 +114,8 @@ class Run:
             self.model.load_state_dict(state["model"])
             self.auxiliary.load_state_dict(state["auxiliary"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for random, saved in zip(self.batches.randoms(), state["random"], strict=True):
+                random.bit_generator.state = saved
 
     def advance(self) -> dict[str, float]:
         """One optimizer step; the parts of the loss."""
@@ -214,7 +217,7 @@ def main() -> None:
         write_targets(options.data, options.work, third, options.work / "pseudo2.npz", SECOND)
     again = replace(AGAIN, seed=options.seed)
     fourth = run_stage(again, options, "again", third, before=CAMS.scale, targets="pseudo2.npz")
-    cover = replace(COVER, seed=options.seed + 1)
+    cover = replace(COVER, seed=options.seed + 1)  # the same data again: another order
     run_stage(cover, options, "cover", fourth, before=AGAIN.scale, targets="pseudo2.npz")
     shutil.copy(options.work / "cover" / "pocket.safetensors", options.work / "pocket.safetensors")
 

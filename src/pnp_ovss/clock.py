@@ -1,4 +1,4 @@
-"""Wall time by step."""
+"""What a step took."""
 
 import time
 from collections.abc import Generator
@@ -13,6 +13,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, step: str) -> Generator[None]:
+        """Time the block that follows as `step`."""
         start = time.perf_counter()
         yield
         self.seconds[step] = time.perf_counter() - start

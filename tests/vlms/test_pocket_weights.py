@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ModelError
@@ -112,6 +113,23 @@ def test_the_text_encoder_equals_transformers():
     torch.testing.assert_close(found[mask.bool()], told[mask.bool()], rtol=1e-5, atol=1e-5)
 
 
-def test_the_built_in_model_does_not_need_transformers():
-    code = "import sys; from pnp_ovss import Segmenter as S; S.from_pretrained('pocket'); assert 'transformers' not in sys.modules"
+def test_the_command_does_not_import_transformers_for_the_built_in_model(tmp_path):
+    Image.new("RGB", (64, 48), "green").save(tmp_path / "a.png")
+    arguments = [
+        "segment",
+        str(tmp_path / "a.png"),
+        "--classes",
+        "cat, grass",
+        "--size",
+        "64",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    code = (
+        "import sys; from pnp_ovss.cli.main import main\n"
+        f"sys.argv[1:] = {arguments!r}\ntry: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'torch' in sys.modules and 'transformers' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "out" / "a.labels.png").is_file()

@@ -61,7 +61,8 @@ def contrast_reward(evidence: Evidence) -> Tensor:
 
     Unlike Eq. 4 it is not a yes or no, and a mask over everything or over nothing earns little. Needs `cut`.
     """
-    assert evidence.cut is not None, "the reward `contrast` needs the cut images"
+    if evidence.cut is None:
+        raise ConfigError("the reward `contrast` needs the cut images: Evidence.cut")
     return own_probabilities(evidence.kept, evidence.own) - own_probabilities(evidence.cut, evidence.own)
 
 
