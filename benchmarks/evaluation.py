@@ -147,7 +147,7 @@ def write(done: Sequence[Job], options: argparse.Namespace) -> None:
             reports = {name: _revive(entry) for name, entry in json.loads(path.read_text("utf-8")).items()}
             table = ablation_table(reports) if job.command == "ablate" else sensitivity_table(reports, "gradcam")
             parts.append(markdown_table(table))
-        elif job.name in ("voc-itm-none", "voc-oracle-none"):
+        elif job.name in ("voc-itm-densecrf", "voc-oracle-densecrf"):
             parts.append(markdown_table(per_class(load_report(path))).replace("Classes", f"Classes, {job.title}"))
     options.out.write_text("\n".join(parts), encoding="utf-8")
     print(f"tables: {options.out}")
@@ -190,7 +190,11 @@ def _table(title: str, chosen: Sequence[Job], runs: Path) -> Table:
     reports = [load_report(path) for path in paths]
     differences = paired_differences(paths, reports)
     rows = tuple(
-        _row(job, report, differences.get(index))
+        _row(
+            job,
+            report,
+            differences.get(index) if (report.policy == "oracle") == (reports[0].policy == "oracle") else None,
+        )
         for index, (job, report) in enumerate(zip(chosen, reports, strict=True))
     )
     columns = (

@@ -63,7 +63,7 @@ def test_another_refiner_does_not_inherit_a_methods_refiner_options():
         ({"hole": "white"}, "choose from black, mean, remove_tokens"),
         ({"drops": True}, "drops = True"),
         ({"drops": -1}, "[0, 100]"),
-        ({"head": "min"}, "int, mean"),
+        ({"head": "min"}, "a whole number, mean"),
         ({"head": 0}, "heads count from 1"),
         ({"layer": 0}, "layer = 0"),
         ({"drop_share": 1.0}, "between 0 and 1"),

@@ -158,7 +158,8 @@ def input_size(height: int, width: int, size_px: int, step_px: int, keep_aspect:
     """
     if size_px % step_px:
         low = size_px // step_px * step_px
-        raise ConfigError(f"size {size_px} is not a multiple of {step_px}; use {max(low, step_px)} or {low + step_px}")
+        near = sorted({max(low, step_px), low + step_px})
+        raise ConfigError(f"size {size_px} is not a multiple of {step_px}; use {' or '.join(map(str, near))}")
     if not keep_aspect:
         return size_px, size_px
     ratio = min(max(height, width) / min(height, width), MAX_ASPECT)

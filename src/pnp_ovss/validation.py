@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pnp_ovss.config import SegmenterConfig
 
 
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
 def check_settings(config: SegmenterConfig, hints: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first impossible setting. hints: the annotation of each field."""
     _check_choices(config, hints)
@@ -21,7 +24,7 @@ def _check_choices(config: SegmenterConfig, hints: Mapping[str, Any]) -> None:
     for name, hint in hints.items():
         value, allowed = getattr(config, name), _allowed(hint)
         if allowed and not _is_allowed(value, allowed):
-            names = ", ".join(sorted(str(getattr(a, "__name__", a)) for a in allowed))
+            names = ", ".join(sorted(_KINDS.get(a, str(a)) for a in allowed))
             raise ConfigError(f"{name} = {value!r} is not possible; choose from {names}")
 
 

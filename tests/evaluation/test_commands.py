@@ -138,6 +138,8 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         (("evaluate", "folder", "nowhere"), "nowhere is no folder"),
         (("evaluate", "folder", "ROOT", "--void", "x"), "void 'x': choose from ignore, background"),
         (("evaluate", "folder", "ROOT", "--size", "big"), "size 'big': give pixels"),
+        (("evaluate", "folder", "ROOT", "--out", "."), "--out .: the report is one file"),
+        (("ablate", "folder", "ROOT", "--out", "report"), "give a name that ends in .json"),
         (("evaluate", "folder", "ROOT", "--order", "59_labels"), "has no option 'order'"),
         (("evaluate", "folder", "ROOT", "--class-split", "unseen"), "no split 'unseen' of the vocabulary"),
         (("evaluate", "folder", "ROOT", "--baselines", "magic"), "unknown baseline 'magic'"),

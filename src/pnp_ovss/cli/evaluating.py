@@ -10,7 +10,7 @@ import typer
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.progress import watching
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from pnp_ovss.datasets import Dataset
@@ -21,8 +21,20 @@ Policy = Annotated[
     str | None,
     typer.Option("--policy", help="Which classes compete: itm, oracle (the ground truth's), all, file, clip."),
 ]
+
+
+def _report_path(path: Path | None) -> Path | None:
+    """The path of a report, refused before hours of work and not after them."""
+    if path is not None and (path.is_dir() or path.suffix != ".json"):
+        raise OutputError(f"--out {path}: the report is one file; give a name that ends in .json")
+    return path
+
+
 Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="The report, .json (default: runs/DATASET-MODEL-POLICY.json).")
+    Path | None,
+    typer.Option(
+        "--out", "-o", callback=_report_path, help="The report, .json (default: runs/DATASET-MODEL-POLICY.json)."
+    ),
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own model.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
