@@ -139,3 +139,17 @@ def _fitting(names: Sequence[str], template: str, tokenize: Tokenize, max_tokens
         middle = (low + high) // 2
         low, high = (middle, high) if length(middle) <= max_tokens else (low, middle)
     return low
+
+
+def flatten_classes(classes: Sequence[Sequence[str]], chosen: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+    """The names of the chosen classes, synonyms included, and for each class its rows among them.
+
+    >>> flatten_classes([("cat",), ("sofa", "couch"), ("dog",)], [1, 2])
+    (['sofa', 'couch', 'dog'], [[0, 1], [2]])
+    """
+    names: list[str] = []
+    groups = []
+    for index in chosen:
+        groups.append(list(range(len(names), len(names) + len(classes[index]))))
+        names.extend(classes[index])
+    return names, groups

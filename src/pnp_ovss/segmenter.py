@@ -26,7 +26,7 @@ from pnp_ovss.postprocess import (
     limited_size,
     merge_synonyms,
 )
-from pnp_ovss.prompt import Prompt, build_prompts, parse_classes
+from pnp_ovss.prompt import Prompt, build_prompts, flatten_classes, parse_classes
 from pnp_ovss.refiners import Refiner, get_refiner
 from pnp_ovss.saliency import class_maps, drop_most_salient, scored_tokens, token_saliency
 from pnp_ovss.segmentation import Segmentation
@@ -253,7 +253,7 @@ class Segmenter:
     def _names(self, classes: Sequence[Sequence[str]], kept: Sequence[int]) -> tuple[list[str], list[list[int]]]:
         """What is prompted, synonyms included, and each kept class's rows among it (step 2); nothing if none is kept."""
         everything = range(len(classes)) if self.config.prompted == "all" and kept else kept
-        names, groups = _flatten(classes, everything)
+        names, groups = flatten_classes(classes, everything)
         return names, [groups[list(everything).index(index)] for index in kept]
 
     def _refine(self, photo: np.ndarray, scores: Tensor) -> Tensor:
@@ -268,13 +268,3 @@ class Segmenter:
     def _input_size(self, photo: np.ndarray) -> tuple[int, int]:
         height, width = photo.shape[:2]
         return input_size(height, width, self.config.size_px, self.vlm.size_step_px, self.config.keep_aspect)
-
-
-def _flatten(classes: Sequence[Sequence[str]], chosen: Sequence[int]) -> tuple[list[str], list[list[int]]]:
-    """The names of the chosen classes (synonyms included) and, for each class, its rows among them."""
-    names: list[str] = []
-    groups = []
-    for index in chosen:
-        groups.append(list(range(len(names), len(names) + len(classes[index]))))
-        names.extend(classes[index])
-    return names, groups

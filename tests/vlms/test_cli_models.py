@@ -39,6 +39,16 @@ def test_the_table_names_them_all(monkeypatch, capsys):
     assert all(name in out for name in list_presets())
 
 
+def test_a_narrow_window_leaves_whole_columns_out_and_says_which(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run(monkeypatch, capsys, "models")
+
+    assert code == 0
+    assert all(name in out for name in list_presets())
+    assert "…" not in out
+    assert "left out here: layer/head, of, licence" in " ".join(out.split())
+
+
 def test_fetch_what_cannot_be_fetched(monkeypatch, capsys):
     code, out, _ = run(monkeypatch, capsys, "models", "fetch", "pocket")
     assert (code, "built in" in out) == (0, True)

@@ -22,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
 )
 
+COLUMNS = ("name", "size", "download", "in cache", "parameters", "layer/head", "of", "licence", "layer, head, T from")
+
 
 @app.callback()
 def models(context: typer.Context, as_json: AsJson = False) -> int:
@@ -32,7 +34,8 @@ def models(context: typer.Context, as_json: AsJson = False) -> int:
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0
-    Console().print(_table(rows))
+    console = Console()
+    console.print(_table(rows, console.width))
     return 0
 
 
@@ -132,26 +135,26 @@ def _where(preset: Any) -> str:
     return "yes" if cached_folder(preset) else "no"
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[dict[str, Any]], width: int) -> Table:
+    """A row a model; columns that do not fit into `width` characters are left out, the last ones first."""
     table = Table(title="Models for --model (layer/head = in use, of = cross-attention layers x heads)")
-    columns = (
-        "name",
-        "parameters",
-        "layer/head",
-        "of",
-        "size",
-        "download",
-        "in cache",
-        "licence",
-        "layer, head, T from",
-    )
-    for column in columns:
-        table.add_column(column, no_wrap=column == "name")
-    for row in rows:
-        download = f"{row['download_mb']} MB" if row["download_mb"] else "-"
-        of = f"{row['layers']} x {row['heads']}" if row["heads"] else "-"
-        table.add_row(
-            row["name"], f"{row['parameters_m']:g} M", f"{row['layer']}/{row['head']}", of, f"{row['size_px']} px",
-            download, row["cached"], row["licence"], row["source"],
-        )  # fmt: skip
+    cells = [_cells(row) for row in rows]
+    left = width - 1
+    for index, column in enumerate(COLUMNS):
+        left -= max(len(column), *(len(row[index]) for row in cells)) + 3
+        if left < 0:
+            table.caption = f"left out here: {', '.join(COLUMNS[index:])} (a wider window, or --json)"
+            break
+        table.add_column(column, no_wrap=True)
+    for row in cells:
+        table.add_row(*row[: len(table.columns)])
     return table
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    download = f"{row['download_mb']} MB" if row["download_mb"] else "-"
+    of = f"{row['layers']} x {row['heads']}" if row["heads"] else "-"
+    return (
+        row["name"], f"{row['size_px']} px", download, row["cached"], f"{row['parameters_m']:g} M",
+        f"{row['layer']}/{row['head']}", of, row["licence"], row["source"],
+    )  # fmt: skip
