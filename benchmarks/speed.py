@@ -114,14 +114,14 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict:
     rows, labels, half, config = whole_precision(sizes, config, image, names, options.baseline_passes)
     work = flops(sizes, options.size, published.tokens(half, names))
     gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # the last row's peak is that of the bfloat16 copy alone
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # the last row's peak is that of bfloat16 alone
     for _ in range(2):
         row, _ = timed("ours, bfloat16", lambda: ours(half, config, image, names))
     return summarise([*rows, row], labels, rates, work, options, reference)
 
 
 def whole_precision(sizes: Sizes, config: SegmenterConfig, image: np.ndarray, names: list[str], passes: int):
-    """Ours and the published way in float32: rows, labels, a copy of the model in bfloat16, the settings used."""
+    """Ours and the published way in float32: rows, labels, the model converted to bfloat16, the settings used."""
     model = build_blip(sizes)
     vlm = published.wrap(model)
     config = config.replace(threshold=live_threshold(vlm, config, image, names))
