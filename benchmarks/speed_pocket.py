@@ -67,29 +67,36 @@ def cold_start(photo: Path, out: Path, rounds: int = 4) -> tuple[float, float]:
     return min(bare for bare, _ in pairs), min(ours for _, ours in pairs)
 
 
-def main() -> None:
-    """Measure, print three lines, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=10)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+def measure(photos: int) -> dict:
+    """Time, print three lines; the report as JSON values."""
     torch.set_num_threads(1)
     names = list(load_vocabulary("voc20").names)
     with tempfile.TemporaryDirectory() as folder:
         paths = resized(Path(folder))
-        report = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, 1 thread",
-            "versions": library_versions(),
-            "cpu_seconds": {refine: per_photo(paths, names, refine, options.photos) for refine in ("none", "densecrf")},
-        }
-        report["bare_import_s"], report["segment_s"] = cold_start(paths[0], Path(folder))
-    for refine, seconds in report["cpu_seconds"].items():
-        print(f"500 x 375 px, {len(names)} classes, refine {refine:8s}: {seconds:.2f} s of one core")
-    bare, cold = report["bare_import_s"], report["segment_s"]
+        seconds = {refine: per_photo(paths, names, refine, photos) for refine in ("none", "densecrf")}
+        bare, cold = cold_start(paths[0], Path(folder))
+    for refine, value in seconds.items():
+        print(f"500 x 375 px, {len(names)} classes, refine {refine:8s}: {value:.2f} s of one core")
     print(
         f"cold `pnp-ovss segment` {cold:.1f} s, bare import of torch and transformers {bare:.1f} s: {cold - bare:+.1f} s"
     )
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, 1 thread",
+        "versions": library_versions(),
+        "cpu_seconds": seconds,
+        "bare_import_s": bare,
+        "segment_s": cold,
+    }
+
+
+def main() -> None:
+    """Measure and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=10)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    report = measure(options.photos)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
