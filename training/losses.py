@@ -4,8 +4,7 @@ import math
 
 import torch
 from batches import Batch, name_owners
-from forward import TextStates, first_layer_cams, read_texts
-from start import SCALE
+from forward import SCALE, TextStates, first_layer_cams, read_texts
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cache import cache_file, read_records
+from forward import SCALE
 from tokenizers import Tokenizer
 from vocabulary import all_texts, choose_pieces, embed_pieces
 
@@ -12,8 +13,6 @@ from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk
 from pnp_ovss.vlms.pocket_model import PocketConfig, PocketModel, make_tokenizer, weights_folder
 
 RIDGE = 30.0
-SCALE = 4.0
-"""Evidence = SCALE x word-patch score: scores stay small, so that the softmax over patches stays flat on an object."""
 THAWED = 3
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 from batches import Batches
 from cache import fill
+from forward import SCALE
 from losses import Auxiliary, losses
 from pseudo import FIRST, SECOND, write_targets
 from samples import Knowledge
-from start import SCALE, THAWED, imagenet_probs, new_model
+from start import THAWED, imagenet_probs, new_model
 from torch import nn
 
 from pnp_ovss.vlms.efficientnet import load_trunk
