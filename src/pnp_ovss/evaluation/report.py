@@ -50,7 +50,7 @@ class EvaluationReport:
     images_per_class: Mapping[str, int]
     """Number of images whose ground truth has the class."""
     splits: Mapping[str, float | None]
-    """Mean IoU over the paper's class splits (supplements 9 and 11), all classes competing."""
+    """Mean IoU over the paper's class splits (supplements 9 and 11), all classes competing; None if one never occurs."""
     presence: Mapping[str, float | None]
     """precision, recall and micro_f1 of the classes that the policy kept, over image x class."""
     void: str
@@ -132,7 +132,8 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
 
 def _scores(dataset: Dataset, images: Sequence[ImageCounts], seed: int) -> dict[str, Any]:
     """The fields that are computed from confusion matrices."""
-    metrics = compute(merge(*(counts.confusion() for counts in images)), background=dataset.has_background)
+    total = merge(*(counts.confusion() for counts in images))
+    metrics = compute(total, background=dataset.has_background)
     first, size = 0 if dataset.has_background else 1, len(dataset.vocabulary) + 1
     whole, without = (bootstrap_miou(images, labels, seed=seed) for labels in (range(first, size), range(1, size)))
     plain = ("miou", "miou_without_background", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
@@ -141,7 +142,7 @@ def _scores(dataset: Dataset, images: Sequence[ImageCounts], seed: int) -> dict[
         "interval": (_number(whole.low), _number(whole.high)),
         "interval_without_background": (_number(without.low), _number(without.high)),
         "per_class": _per_class(dataset, metrics),
-        "splits": _splits(dataset, metrics),
+        "splits": _splits(dataset, metrics, total),
     }
 
 
@@ -174,13 +175,14 @@ def _images_per_class(results: Results) -> dict[str, int]:
     return dict(zip(results.dataset.names, counts, strict=True))
 
 
-def _splits(dataset: Dataset, metrics: Metrics) -> dict[str, float | None]:
+def _splits(dataset: Dataset, metrics: Metrics, total: np.ndarray) -> dict[str, float | None]:
+    """Mean IoU of each split; None where the images lack one of its classes: a mean over the rest compares with nothing."""
     found = {}
     for name, vocabulary in list_splits():
         if vocabulary == dataset.vocabulary.name:
-            values = metrics.per_class[list(load_split(name, vocabulary).labels)]
-            known = values[~np.isnan(values)]
-            found[name] = _number(float(known.mean())) if known.size else None
+            labels = list(load_split(name, vocabulary).labels)
+            complete = bool(total[labels].sum(axis=1).all())
+            found[name] = _number(float(metrics.per_class[labels].mean())) if complete else None
     return found
 
 

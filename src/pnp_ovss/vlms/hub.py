@@ -92,5 +92,6 @@ def _snapshot(preset: ModelPreset, patterns: Sequence[str]) -> Path:
         raise ModelError(
             f"the weights of {name} (*.safetensors, revision {revision or 'main'}) are not in the cache "
             f"{constants.HF_HUB_CACHE} and the hub could not be reached ({type(error).__name__}); on a machine with a "
-            f"connection run `hf download {name}` and copy that folder here, or use the built-in model: --model pocket"
+            f"connection run `pnp-ovss models fetch {preset.name}` (or `hf download {name}`) and copy that folder here, or "
+            "use the built-in model: --model pocket"
         ) from error
