@@ -19,7 +19,8 @@ from pnp_ovss.prompt import parse_classes
 from pnp_ovss.saliency import minmax
 
 if TYPE_CHECKING:
-    from pnp_ovss.segmenter import SaliencyPass, Segmenter
+    from pnp_ovss.saliency import SaliencyPass
+from pnp_ovss.segmenter import Segmenter
 
 TILE_PX = 240
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)

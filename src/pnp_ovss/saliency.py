@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,14 @@ from pnp_ovss.config import Gradient
 
 CONSTANT = 1e-5
 """A map whose range is below this share of its largest value is constant: the rest is rounding of float32 sums."""
+
+
+@dataclass(frozen=True)
+class SaliencyPass:
+    """One GradCAM pass: maps (K, P_h, P_w) ≥ 0 of the prompted names and kept (P_h, P_w) bool, what it could see."""
+
+    maps: Tensor
+    kept: Tensor
 
 
 def match_objective(logits: Tensor, gradient: Gradient) -> Tensor:

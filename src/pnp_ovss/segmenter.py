@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,10 @@ from pnp_ovss.postprocess import (
 )
 from pnp_ovss.prompt import Prompt, build_prompts, flatten_classes, parse_classes
 from pnp_ovss.refiners import Refiner, get_refiner
-from pnp_ovss.saliency import class_maps, drop_most_salient, scored_tokens, token_saliency
+from pnp_ovss.saliency import SaliencyPass, class_maps, drop_most_salient, scored_tokens, token_saliency
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.versions import library_versions
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel, check_layer_and_head
-
-
-@dataclass(frozen=True)
-class SaliencyPass:
-    """One GradCAM pass: maps (K, P_h, P_w) ≥ 0 of the prompted names and kept (P_h, P_w) bool, what it could see."""
-
-    maps: Tensor
-    kept: Tensor
 
 
 class Segmenter:

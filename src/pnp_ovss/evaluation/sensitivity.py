@@ -14,7 +14,8 @@ from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.stages import Prepared, finish, oracle_or_listed, passes_of, prepare
 from pnp_ovss.evaluation.systems import Answer, Query, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
-from pnp_ovss.segmenter import SaliencyPass, Segmenter
+from pnp_ovss.saliency import SaliencyPass
+from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.tuning.maps import all_maps
 from pnp_ovss.vlms.base import Head
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from pnp_ovss.evaluation.systems import Query
 from pnp_ovss.images import to_pixels
 from pnp_ovss.postprocess import label_image
-from pnp_ovss.segmenter import SaliencyPass, Segmenter
+from pnp_ovss.saliency import SaliencyPass
+from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.vlms.base import ImageFeatures
 
 

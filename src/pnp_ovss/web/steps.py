@@ -16,8 +16,9 @@ from pnp_ovss.images import ImageSource
 from pnp_ovss.postprocess import label_image
 from pnp_ovss.prompt import Prompt
 from pnp_ovss.refiners import get_refiner
+from pnp_ovss.saliency import SaliencyPass
 from pnp_ovss.segmentation import Segmentation
-from pnp_ovss.segmenter import SaliencyPass, Segmenter
+from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel
 
 LONGEST_PX = 1024
