@@ -71,13 +71,15 @@ def _walk(edges: NDArray[np.bool_], y: int, x: int) -> Ring:
     while True:
         edges[direction, y, x] = False
         y, x = y + _STEPS[direction][0], x + _STEPS[direction][1]
-        turn = next((t for t in (1, 0, -1) if edges[(direction + t) % 4, y, x]), None)
-        if turn is None:
-            assert (y, x) == start
-            return np.array(corners, dtype=np.int64)
+        for turn in (1, 0, -1):
+            ahead = (direction + turn) % 4
+            if (y, x) == start and ahead == 0:  # round; another ring may touch this corner
+                return np.array(corners, dtype=np.int64)
+            if edges[ahead, y, x]:
+                break
         if turn:
             corners.append((x, y))
-        direction = (direction + turn) % 4
+        direction = ahead
 
 
 def _area(ring: Ring) -> int:
