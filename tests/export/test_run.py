@@ -4,13 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from pnp_ovss.cli.main import app
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export import FORMATS, default_out, export_run, read_run
+from pnp_ovss.export.run import remove_specks
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.runs import holes, many, noise, write_result
@@ -49,6 +54,34 @@ def test_sixteen_bit_labels(wide_run):
 
 def test_photos_of_one_name_get_different_file_names(run):
     assert [photo.file_name for photo in run.photos] == ["a.jpg", "a-2.jpg", "b.png"]
+
+
+@given(arrays(np.uint16, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 2)))
+def test_no_region_is_a_speck_and_large_ones_stay(labels):
+    cleaned = remove_specks(labels, 4)
+    sizes = {label: ndimage.label(labels == label)[0] for label in range(3)}
+    kept = np.zeros(labels.shape, dtype=bool)
+    for label, regions in sizes.items():
+        for region in range(1, regions.max() + 1):
+            if (regions == region).sum() >= 4:
+                kept |= regions == region
+                assert (cleaned[regions == region] == label).all()
+    if kept.any():
+        for label in range(3):
+            regions = ndimage.label(cleaned == label)[0]
+            assert all(np.bincount(regions.ravel())[1:] >= 4)
+    else:
+        assert (cleaned == labels).all()
+
+
+def test_a_run_without_specks(run):
+    assert len(np.unique(run.photos[2].labels())) == 4
+    cleaned = run.without_specks(20)
+    assert (cleaned.photos[0].labels()[15:, 24:27] == 0).all()
+    assert (cleaned.photos[0].labels()[5:7, 6:8] == 1).all()
+    assert run.without_specks(0) is run
+    with pytest.raises(ConfigError, match="at least -1 px"):
+        run.without_specks(-1)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -12,11 +12,16 @@ from pnp_ovss.cli import options as o
 
 
 def export(
-    run_dir: Annotated[Path, typer.Argument(help="The --out folder of `pnp-ovss segment`.", show_default=False)],
+    run_dir: Annotated[
+        Path, typer.Argument(help="The --out folder of `pnp-ovss segment` or `pnp-ovss batch`.", show_default=False)
+    ],
     to: Annotated[str, typer.Option("--to", help="coco, coco-panoptic, cvat, hf, label-studio, voc or yolo.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to; export-FORMAT in this folder if not given.")
     ] = None,
+    min_region: Annotated[
+        int, typer.Option("--min-region", help="Regions and holes smaller than so many px go to what is around them.")
+    ] = 0,
     classes: o.Classes = None,
     classes_file: o.ClassesFile = None,
 ) -> int:
@@ -28,8 +33,10 @@ def export(
 
     pinned = o.read_classes(classes, classes_file) if classes or classes_file else ()
     target = out or default_out(to)
-    run = read_run(run_dir, [group[0] for group in pinned])
+    run = read_run(run_dir, [group[0] for group in pinned]).without_specks(min_region)
     masks = export_run(run, to, target)
     found = f"{len(run.photos)} photos, {len(run.class_names)} classes, {masks} masks"
+    if run.left_out:
+        found += f"; {run.left_out} photos of the batch failed or are not done: see `pnp-ovss batch-report {run_dir}`"
     Console(soft_wrap=True, highlight=False).print(f"{target}: {found}", markup=False)
     return 0

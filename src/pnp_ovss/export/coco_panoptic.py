@@ -16,18 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pnp_ovss.export.coco import bounding_box, header
-from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.export.run import Run, RunPhoto, beneath
 from pnp_ovss.palette import paint, palette
 
 
 def write(run: Run, out: Path) -> int:
     """Write the JSON file and the PNGs into the folder; returns how many segments there are."""
     colours = palette(len(run.class_names))
-    (out / "panoptic").mkdir(exist_ok=True)
     annotations, count = [], 0
     for image_id, photo in enumerate(run.photos, 1):
         labels = photo.labels()
-        Image.fromarray(paint(labels, len(run.class_names))).save(out / "panoptic" / f"{photo.stem}.png")
+        Image.fromarray(paint(labels, len(run.class_names))).save(beneath(out, f"panoptic/{photo.stem}.png"))
         segments = _segments(photo, colours)
         count += len(segments)
         annotations.append({"image_id": image_id, "file_name": f"{photo.stem}.png", "segments_info": segments})

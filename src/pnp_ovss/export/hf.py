@@ -14,12 +14,11 @@ import numpy as np
 from PIL import Image
 
 from pnp_ovss.errors import DatasetError
-from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.export.run import Run, RunPhoto, beneath
 
 
 def write(run: Run, out: Path) -> int:
     """Write the folder; returns how many masks it holds."""
-    (out / "masks").mkdir(exist_ok=True)
     records = [{"file_name": photo.file_name, "segments": _segments(photo, run, out)} for photo in run.photos]
     lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
     (out / "segments.jsonl").write_text("".join(lines), "utf-8")
@@ -43,7 +42,7 @@ def _segments(photo: RunPhoto, run: Run, out: Path) -> list[dict[str, Any]]:
     found = []
     for label, mask in photo.masks():
         name = f"masks/{photo.stem}.{label:03d}.png"
-        Image.fromarray(mask.astype(np.uint8) * 255).save(out / name)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(beneath(out, name))
         found.append({"score": None, "label": run.class_names[label - 1], "mask": name})
     return found
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.export.run import Run
+from pnp_ovss.export.run import Run, beneath
 from pnp_ovss.palette import palette
 from pnp_ovss.segmentation import labels_image
 
@@ -26,14 +26,12 @@ def write(run: Run, out: Path) -> int:
         raise ConfigError(
             f"the run has {len(run.class_names)} classes; VOC's 8-bit masks hold {MAX_INDEXED}: use --to coco or cvat"
         )
-    for folder in ("SegmentationClass", "ImageSets/Segmentation"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
     count = 0
     for photo in run.photos:
         labels = photo.labels()
-        labels_image(labels, len(run.class_names)).save(out / "SegmentationClass" / f"{photo.stem}.png")
+        labels_image(labels, len(run.class_names)).save(beneath(out, f"SegmentationClass/{photo.stem}.png"))
         count += len(np.unique(labels[labels > 0]))
-    (out / "ImageSets/Segmentation/default.txt").write_text(image_list(run), "utf-8")
+    beneath(out, "ImageSets/Segmentation/default.txt").write_text(image_list(run), "utf-8")
     (out / "labelmap.txt").write_text(label_map(run), "utf-8")
     return count
 

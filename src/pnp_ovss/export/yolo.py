@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from pnp_ovss.export.contours import Ring, join_holes, trace_regions
-from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.export.run import Run, RunPhoto, beneath
 
 
 def write(run: Run, out: Path) -> int:
     """Write the folder; returns how many polygons it holds. A photo without masks gets an empty file."""
-    (out / "labels").mkdir(exist_ok=True)
     count = 0
     for photo in run.photos:
         lines = photo_lines(photo)
-        (out / "labels" / f"{photo.stem}.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        beneath(out, f"labels/{photo.stem}.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
         count += len(lines)
     names = "".join(f"  {i}: {json.dumps(name, ensure_ascii=False)}\n" for i, name in enumerate(run.class_names))
     head = "# put the photos into images/, beside labels/\npath: .\ntrain: images\nval: images\n"

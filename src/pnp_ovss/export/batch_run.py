@@ -1,0 +1,104 @@
+"""The finished rows of `pnp-ovss batch`, as a run that every format can write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from os.path import commonpath
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnp_ovss.batch.folder import BatchFolder
+from pnp_ovss.batch.sources import IMAGE_SUFFIXES, require_pyarrow
+from pnp_ovss.datasets.rasterise import rasterise
+from pnp_ovss.errors import DatasetError
+from pnp_ovss.export.run import Run, RunPhoto, label_table, one_list
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_batch(root: Path, class_names: Sequence[str] = ()) -> Run:
+    """The segmented photos of a batch in its order; names and labels stay on disk until they are asked for.
+
+    A photo is named by its path below the folder that all of them share; a tar counts as a folder, row i of x.parquet
+    is x-i. Raises DatasetError when no photo is segmented, ConfigError when the folder is no batch.
+    """
+    folder = BatchFolder(root)
+    manifest = folder.read_manifest()
+    own = [group[0] for group in manifest["job"]["classes"]]
+    names = one_list([class_names, own])
+    rows = list(_segmented(folder))
+    if not rows:
+        raise DatasetError(f"{root} has no segmented photo in a finished shard; see `pnp-ovss batch-report {root}`")
+    places = _below_common([_location(row["path"], row["id"]) for row in rows])
+    table = label_table(own, names)
+    photos = (
+        RunPhoto(
+            stem=stem,
+            file_name=place.as_posix(),
+            size=(row["height"], row["width"]),
+            read=row["read"],
+            table=table,
+            model=row["model"],
+        )
+        for row, place, stem in zip(rows, places, _unique_stems(places), strict=True)
+    )
+    return Run(names, tuple(photos), left_out=manifest["photos"] - len(rows))
+
+
+def _segmented(folder: BatchFolder) -> Iterator[dict[str, Any]]:
+    """The rows with status `ok`, each with what reads its labels."""
+    columns = ["id", "path", "status", "height", "width", "model"]
+    for shard in folder.shards():
+        for place, row in enumerate(require_pyarrow().read_table(shard, columns=columns).to_pylist()):
+            if row["status"] == "ok":
+                yield row | {"read": partial(_read_labels, shard, place)}
+
+
+def _read_labels(shard: Path, place: int) -> NDArray[np.integer]:
+    """The labels of one row. Raises DatasetError when its run lengths do not fit its size."""
+    (row,) = _masks(shard).slice(place, 1).to_pylist()
+    size = (row["height"], row["width"])
+    labels = np.zeros(size, dtype=np.uint16)
+    for entry in row["classes"]:
+        if entry["rle"] is not None:
+            labels[rasterise({"size": list(size), "counts": entry["rle"]}, *size)] = entry["id"]
+    return labels
+
+
+@lru_cache(maxsize=1)
+def _masks(shard: Path) -> pa.Table:
+    return require_pyarrow().read_table(shard, columns=["height", "width", "classes"])
+
+
+def _location(path: str, photo_id: str) -> PurePosixPath:
+    """Where a photo is, as one path: of a file its own, of a tar's member TAR/MEMBER, of a Parquet row FILE-ROW."""
+    file = PurePath(path)
+    _, inside_tar, member = photo_id.partition(f"{file.name}/")
+    _, inside_parquet, row = photo_id.rpartition(f"{file.name}#")
+    if inside_tar:
+        return PurePosixPath(file.as_posix(), *(part for part in member.split("/") if part not in {"", ".", ".."}))
+    return PurePosixPath(file.with_name(f"{file.stem}-{row}").as_posix() if inside_parquet else file.as_posix())
+
+
+def _below_common(locations: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    root = commonpath([location.parent for location in locations])
+    return [location.relative_to(PurePath(root).as_posix()) for location in locations]
+
+
+def _unique_stems(places: Sequence[PurePosixPath]) -> Iterator[str]:
+    """Each path without its suffix; where x.jpg and x.png lie side by side, the later one is x-2."""
+    taken: set[str] = set()
+    for place in places:
+        photo = place.suffix.lower() in IMAGE_SUFFIXES
+        plain = stem = (place.with_suffix("") if photo else place).as_posix()
+        count = 1
+        while stem in taken:
+            count += 1
+            stem = f"{plain}-{count}"
+        taken.add(stem)
+        yield stem
