@@ -36,7 +36,7 @@ def main() -> None:
     tags = np.zeros(scores.shape, dtype=bool)
     for index, row in enumerate(rows):
         photo = load_image(options.pairs / "images" / row["image"])
-        features = segmenter._encode(to_pixels(photo, segmenter._input_size(photo)))
+        features = segmenter._encode(to_pixels(photo, segmenter.input_size(*photo.shape[:2])))
         scores[index] = vlm.match(features, prompts).softmax(dim=1)[:, 1].numpy()
         tags[index, [vocabulary.label(name) - 1 for name in row["tags"]]] = True
     results = search_rules(scores, tags)

@@ -12,7 +12,7 @@ from PIL import Image
 from pnp_ovss import Segmenter
 from pnp_ovss.cli import main as cli
 from pnp_ovss.cli import options
-from pnp_ovss.cli.segment import DEMO
+from pnp_ovss.cli.segment import DEMO, MAX_ABSENT
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.scenes import two_squares
 
@@ -203,7 +203,7 @@ def test_odd_photos_work(run, tmp_path, kind, suffix):
         (["-c", "red", "--method", "nope"], "unknown method 'nope'"),
         (["-c", "red", "--policy", "nope"], "policy = 'nope'"),
         (["-c", "red", "--policy", "file"], "needs --candidates"),
-        (["-c", "red", "--candidates", "none.json"], "cannot read the candidates"),
+        (["-c", "red", "--candidates", "none.json"], "cannot read none.json"),
         (["-c", "red", "--refine", "nope"], "nope"),
         (["-c", "red", "--precision", "float8"], "precision = 'float8'"),
         (["-c", "red", "--size", "100"], "multiple of 8"),
@@ -250,6 +250,14 @@ def test_usage_errors_end_with_2(run):
     assert run("segment")[0] == 2
     assert run("nonsense")[0] == 2
     assert run("--help")[0] == 0
+
+
+def test_a_table_of_many_names_lists_the_found_and_the_likeliest(run, photo, tmp_path):
+    names = ["red", *(f"thing {i}" for i in range(200))]
+    code, out, _ = run("segment", photo, "-c", ", ".join(names), "--set", "match_threshold=0.99", "--out", tmp_path)
+    assert code == 0
+    assert out.count("thing") == MAX_ABSENT
+    assert f"{200 - MAX_ABSENT} more, see the JSON" in out
 
 
 def test_explain(run, photo, tmp_path):

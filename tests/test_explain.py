@@ -24,6 +24,12 @@ def test_a_picture_of_stages_and_of_rounds_for_each_class(pictures):
         assert kinds["rounds"].height > kinds["stages"].height
 
 
+def test_without_rounds_there_is_no_dropout_among_the_stages(pictures):
+    config = SegmenterConfig(layer=2, head=2, size_px=96, refine="none", drops=0)
+    found = explain_photo(Segmenter(FakeVLM(), config), two_squares(), ["red"])
+    assert found["red"]["stages"].width == pictures["red"]["stages"].width - TILE_PX - 6
+
+
 def test_gradcam_of_red_is_bright_on_the_red_square_only(pictures):
     stages = np.asarray(pictures["red"]["stages"]).astype(float)
     left = 6 + 2 * (TILE_PX + 6)  # the third tile

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from pnp_ovss.errors import OutputError
-from pnp_ovss.images import ImageSource, input_size, load_image, to_pixels
+from pnp_ovss.images import ImageSource, load_image, to_pixels
 from pnp_ovss.postprocess import accumulate
 from pnp_ovss.prompt import parse_classes
 from pnp_ovss.saliency import minmax
@@ -32,20 +32,20 @@ def explain_photo(
 ) -> dict[str, dict[str, Image.Image]]:
     """{class: {"stages": Fig. 2, "rounds": Fig. 3-4}}: attention, + GradCAM, + DropOut; and every round's saliency.
 
-    All classes are prompted together and none is left out by a policy.
+    All classes are prompted together and none is left out by a policy. Without rounds (`drops` = 0) there is no DropOut
+    among the stages.
     """
     names = [group[0] for group in parse_classes(class_names)]
     photo = load_image(image)
     config = segmenter.config
-    size = input_size(*photo.shape[:2], config.size_px, segmenter.vlm.size_step_px, config.keep_aspect)
-    pixels = to_pixels(photo, size)
+    pixels = to_pixels(photo, segmenter.input_size(*photo.shape[:2]))
     passes = segmenter.saliency_passes(pixels, names)
     plain = type(segmenter)(segmenter.vlm, config.replace(gradient="none", drops=0), refiner=segmenter.refiner)
     attention = plain.saliency_passes(pixels, names)[0].maps
     total = accumulate(torch.stack([p.maps for p in passes]), config)
     return {
         name: {
-            "stages": _stages(photo, name, attention[k], passes[0].maps[k], total[k]),
+            "stages": _stages(photo, name, attention[k], passes[0].maps[k], total[k] if config.drops else None),
             "rounds": _rounds(photo, name, k, passes, total[k]),
         }
         for k, name in enumerate(names)
@@ -68,13 +68,14 @@ def save_pictures(pictures: Mapping[str, Mapping[str, Image.Image]], folder: Pat
     return paths
 
 
-def _stages(photo: np.ndarray, name: str, attention: Tensor, gradcam: Tensor, total: Tensor) -> Image.Image:
+def _stages(photo: np.ndarray, name: str, attention: Tensor, gradcam: Tensor, total: Tensor | None) -> Image.Image:
     tiles = [
         (f"photo: {name}", _tile(photo)),
         ("cross-attention", _heat(photo, attention)),
         ("+ GradCAM", _heat(photo, gradcam)),
-        ("+ Saliency DropOut", _heat(photo, total)),
     ]
+    if total is not None:
+        tiles.append(("+ Saliency DropOut", _heat(photo, total)))
     return _sheet([tiles])
 
 

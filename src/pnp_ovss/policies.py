@@ -174,12 +174,12 @@ def read_candidates(path: str | Path) -> dict[str, list[str]]:
     try:
         data = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read the candidates file {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise ConfigError(f"the candidates file {path} is not JSON: {error}") from error
+        raise ConfigError(f"{path} is not JSON: {error}") from error
     lists = isinstance(data, dict) and all(isinstance(v, list) for v in data.values())
     if not lists or any(not isinstance(name, str) for names in data.values() for name in names):
-        raise ConfigError(f'the candidates file {path} must look like {{"photo.jpg": ["cat", "sofa"], ...}}')
+        raise ConfigError(f'{path} must look like {{"photo.jpg": ["cat", "sofa"], ...}}')
     return data
 
 

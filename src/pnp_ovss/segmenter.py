@@ -55,6 +55,7 @@ class Segmenter:
         self.refiner = refiner or get_refiner(self.config.refine, **self.config.refine_options)
         self._policy = policy
         check_layer_and_head(vlm, self.config.layer, self.config.head)
+        self.input_size(1, 1)  # a size that does not fit the model is refused at once
 
     @classmethod
     def from_pretrained(
@@ -100,7 +101,7 @@ class Segmenter:
         photo = load_image(image)
         name = image_id or (str(image) if isinstance(image, str | Path) else "")
         with clock("encode"):
-            pixels = to_pixels(photo, self._input_size(photo))  # step 1
+            pixels = to_pixels(photo, self.input_size(*photo.shape[:2]))  # step 1
             whole = self._encode(pixels)
         with clock("policy"):
             choice = self._choose(classes, photo, name, whole, candidates)  # step 0
@@ -144,6 +145,10 @@ class Segmenter:
                 yield self(image, classes, **options)
             except PnPError as error:
                 yield error
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (S_h, S_w) px at which a (H, W) photo enters the model. Raises ConfigError if it cannot have `size_px`."""
+        return input_size(height, width, self.config.size_px, self.vlm.size_step_px, self.config.keep_aspect)
 
     def saliency_passes(
         self, pixels: Tensor, names: Sequence[str], whole: ImageFeatures | None = None
@@ -255,7 +260,3 @@ class Segmenter:
         if size != (photo.shape[1], photo.shape[0]):
             guide = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
         return self.refiner.refine(guide, scores)
-
-    def _input_size(self, photo: np.ndarray) -> tuple[int, int]:
-        height, width = photo.shape[:2]
-        return input_size(height, width, self.config.size_px, self.vlm.size_step_px, self.config.keep_aspect)

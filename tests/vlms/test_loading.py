@@ -153,8 +153,9 @@ def test_hub_without_any_weights(tmp_path, vocabulary, monkeypatch):
 
 
 def test_local_paths_that_hold_no_model(tmp_path):
-    with pytest.raises(ModelError, match="does not exist"):
-        find_weights(find_preset(tmp_path / "nothing.safetensors"))
+    for path in (tmp_path / "nothing.safetensors", tmp_path / "nothing", "./nothing", "not/a/hub-id"):
+        with pytest.raises(ModelError, match="does not exist"):
+            find_weights(find_preset(path))
     with pytest.raises(ModelError, match=r"holds no \*\.safetensors.*models convert"):
         find_weights(find_preset(tmp_path))
 

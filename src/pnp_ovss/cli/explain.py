@@ -30,4 +30,7 @@ def explain(
     pictures = explain_photo(segmenter, photo, names)
     for path in save_pictures(pictures, out, photo.stem):
         Console().print(str(path), soft_wrap=True, highlight=False)
+    if not segmenter.config.drops:
+        hint = f"{segmenter.vlm.name} has no Saliency DropOut in its preset; --set drops=4 shows four rounds"
+        Console(stderr=True, soft_wrap=True, highlight=False).print(hint, markup=False)
     return 0

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pnp_ovss.segmentation import Segmentation
     from pnp_ovss.segmenter import Segmenter
 
+MAX_ABSENT = 20
+"""Absent classes that a photo's table lists; those with the best match scores."""
+
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a photo and nothing else.")]
 
@@ -178,8 +181,13 @@ def _print_table(screen: Console, photo: Path, result: Segmentation, paths: dict
     table.add_column("class")
     table.add_column("pixels", justify="right")
     table.add_column("match", justify="right")
-    for name, share in result.shares.items():
-        score = result.match_scores[name]
-        table.add_row(name, f"{share:.1%}" if share else "-", "" if score is None else f"{score:.2f}")
+    shares, scores = result.shares, result.match_scores
+    absent = sorted((name for name in shares if not shares[name]), key=lambda name: -(scores[name] or 0.0))
+    hidden = set(absent[MAX_ABSENT:])
+    for name in (name for name in shares if name not in hidden):
+        score = scores[name]
+        table.add_row(name, f"{shares[name]:.1%}" if shares[name] else "-", "" if score is None else f"{score:.2f}")
+    if hidden:
+        table.add_row(f"{len(hidden)} more, see the JSON", "-", "")
     screen.print(table)
     screen.print("  " + "  ".join(str(path) for path in paths.values()), soft_wrap=True, highlight=False)

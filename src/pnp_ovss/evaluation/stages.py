@@ -48,7 +48,7 @@ def oracle_or_listed(
 
 def prepare(segmenter: Segmenter, query: Query, candidates: Mapping[str, Sequence[str]]) -> Prepared:
     """Encode the image and let the policy choose (steps 0 and 1)."""
-    pixels = to_pixels(query.image, segmenter._input_size(query.image))
+    pixels = to_pixels(query.image, segmenter.input_size(*query.image.shape[:2]))
     whole = segmenter._encode(pixels)
     kept = segmenter._choose(query.classes, query.image, query.id, whole, candidates).kept
     names, groups = segmenter._names(query.classes, kept)

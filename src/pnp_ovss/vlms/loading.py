@@ -37,12 +37,13 @@ def find_preset(model: str | Path) -> ModelPreset:
     path = Path(model)
     if path.suffix == ".toml" or str(model) in list_presets():
         return load_preset(model)
-    if path.is_dir() or path.suffix == ".safetensors":
+    says_folder = path.is_absolute() or str(model).startswith(".") or len(path.parts) > 2
+    if says_folder or path.is_dir() or path.suffix == ".safetensors":
         return _folder_preset(path)
     try:
         return load_preset(model)
     except ConfigError:
-        if str(model).count("/") == 1 and not path.is_absolute() and not str(model).startswith("."):
+        if len(path.parts) == 2:
             return ModelPreset(name=str(model), family="auto", hub_id=str(model), source="hub")
         raise
 
