@@ -1,4 +1,4 @@
-"""Check that every relative link and picture in the Markdown files leads to a file of the repository."""
+"""Check that every relative link and picture in the Markdown files leads to a file of the repository, and to a heading."""
 
 import re
 import subprocess
@@ -6,13 +6,29 @@ import sys
 from pathlib import Path
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+?) *#*$", re.MULTILINE)
+
+
+def read_prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub names them: small letters, hyphens for spaces, no punctuation."""
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in HEADING.findall(read_prose(page)))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
 
 
 def broken_links(page: Path) -> list[str]:
     """The relative targets in a page that do not exist; code blocks are skipped."""
-    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
-    targets = (target.split("#")[0] for target in LINK.findall(text) if "://" not in target)
-    return [target for target in targets if target and not (page.parent / target).exists()]
+    targets = [target for target in LINK.findall(read_prose(page)) if "://" not in target]
+    return [target for target in targets if not _leads_somewhere(page, *target.partition("#")[::2])]
+
+
+def _leads_somewhere(page: Path, file: str, anchor: str) -> bool:
+    target = page.parent / file if file else page
+    return target.exists() and (not anchor or target.suffix != ".md" or anchor in anchors(target))
 
 
 def main() -> int:

@@ -1,12 +1,12 @@
 """Turns photos and texts into tensors: cached trunk features, token ids, the tokens of each name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from cache import cache_file, read_pixels
+from cache import cache_file, count_cached, read_pixels
 from samples import Knowledge, Photo, Text, TextSampler
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -124,18 +124,15 @@ class Batches:
         return [self.random, self.sampler.random]
 
     def features(self, rows: list[int], size_px: int) -> Tensor:
-        """Cached features of some photos, half of them of the mirrored photo where that cache exists."""
-        flips = [f for f in (False, True) if cache_file(self.work, size_px, f).exists()]
-        for flip in flips:
-            if (size_px, flip) not in self.caches:
-                self.caches[size_px, flip] = np.load(cache_file(self.work, size_px, flip), mmap_mode="r")
-        flip = flips[int(self.random.integers(len(flips)))]
-        rows_read = np.stack([self.caches[size_px, flip][row] for row in rows])
-        return torch.from_numpy(rows_read).bfloat16().permute(0, 3, 1, 2)
+        """Cached features (B, 120, P, P) of some photos."""
+        if size_px not in self.caches:
+            self.caches[size_px] = np.load(cache_file(self.work, size_px), mmap_mode="r")
+        found = np.stack([self.caches[size_px][row] for row in rows])
+        return torch.from_numpy(found).bfloat16().permute(0, 3, 1, 2)
 
     def draw(self, count: int, size_px: int) -> Batch:
         """A batch of `count` photos at one size."""
-        cached = int(cache_file(self.work, size_px, False).with_suffix(".done").read_text())
+        cached = count_cached(self.work, size_px)
         photos = self._pick(count, lambda row: row < cached)
         return self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
 
@@ -157,15 +154,14 @@ class Batches:
         there, known = batch.there > 0, batch.masked | (batch.there == 0)
         gone = there & batch.masked & (left < EMPTIED)
         sure = known & ~(there & ~gone & (left < SEEN))
-        batch.there = torch.where(gone, 0.0, batch.there)
-        batch.masks, batch.weight = holed * (batch.there > 0)[:, :, None, None], batch.weight * sure
-        batch.match = match_targets(batch, owners, sure)
+        batch = replace(batch, there=torch.where(gone, 0.0, batch.there), weight=batch.weight * sure)
         pixels = torch.from_numpy(np.stack([read_pixels(photo.path, size_px) for photo in photos]))
         wide = kept.repeat_interleave(STRIDE_PX, 1).repeat_interleave(STRIDE_PX, 2)[:, None]
         black = torch.where(wide > 0, pixels, -127 / 128).to(memory_format=torch.channels_last)
         with torch.no_grad():
-            batch.middle = trunk.middle(black.bfloat16())
-        return batch
+            middle = trunk.middle(black.bfloat16())
+        masks = holed * (batch.there > 0)[:, :, None, None]
+        return replace(batch, middle=middle, masks=masks, match=match_targets(batch, owners, sure))
 
     def collate(self, photos: list[Photo], texts: list[list[Text]], size_px: int) -> Batch:
         """Pad to the longest text and the longest list."""
@@ -198,22 +194,14 @@ class Batches:
         out.copy_(F.interpolate(wide, size=out.shape, mode="bilinear", align_corners=False)[0, 0])
         return True
 
-    def name_texts(self, photos: list[Photo], concepts: list[list[int]], size_px: int) -> Batch:
-        """A batch with one single-name text for each of the given concepts of each photo."""
-        most = max(map(len, concepts))
-        items, texts = self.knowledge.concepts.items, []
+    def prompts(self, photos: list[Photo], concepts: list[list[int]], size_px: int, *, together: bool) -> Batch:
+        """A batch that names the given concepts of each photo, all in one text or each in a text of its own."""
+        items, most = self.knowledge.concepts.items, max(map(len, concepts))
+        texts = []
         for row in concepts:
-            padded = [*row, *[row[0]] * (most - len(row))]
-            names = [items[i].names[0] for i in padded]
-            texts.append([Text(f"a picture of {n}", [n], [1.0], 1.0, [i]) for n, i in zip(names, padded, strict=True)])
-        return self.collate(photos, texts, size_px)
-
-    def list_texts(self, photos: list[Photo], concepts: list[list[int]], size_px: int) -> Batch:
-        """A batch with one text that names all the given concepts of each photo."""
-        items, texts = self.knowledge.concepts.items, []
-        for row in concepts:
-            names = [items[i].names[0] for i in row]
-            texts.append([Text(f"a picture of {' '.join(names)}", names, [1.0] * len(row), 1.0, row)])
+            groups = [row] if together else [[i] for i in [*row, *[row[0]] * (most - len(row))]]
+            named = [([items[i].names[0] for i in group], group) for group in groups]
+            texts.append([Text(f"a picture of {' '.join(n)}", n, [1.0] * len(n), 1.0, group) for n, group in named])
         return self.collate(photos, texts, size_px)
 
     def _pack(self, texts: list[Text]) -> tuple:

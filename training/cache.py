@@ -1,6 +1,6 @@
 """Computes the trunk's middle features (block 14, stride 16) of every training photo once, in float16, resumably.
 
-python training/cache.py --data ../shared/data/pairs --work DIR --size 256 [--flip]
+python training/cache.py --data ../shared/data/pairs --work DIR --size 256
 """
 
 import argparse
@@ -23,42 +23,44 @@ def read_records(data: Path) -> list[dict]:
         return [json.loads(line) for line in lines]
 
 
-def read_pixels(path: Path, size_px: int, *, flip: bool = False) -> np.ndarray:
+def read_pixels(path: Path, size_px: int) -> np.ndarray:
     """The photo squashed to (3, S, S), bicubic, as (x − 127) / 128 in float32."""
     with Image.open(path) as photo:
         image = photo.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC)
     array = (np.asarray(image, dtype=np.float32) - 127) / 128
-    return np.ascontiguousarray((array[:, ::-1] if flip else array).transpose(2, 0, 1))
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def cache_file(work: Path, size_px: int, flip: bool) -> Path:
-    """Where the features of one size and orientation are kept."""
-    return work / f"middle-{size_px}{'-flip' if flip else ''}.npy"
+def cache_file(work: Path, size_px: int) -> Path:
+    """Where the features of one size are kept; a `.done` file beside it counts the photos."""
+    return work / f"middle-{size_px}.npy"
 
 
-def open_cache(work: Path, size_px: int, flip: bool, count: int) -> np.ndarray:
+def count_cached(work: Path, size_px: int) -> int:
+    """How many photos the cache of one size has."""
+    progress = cache_file(work, size_px).with_suffix(".done")
+    return int(progress.read_text()) if progress.exists() else 0
+
+
+def open_cache(work: Path, size_px: int, count: int) -> np.ndarray:
     """The features (count, P, P, 120) of one size, opened for writing; made if missing."""
-    path, side = cache_file(work, size_px, flip), size_px // STRIDE_PX
+    path, side = cache_file(work, size_px), size_px // STRIDE_PX
     shape = (count, side, side, MIDDLE_CHANNELS)
     if path.exists():
         return np.lib.format.open_memmap(path, mode="r+")
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
 
 
-def fill(data: Path, work: Path, size_px: int, flip: bool) -> Path:
-    """Fill the cache from where the last run stopped; a `.done` file counts the photos."""
-    records = read_records(data)
-    features, progress = (
-        open_cache(work, size_px, flip, len(records)),
-        cache_file(work, size_px, flip).with_suffix(".done"),
-    )
-    start = int(progress.read_text()) if progress.exists() else 0
+def fill(data: Path, work: Path, size_px: int) -> Path:
+    """Fill the cache from where the last run stopped."""
+    records, start = read_records(data), count_cached(work, size_px)
+    path, features = cache_file(work, size_px), open_cache(work, size_px, len(records))
     trunk = load_trunk().bfloat16().to(memory_format=torch.channels_last)
     with torch.inference_mode(), ThreadPoolExecutor(1) as reader:
 
         def load(first: int) -> torch.Tensor:
             batch = [data / "images" / record["image"] for record in records[first : first + BATCH]]
-            return torch.from_numpy(np.stack([read_pixels(path, size_px, flip=flip) for path in batch]))
+            return torch.from_numpy(np.stack([read_pixels(path, size_px) for path in batch]))
 
         firsts = range(start, len(records), BATCH)
         pending = reader.submit(load, start) if len(firsts) else None
@@ -67,9 +69,9 @@ def fill(data: Path, work: Path, size_px: int, flip: bool) -> Path:
             pending = reader.submit(load, first + BATCH) if first + BATCH < len(records) else None
             middle = trunk.middle(pixels.bfloat16().contiguous(memory_format=torch.channels_last))
             features[first : first + len(pixels)] = middle.permute(0, 2, 3, 1).half().numpy()
-            progress.write_text(str(first + len(pixels)))
+            path.with_suffix(".done").write_text(str(first + len(pixels)))
     features.flush()
-    return cache_file(work, size_px, flip)
+    return path
 
 
 def main() -> None:
@@ -78,10 +80,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--flip", action="store_true")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    print(fill(options.data, options.work, options.size, options.flip))
+    print(fill(options.data, options.work, options.size))
 
 
 if __name__ == "__main__":

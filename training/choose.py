@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from cache import read_pixels, read_records
 from concepts import VOC
-from pseudo import GRID, GUIDE_PX, SECOND, targets
+from pseudo import GRID, GUIDE_PX, SECOND, flat_peaks, targets
 from score import gradcam, load
 from torch.nn import functional as F
 
@@ -29,7 +29,7 @@ def reference(vlm: PocketVLM, pixels: dict[int, np.ndarray], guide: torch.Tensor
     total = torch.zeros(len(classes), GRID, GRID)
     for array in pixels.values():
         maps = gradcam(vlm, vlm.encode(torch.from_numpy(array)), classes, [1], ["mean"])[1, "mean"]
-        unit = (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-8)).sqrt()
+        unit = flat_peaks(maps.flatten(1)).unflatten(1, maps.shape[1:])
         total += F.interpolate(unit[None], size=(GRID, GRID), mode="bilinear", align_corners=False)[0]
     return targets(total, guide, SECOND.background, len(classes)) > 0.5
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from batches import Batches
-from cache import cache_file, read_pixels
+from cache import count_cached, read_pixels
 from forward import first_layer_cams, read_texts
 from samples import Knowledge, Photo
 from start import imagenet_probs, new_model
@@ -68,7 +68,7 @@ def score_maps(
     model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int
 ) -> list[Tensor]:
     """First-layer score maps (K, GRID, GRID) of the concepts of each photo, each name in its own text."""
-    batch = batches.name_texts(photos, lists, size_px)
+    batch = batches.prompts(photos, lists, size_px, together=False)
     tokens = model.image_encoder.tokens(batch.middle)
     states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
     return _on_grid((batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float(), lists)
@@ -78,12 +78,17 @@ def cam_maps(
     model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int
 ) -> list[Tensor]:
     """Square roots of the first layer's GradCAM (K, GRID, GRID), peak 1, all names of a photo in one text."""
-    batch = batches.list_texts(photos, lists, size_px)
+    batch = batches.prompts(photos, lists, size_px, together=True)
     with torch.no_grad():
         tokens = model.image_encoder.tokens(batch.middle)
     states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
     cams = first_layer_cams(states, batch.spans).detach()
-    return _on_grid((cams / cams.amax(-1, keepdim=True).clamp(min=1e-8)).sqrt(), lists)
+    return _on_grid(flat_peaks(cams), lists)
+
+
+def flat_peaks(maps: Tensor) -> Tensor:
+    """Square roots of maps (..., N) ≥ 0 whose peak over N becomes 1."""
+    return (maps / maps.amax(-1, keepdim=True).clamp(min=1e-8)).sqrt()
 
 
 def _on_grid(maps: Tensor, lists: list[list[int]]) -> list[Tensor]:
@@ -128,7 +133,7 @@ def write_targets(data: Path, work: Path, teacher: Path, out: Path, how: Teachin
     model.load_state_dict(torch.load(teacher, weights_only=True)["model"])
     model.eval().bfloat16()
     batches = Batches(knowledge, tokenizer, work, 0)
-    cached = {s: int(cache_file(work, s, False).with_suffix(".done").read_text()) for s in SIZES_PX}
+    cached = {s: count_cached(work, s) for s in SIZES_PX}
     rows, concepts, maps = [], [], []
     ranked = np.diff(batches.weights, prepend=0).argsort()[::-1][: how.photos]
     photos = [knowledge.photos[i] for i in sorted(ranked) if knowledge.photos[i].present]

@@ -21,7 +21,7 @@ def imagenet_probs(work: Path) -> np.ndarray:
     """ImageNet class probabilities (photos, 1000) of the untouched trunk, cached."""
     path = work / "imagenet.npy"
     if not path.exists():
-        features, (weight, bias) = np.load(cache_file(work, 256, False), mmap_mode="r"), imagenet_classifier()
+        features, (weight, bias) = np.load(cache_file(work, 256), mmap_mode="r"), imagenet_classifier()
         trunk, found = load_trunk().bfloat16().to(memory_format=torch.channels_last), []
         for first in range(0, len(features), 64):
             part = torch.from_numpy(np.array(features[first : first + 64])).bfloat16().permute(0, 3, 1, 2)

@@ -18,7 +18,7 @@ from batches import Batches
 from cache import fill
 from forward import SCALE
 from losses import Auxiliary, losses
-from pseudo import FIRST, SECOND, write_targets
+from pseudo import FIRST, SECOND, SIZES_PX, write_targets
 from samples import Knowledge
 from start import THAWED, imagenet_probs, new_model
 from torch import nn
@@ -38,8 +38,8 @@ class Recipe:
     thaw_from: float = 2.0
     """Share of the steps after which the trunk's last three blocks learn too; above 1: never."""
     thawed_rate: float = 1e-4
-    masks: bool = False
-    """Whether the self-training targets are used."""
+    targets: str = ""
+    """File of the self-training targets in the work folder; empty: none."""
     cams: bool = False
     """Whether GradCAM itself is fitted to those targets (differentiated twice)."""
     holes: int = 0
@@ -50,11 +50,10 @@ class Recipe:
     seed: int = 0
 
 
-SIZES_PX = (256, 384)
 WORDS = Recipe(steps=900, rate=1e-3)
-MASKS = Recipe(steps=1300, rate=6e-4, sizes_px=SIZES_PX, thaw_from=0.0, masks=True)
-CAMS = Recipe(steps=450, batch=20, rate=2e-4, thaw_from=0.0, thawed_rate=3e-5, masks=True, cams=True, scale=2 * SCALE)
-AGAIN = replace(CAMS, steps=900, rate=3e-4, thawed_rate=5e-5, sizes_px=SIZES_PX, holes=3)
+MASKS = Recipe(steps=1300, rate=6e-4, sizes_px=SIZES_PX, thaw_from=0.0, targets="pseudo.npz")
+CAMS = replace(MASKS, steps=450, batch=20, rate=2e-4, sizes_px=(256,), thawed_rate=3e-5, cams=True, scale=2 * SCALE)
+AGAIN = replace(CAMS, steps=900, rate=3e-4, thawed_rate=5e-5, sizes_px=SIZES_PX, targets="pseudo2.npz", holes=3)
 COVER = replace(AGAIN, steps=500, rate=2e-4, thawed_rate=3e-5, cover=0.5)
 
 
@@ -102,6 +101,7 @@ class Run:
         """Checkpoint, atomically."""
         state = {"step": self.step, "model": self.model.state_dict(), "auxiliary": self.auxiliary.state_dict()}
         state["optimizer"] = self.optimizer.state_dict()
+        state["scale"] = self.recipe.scale
         state["random"] = [random.bit_generator.state for random in self.batches.randoms()]
         torch.save(state, self.folder / "checkpoint.tmp")
         (self.folder / "checkpoint.tmp").rename(self.folder / "checkpoint.pt")
@@ -170,28 +170,27 @@ class Run:
         self.save()
 
 
-def run_stage(
-    recipe: Recipe,
-    options: argparse.Namespace,
-    name: str,
-    start: Path | None,
-    *,
-    before: float = SCALE,
-    targets: str = "pseudo.npz",
-) -> Path:
-    """One training run from `start`'s weights (trained with scale `before`); the path of its last checkpoint."""
+def take_over(model: PocketModel, checkpoint: Path, scale: float) -> None:
+    """Load a stage's weights; the first layer's queries shrink as the factor on the evidence grows."""
+    state = torch.load(checkpoint, weights_only=True)
+    model.load_state_dict(state["model"])
+    query = model.text_encoder.encoder.layer[0].crossattention.self.query
+    query.weight.data.div_(scale / state["scale"])
+    query.bias.data.div_(scale / state["scale"])
+
+
+def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Path | None) -> Path:
+    """One training run, from `start`'s weights if given; the path of its last checkpoint."""
     folder = options.work / name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     knowledge = Knowledge(options.data, imagenet_probs(options.work))
     model, tokenizer = new_model(options.data, thawed=recipe.thaw_from <= 1)
     if start:
-        model.load_state_dict(torch.load(start, weights_only=True)["model"])
-        model.text_encoder.encoder.layer[0].crossattention.self.query.weight.data.div_(recipe.scale / before)
-        model.text_encoder.encoder.layer[0].crossattention.self.query.bias.data.div_(recipe.scale / before)
+        take_over(model, start, recipe.scale)
     batches = Batches(knowledge, tokenizer, options.work, recipe.seed)
-    if recipe.masks:
-        batches.read_pseudo(options.work / targets)
+    if recipe.targets:
+        batches.read_pseudo(options.work / recipe.targets)
     run = Run(recipe, model, batches, folder)
     run.resume()
     run.finish()
@@ -208,7 +207,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     for size_px in SIZES_PX:
-        fill(options.data, options.work, size_px, flip=False)
+        fill(options.data, options.work, size_px)
     first = run_stage(replace(WORDS, seed=options.seed), options, "words", None)
     if not (options.work / "pseudo.npz").exists():
         write_targets(options.data, options.work, first, options.work / "pseudo.npz", FIRST)
@@ -216,10 +215,9 @@ def main() -> None:
     third = run_stage(replace(CAMS, seed=options.seed), options, "cams", second)
     if not (options.work / "pseudo2.npz").exists():
         write_targets(options.data, options.work, third, options.work / "pseudo2.npz", SECOND)
-    again = replace(AGAIN, seed=options.seed)
-    fourth = run_stage(again, options, "again", third, before=CAMS.scale, targets="pseudo2.npz")
+    fourth = run_stage(replace(AGAIN, seed=options.seed), options, "again", third)
     cover = replace(COVER, seed=options.seed + 1)  # the same data again: another order
-    run_stage(cover, options, "cover", fourth, before=AGAIN.scale, targets="pseudo2.npz")
+    run_stage(cover, options, "cover", fourth)
     shutil.copy(options.work / "cover" / "pocket.safetensors", options.work / "pocket.safetensors")
 
 

@@ -107,3 +107,21 @@ def test_matching_is_unknown_where_a_name_is_in_doubt(training):
 
     assert sure[0, 0].item() == pytest.approx(2 / 3)
     assert doubt.isnan().all()
+
+
+def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, tmp_path):
+    config = PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64)
+    before, after = PocketModel(config), PocketModel(config)
+    torch.save({"model": before.state_dict(), "scale": 4.0}, tmp_path / "checkpoint.pt")
+
+    training("train").take_over(after, tmp_path / "checkpoint.pt", 8.0)
+
+    old, new = (model.text_encoder.encoder.layer for model in (before, after))
+    torch.testing.assert_close(new[0].crossattention.self.query.weight * 2, old[0].crossattention.self.query.weight)
+    torch.testing.assert_close(new[1].crossattention.self.query.weight, old[1].crossattention.self.query.weight)
+    torch.testing.assert_close(new[0].crossattention.self.key.weight, old[0].crossattention.self.key.weight)
+
+
+def test_flat_peaks(training):
+    found = training("pseudo").flat_peaks(torch.tensor([[4.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+    assert found.tolist() == [[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]]
