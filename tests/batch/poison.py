@@ -172,3 +172,20 @@ def read_rows(out: Path) -> list[dict]:
 def without_times(rows: list[dict]) -> list[dict]:
     """What must be equal between runs."""
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def make_photos(folder: Path, count: int) -> Path:
+    """A folder of so many photos."""
+    for i in range(count):
+        make_photo(folder / f"{i:04}.png", i)
+    return folder
+
+
+def run_here(inputs, out, *, jobs=None, resume=False, shard_size=8, **resources):
+    """A batch in this process; its manifest."""
+    from pnp_ovss.batch.job import Resources
+    from pnp_ovss.batch.run import run_batch
+
+    return run_batch(
+        [str(i) for i in inputs], out, jobs or job(), Resources(**resources), shard_size=shard_size, resume=resume
+    )

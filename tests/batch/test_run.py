@@ -1,4 +1,4 @@
-"""Whole batches with workers that start in a blink: faults, limits, resume, and the commands."""
+"""Whole batches with workers that start in a blink: faults, limits and resume."""
 
 import json
 import os
@@ -12,40 +12,28 @@ from poison import (
     drive,
     job,
     make_photo,
+    make_photos,
     make_poison,
     read_rows,
+    run_here,
     wait_for_rows,
     wait_until_gone,
     without_times,
 )
 
-from pnp_ovss.batch.job import Job, Resources
+from pnp_ovss.batch.job import Resources
 from pnp_ovss.batch.pool import Pool, resident_gib
-from pnp_ovss.batch.report import count_rows
 from pnp_ovss.batch.run import run_batch
-from pnp_ovss.cli.batch import batch, batch_report
 from pnp_ovss.datasets.rasterise import rasterise
 from pnp_ovss.errors import ConfigError, ImageError, ModelError, OutputError
 from pnp_ovss.images import load_image
 
 
-def _photos(folder: Path, count: int) -> Path:
-    for i in range(count):
-        make_photo(folder / f"{i:04}.png", i)
-    return folder
-
-
-def _run(inputs, out, *, jobs=None, resume=False, shard_size=8, **resources):
-    return run_batch(
-        [str(i) for i in inputs], out, jobs or job(), Resources(**resources), shard_size=shard_size, resume=resume
-    )
-
-
 def test_one_row_a_photo_with_its_labels(tmp_path):
-    photos = _photos(tmp_path / "in", 20)
+    photos = make_photos(tmp_path / "in", 20)
     (photos / "empty.jpg").touch()
     (photos / "cut.png").write_bytes((photos / "0000.png").read_bytes()[:60])
-    manifest = _run([photos], tmp_path / "out", jobs=job(png=True))
+    manifest = run_here([photos], tmp_path / "out", jobs=job(png=True))
     rows = read_rows(tmp_path / "out")
     assert [row["number"] for row in rows] == list(range(22))
     assert [row["id"] for row in rows] == sorted(str(path) for path in photos.iterdir())
@@ -68,10 +56,10 @@ def test_one_row_a_photo_with_its_labels(tmp_path):
 
 
 def test_poison_costs_a_row_each_and_nothing_else(tmp_path):
-    photos = _photos(tmp_path / "in", 12)
+    photos = make_photos(tmp_path / "in", 12)
     make_poison(photos / "0003-kill.png", "kill")
     make_poison(photos / "0006-raise.png", "raise")
-    manifest = _run([photos], tmp_path / "out", workers=2)
+    manifest = run_here([photos], tmp_path / "out", workers=2)
     rows = read_rows(tmp_path / "out")
     assert [row["id"] for row in rows] == sorted(str(path) for path in photos.iterdir())
     failed = {Path(row["id"]).stem: (row["cause"], row["error"]) for row in rows if row["status"] == "failed"}
@@ -80,16 +68,16 @@ def test_poison_costs_a_row_each_and_nothing_else(tmp_path):
         "0006-raise": ("error", "RuntimeError: device-side assert triggered; set aside after 2 tries"),
     }
     assert manifest["runs"][-1]["restarts"] == 4
-    _run([photos], tmp_path / "out", resume=True)
+    run_here([photos], tmp_path / "out", resume=True)
     assert len(read_rows(tmp_path / "out")) == 14
 
 
 def test_a_photo_that_takes_too_long_or_too_much(tmp_path):
     make_poison(tmp_path / "in" / "hang.png", "hang")
     make_photo(tmp_path / "in" / "x.png", 0)
-    _run([tmp_path / "in"], tmp_path / "out", time_s=0.6)
+    run_here([tmp_path / "in"], tmp_path / "out", time_s=0.6)
     make_poison(tmp_path / "in2" / "hog.png", "hog")
-    _run([tmp_path / "in2"], tmp_path / "out2", time_s=60, memory_gib=0.3)
+    run_here([tmp_path / "in2"], tmp_path / "out2", time_s=60, memory_gib=0.3)
     causes = [row["cause"] for row in read_rows(tmp_path / "out") + read_rows(tmp_path / "out2")]
     assert causes == ["timeout", None, "memory"]
 
@@ -134,45 +122,45 @@ def test_resident_memory_is_measured():
 
 
 def test_workers_that_cannot_start_stop_the_run_with_one_line(tmp_path):
-    photos = _photos(tmp_path / "in", 3)
+    photos = make_photos(tmp_path / "in", 3)
     with pytest.raises(ModelError, match="no worker can start: ModuleNotFoundError"):
-        _run([photos], tmp_path / "a", jobs=job(factory="no_such_module:x"))
+        run_here([photos], tmp_path / "a", jobs=job(factory="no_such_module:x"))
     with pytest.raises(ModelError, match=r"3 workers were lost before the model was loaded.*exit code 3"):
-        _run([photos], tmp_path / "b", jobs=job(factory="poison:unready"))
+        run_here([photos], tmp_path / "b", jobs=job(factory="poison:unready"))
     with pytest.raises(ConfigError, match="unknown setting 'dropz'"):
-        _run([photos], tmp_path / "c", jobs=job(factory="poison:strict", settings={"dropz": 1}))
+        run_here([photos], tmp_path / "c", jobs=job(factory="poison:strict", settings={"dropz": 1}))
     assert json.loads((tmp_path / "c" / "manifest.json").read_text())["runs"][-1]["outcome"] == "stopped"
 
 
 def test_resume_needs_the_same_job(tmp_path):
-    photos = _photos(tmp_path / "in", 2)
-    _run([photos], tmp_path / "out")
+    photos = make_photos(tmp_path / "in", 2)
+    run_here([photos], tmp_path / "out")
     with pytest.raises(ConfigError, match="--resume or choose another"):
-        _run([photos], tmp_path / "out")
+        run_here([photos], tmp_path / "out")
     with pytest.raises(ConfigError, match="begun with other classes"):
-        _run([photos], tmp_path / "out", jobs=job(classes=(("red",),)), resume=True)
+        run_here([photos], tmp_path / "out", jobs=job(classes=(("red",),)), resume=True)
     make_photo(photos / "later.png", 9)
-    assert _run([photos], tmp_path / "out", resume=True)["photos"] == 2
+    assert run_here([photos], tmp_path / "out", resume=True)["photos"] == 2
 
 
 def test_settings_that_changed_behind_the_jobs_back_are_noticed(tmp_path):
-    photos = _photos(tmp_path / "in", 2)
-    _run([photos], tmp_path / "out")
+    photos = make_photos(tmp_path / "in", 2)
+    run_here([photos], tmp_path / "out")
     next((tmp_path / "out" / "shards").iterdir()).unlink()
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest | {"config_hash": "0" * 12}))
     with pytest.raises(ConfigError, match="settings have changed"):
-        _run([photos], tmp_path / "out", resume=True)
+        run_here([photos], tmp_path / "out", resume=True)
 
 
 def test_nothing_to_do(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(ImageError, match="names no photo"):
-        _run([tmp_path / "in"], tmp_path / "out")
+        run_here([tmp_path / "in"], tmp_path / "out")
     with pytest.raises(ConfigError, match="unknown engine 'slurm'"):
-        run_batch([str(_photos(tmp_path / "x", 1))], tmp_path / "o", job(), Resources(), engine="slurm")
+        run_batch([str(make_photos(tmp_path / "x", 1))], tmp_path / "o", job(), Resources(), engine="slurm")
     with pytest.raises(ConfigError, match="shard size = 0"):
-        _run([tmp_path / "x"], tmp_path / "o2", shard_size=0)
+        run_here([tmp_path / "x"], tmp_path / "o2", shard_size=0)
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"time_s": 0}, {"memory_gib": -1}, {"gpus_per_worker": 2}])
@@ -187,28 +175,28 @@ def test_workers_share_gpus():
 
 
 def test_an_output_that_cannot_be_written(tmp_path):
-    photos = _photos(tmp_path / "in", 1)
+    photos = make_photos(tmp_path / "in", 1)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write to"):
-        _run([photos], tmp_path / "file" / "out")
+        run_here([photos], tmp_path / "file" / "out")
 
 
 def test_a_full_disk_stops_with_one_line_and_can_be_resumed(tmp_path):
-    photos = _photos(tmp_path / "in", 90)
+    photos = make_photos(tmp_path / "in", 90)
     driver = drive(tmp_path / "out", photos, file_bytes=9000)
     _, said = driver.communicate(timeout=120)
     assert driver.returncode == 2
     assert said.startswith("driver: cannot write to")
     assert "--resume" in said
     assert said.count("\n") == 1
-    _run([photos], tmp_path / "out", resume=True)
-    _run([photos], tmp_path / "whole", shard_size=40)
+    run_here([photos], tmp_path / "out", resume=True)
+    run_here([photos], tmp_path / "whole", shard_size=40)
     assert without_times(read_rows(tmp_path / "out")) == without_times(read_rows(tmp_path / "whole"))
 
 
 @pytest.mark.slow
 def test_killed_and_interrupted_drivers_leave_no_process_and_lose_nothing(tmp_path):
-    photos = _photos(tmp_path / "in", 300)
+    photos = make_photos(tmp_path / "in", 300)
     what = job(factory="poison:slow")
     for stop, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
         before = count_done(tmp_path / "out")
@@ -219,58 +207,8 @@ def test_killed_and_interrupted_drivers_leave_no_process_and_lose_nothing(tmp_pa
         assert driver.returncode == code
         assert "Traceback" not in said
         wait_until_gone(driver.pid)
-    _run([photos], tmp_path / "out", jobs=what, resume=True, shard_size=40)
-    _run([photos], tmp_path / "whole", jobs=what, shard_size=40, workers=2)
+    run_here([photos], tmp_path / "out", jobs=what, resume=True, shard_size=40)
+    run_here([photos], tmp_path / "whole", jobs=what, shard_size=40, workers=2)
     assert without_times(read_rows(tmp_path / "out")) == without_times(read_rows(tmp_path / "whole"))
     outcomes = [run["outcome"] for run in json.loads((tmp_path / "out" / "manifest.json").read_text())["runs"]]
     assert outcomes == ["stopped", "complete"]  # the killed one could not say anything
-
-
-def test_the_commands(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(Job.__init__.__kwdefaults__, "factory", "poison:colours")
-    photos = _photos(tmp_path / "in", 5)
-    (photos / "<b>.png").touch()
-    (tmp_path / "classes.txt").write_text("red\ngreen\nblue\n")
-    code = batch([str(photos)], tmp_path / "out", classes_file=tmp_path / "classes.txt", workers=1, as_json=True)
-    summary = json.loads(capsys.readouterr().out)
-    assert code == 1
-    assert (summary["photos"], summary["ok"], summary["failed"], summary["complete"]) == (6, 5, 1, True)
-    assert batch_report(tmp_path / "out") == 0
-    said = capsys.readouterr().out
-    assert "6 photos: 5 ok, 1 failed; complete" in said
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<figure>") == 5
-    assert "&lt;b&gt;.png" in page
-    assert "<b>.png" not in page
-
-
-def test_the_report_of_photos_that_are_gone_and_of_a_batch_that_is_not_finished(tmp_path):
-    photos = _photos(tmp_path / "in", 4)
-    _run([photos], tmp_path / "out", shard_size=2)
-    for path in photos.iterdir():
-        path.unlink()
-    (tmp_path / "out" / "shards" / "part-000001.parquet").unlink()
-    assert batch_report(tmp_path / "out", tmp_path / "page.html") == 1
-    assert (tmp_path / "page.html").read_text().count("the photo is gone") == 2
-    counts = count_rows(tmp_path / "out")
-    assert (counts.ok, counts.missing_shards, counts.is_complete) == (2, 1, False)
-
-
-def test_the_report_notices_rows_out_of_place(tmp_path):
-    photos = _photos(tmp_path / "in", 4)
-    _run([photos], tmp_path / "out", shard_size=2)
-    shards = sorted((tmp_path / "out" / "shards").iterdir())
-    shards[1].write_bytes(shards[0].read_bytes())
-    counts = count_rows(tmp_path / "out")
-    assert (counts.wrong, counts.is_complete) == (2, False)
-
-
-def test_the_report_of_a_folder_that_is_no_batch(tmp_path):
-    with pytest.raises(ConfigError, match="holds no batch"):
-        batch_report(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"format": "other"}')
-    with pytest.raises(ConfigError, match="not the manifest of a batch"):
-        batch_report(tmp_path)
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ConfigError, match="is damaged"):
-        batch_report(tmp_path)

@@ -80,3 +80,8 @@ class Painter:
 @pytest.fixture
 def painter():
     return Painter
+
+
+@pytest.fixture
+def records(tmp_path):
+    return tmp_path / "out/report.images.jsonl"

@@ -1,0 +1,99 @@
+"""Which classes are asked, which compete, and which may win, on a model whose answers are known."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pnp_ovss import Segmenter
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.images import to_pixels
+from pnp_ovss.policies import Choice
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.scenes import BLUE, two_squares
+from tests.segmented import CONFIG, NAMES, interior, segment
+
+
+def test_synonyms_are_one_class():
+    result = segment(names=[("red", "blue"), "green"])
+    assert result.class_names == ("red", "green")
+    assert result.labels[interior(two_squares(), BLUE)].min() == 1
+    assert result.maps.shape[0] == 1
+
+
+@pytest.mark.parametrize(("prompted", "texts"), [("kept", {"A picture of blue"}), ("all", {"A picture of red blue"})])
+def test_the_prompt_holds_the_kept_names_or_all(prompted, texts):
+    asked = set()
+
+    class Listening(FakeVLM):
+        def attend(self, image, prompt, **options):
+            asked.add(prompt.text)
+            return super().attend(image, prompt, **options)
+
+    settings = CONFIG.replace(policy="file", prompted=prompted)
+    segmenter = Segmenter(Listening(), settings)
+    result = segmenter(two_squares(), [("red",), ("blue",)], candidates={"": ["blue"]})
+    assert asked == texts
+    assert result.map_labels == (2,)
+    assert result.maps.shape[0] == 1
+    assert set(np.unique(result.labels)) == {0, 2}
+    asked.clear()
+    assert not segmenter(two_squares(), [("red",), ("blue",)], candidates={"": []}).labels.any()
+    assert not asked
+
+
+def test_with_all_names_prompted_the_dropout_sees_what_does_not_compete():
+    """The patches of the red square go in the first round although only blue competes."""
+    image = two_squares()
+    pixels = to_pixels(image, (96, 96))
+    red = to_pixels(image, (12, 12))[0] > 0.9
+    gone = {}
+    for prompted in ("kept", "all"):
+        segmenter = Segmenter(FakeVLM(), CONFIG.replace(prompted=prompted, drop_share=0.3))
+        names, groups = segmenter._names((("red",), ("blue",)), (1,))
+        passes = segmenter.saliency_passes(pixels, names)
+        assert segmenter.summed_maps(passes, groups).shape[0] == 1
+        gone[prompted] = float((~passes[1].kept[red]).float().mean())
+    assert gone["all"] > 0.9
+    assert gone["kept"] < 0.7
+
+
+def test_policy_all_lets_absent_classes_compete():
+    result = segment(policy="all")
+    assert result.map_labels == (1, 2, 3)
+    assert result.match_scores == {"red": None, "blue": None, "green": None}
+
+
+def test_no_class_kept():
+    assert segment(names=["green", "yellow"]).labels.max() == 0
+    best = segment(names=["green", "yellow"], empty="best", background="off")
+    assert best.labels.min() > 0
+
+
+def test_without_background_every_pixel_has_a_class():
+    result = segment(background="off", threshold=1e9)
+    assert set(np.unique(result.labels)) <= {1, 2}
+
+
+def test_file_policy_needs_its_list(tmp_path):
+    path = tmp_path / "scene.png"
+    Image.fromarray(two_squares()).save(path)
+    segmenter = Segmenter(FakeVLM(), CONFIG.replace(policy="file"))
+    for key in ("scene.png", "scene"):
+        assert segmenter(path, NAMES, candidates={key: ["Blue"]}).map_labels == (2,)
+    with pytest.raises(ConfigError, match="name no image"):
+        segmenter(path, NAMES, candidates={"other.png": ["red"]})
+    with pytest.raises(ConfigError, match="needs --candidates"):
+        segmenter(path, NAMES)
+
+
+def test_a_policy_object_stands_in():
+    class Second:
+        name = "second"
+
+        def __call__(self, request):
+            assert request.match(["red"])[0] > 0.9
+            return Choice((1,), (None, 1.0, None))
+
+    result = Segmenter(FakeVLM(), CONFIG, policy=Second())(two_squares(), NAMES)
+    assert result.map_labels == (2,)
+    assert result.policy == "second"
