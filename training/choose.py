@@ -31,7 +31,7 @@ def reference(vlm: PocketVLM, pixels: dict[int, np.ndarray], guide: torch.Tensor
         maps = gradcam(vlm, vlm.encode(torch.from_numpy(array)), classes, [1], ["mean"])[1, "mean"]
         unit = flat_peaks(maps.flatten(1)).unflatten(1, maps.shape[1:])
         total += F.interpolate(unit[None], size=(GRID, GRID), mode="bilinear", align_corners=False)[0]
-    return targets(total, guide, SECOND.background, len(classes)) > 0.5
+    return targets([total], guide[None], SECOND.background, [len(classes)])[0] > 0.5
 
 
 def overlap(said: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:

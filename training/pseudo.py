@@ -110,17 +110,24 @@ FIRST = Teaching(score_maps, 0.5, 5000)
 SECOND = Teaching(cam_maps, 0.4, 12000)
 
 
-def targets(maps: Tensor, guide: Tensor, background: float, rivals: int) -> Tensor:
-    """Soft masks (K, GRID, GRID): share of the thing at each patch.
+def targets(maps: list[Tensor], guides: Tensor, background: float, rivals: list[int]) -> list[Tensor]:
+    """Soft masks (K, GRID, GRID) of each of B photos: share of the thing at each patch.
 
-    maps: the teacher's evidence at each patch. All compete with the background; the first `rivals` things (objects that do
-    not overlap) also with each other, the rest (a shirt on a person) do not.
+    maps: the teacher's evidence (K, GRID, GRID) at each patch, K a photo's own. guides: (B, 3, GUIDE_PX, GUIDE_PX). All
+    compete with the background; the first `rivals` things of a photo (objects that do not overlap) also with each other,
+    the rest (a shirt on a person) do not.
     """
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    unit = (maps - low) / (high - low + 1e-6)
-    layers = torch.cat([torch.full_like(unit[:1], background), unit])[None]
+    layers = torch.full((len(maps), 1 + max(map(len, maps)), GRID, GRID), background)
+    for photo, own in zip(layers, maps, strict=True):
+        low, high = own.amin((1, 2), keepdim=True), own.amax((1, 2), keepdim=True)
+        photo[1 : 1 + len(own)] = (own - low) / (high - low + 1e-6)
     wide = F.interpolate(layers, size=(GUIDE_PX, GUIDE_PX), mode="bilinear", align_corners=False)
-    refined = refine(wide, guide[None])[0]
+    refined = refine(wide, guides)
+    return [_sharpen(photo[: 1 + len(own)], r) for photo, own, r in zip(refined, maps, rivals, strict=True)]
+
+
+def _sharpen(refined: Tensor, rivals: int) -> Tensor:
+    """(1 + K, GUIDE_PX, GUIDE_PX) of background and things to soft masks (K, GRID, GRID)."""
     others = [(12 * torch.stack([refined[0], row])).softmax(0)[1] for row in refined[1 + rivals :]]
     sharp = torch.cat([(12 * refined[: 1 + rivals]).softmax(0)[1:], *[row[None] for row in others]])
     return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
@@ -142,12 +149,14 @@ def write_targets(data: Path, work: Path, teacher: Path, out: Path, how: Teachin
         lists = [concepts_to_map(knowledge, photo) for photo in part]
         sizes = [s for s in SIZES_PX if part[-1].row < cached[s]]
         found = [how.maps(model, batches, part, lists, size) for size in sizes]
-        for photo, row, *several in zip(part, lists, *found, strict=True):
-            guide = torch.from_numpy(read_pixels(photo.path, GUIDE_PX))
-            rivals = sum(i in knowledge.voc for i in row)
-            masks = targets(torch.stack(several).mean(0), guide, how.background, rivals)
-            rows += [photo.row] * len(row)
-            concepts += row
-            maps.append((255 * masks).round().byte().numpy())
-    np.savez(out, rows=np.array(rows), concepts=np.array(concepts), maps=np.concatenate(maps))
+        means = [torch.stack(several).mean(0) for several in zip(*found, strict=True)]
+        guides = torch.from_numpy(np.stack([read_pixels(photo.path, GUIDE_PX) for photo in part]))
+        rivals = [sum(i in knowledge.voc for i in row) for row in lists]
+        masks = targets(means, guides, how.background, rivals)
+        rows += [photo.row for photo, row in zip(part, lists, strict=True) for _ in row]
+        concepts += [concept for row in lists for concept in row]
+        maps += [(255 * mask).round().byte().numpy() for mask in masks]
+    unfinished = out.with_suffix(".tmp.npz")
+    np.savez(unfinished, rows=np.array(rows), concepts=np.array(concepts), maps=np.concatenate(maps))
+    unfinished.rename(out)
     print(len(rows), "maps, mean share", np.concatenate(maps).mean() / 255)

@@ -18,13 +18,13 @@ from batches import Batches
 from cache import fill
 from forward import SCALE
 from losses import Auxiliary, losses
-from pseudo import FIRST, SECOND, SIZES_PX, write_targets
+from pseudo import FIRST, SECOND, SIZES_PX, Teaching, write_targets
 from samples import Knowledge
 from start import THAWED, imagenet_probs, new_model
 from torch import nn
 
 from pnp_ovss.vlms.efficientnet import load_trunk
-from pnp_ovss.vlms.pocket_model import PocketModel, save_pocket
+from pnp_ovss.vlms.pocket_model import PocketModel, save_pocket, weights_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +101,18 @@ class Run:
         """Checkpoint, atomically."""
         state = {"step": self.step, "model": self.model.state_dict(), "auxiliary": self.auxiliary.state_dict()}
         state["optimizer"] = self.optimizer.state_dict()
-        state["scale"] = self.recipe.scale
+        state["recipe"] = asdict(self.recipe)
         state["random"] = [random.bit_generator.state for random in self.batches.randoms()]
         torch.save(state, self.folder / "checkpoint.tmp")
         (self.folder / "checkpoint.tmp").rename(self.folder / "checkpoint.pt")
 
     def resume(self) -> None:
-        """Continue where the last checkpoint is, if there is one."""
+        """Continue where the last checkpoint is, if there is one. Raises SystemExit if that is of another recipe or seed."""
         path = self.folder / "checkpoint.pt"
         if path.exists():
             state = torch.load(path, weights_only=True)
+            if Recipe(**state["recipe"]) != self.recipe:
+                raise SystemExit(f"{path} is of {state['recipe']}, asked is {self.recipe}; use another --work")
             self.step = state["step"]
             self.model.load_state_dict(state["model"])
             self.auxiliary.load_state_dict(state["auxiliary"])
@@ -175,12 +177,14 @@ def take_over(model: PocketModel, checkpoint: Path, scale: float) -> None:
     state = torch.load(checkpoint, weights_only=True)
     model.load_state_dict(state["model"])
     query = model.text_encoder.encoder.layer[0].crossattention.self.query
-    query.weight.data.div_(scale / state["scale"])
-    query.bias.data.div_(scale / state["scale"])
+    growth = scale / state["recipe"]["scale"]
+    query.weight.data.div_(growth)
+    query.bias.data.div_(growth)
 
 
 def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Path | None) -> Path:
     """One training run, from `start`'s weights if given; the path of its last checkpoint."""
+    say("stage", name)
     folder = options.work / name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -198,6 +202,18 @@ def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Pat
     return folder / "checkpoint.pt"
 
 
+def run_targets(options: argparse.Namespace, name: str, teacher: Path, how: Teaching) -> None:
+    """Self-training targets of one round, if they are not there."""
+    say("targets", name)
+    if not (options.work / name).exists():
+        write_targets(options.data, options.work, teacher, options.work / name, how)
+
+
+def say(kind: str, name: str) -> None:
+    """Tell the time at which a part of the run begins."""
+    print(json.dumps({kind: name, "at": time.strftime("%H:%M:%S")}), flush=True)
+
+
 def main() -> None:
     """Parse the command line and do what is left to do."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -207,18 +223,19 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     for size_px in SIZES_PX:
+        say("features", f"{size_px} px")
         fill(options.data, options.work, size_px)
     first = run_stage(replace(WORDS, seed=options.seed), options, "words", None)
-    if not (options.work / "pseudo.npz").exists():
-        write_targets(options.data, options.work, first, options.work / "pseudo.npz", FIRST)
+    run_targets(options, MASKS.targets, first, FIRST)
     second = run_stage(replace(MASKS, seed=options.seed), options, "masks", first)
     third = run_stage(replace(CAMS, seed=options.seed), options, "cams", second)
-    if not (options.work / "pseudo2.npz").exists():
-        write_targets(options.data, options.work, third, options.work / "pseudo2.npz", SECOND)
+    run_targets(options, AGAIN.targets, third, SECOND)
     fourth = run_stage(replace(AGAIN, seed=options.seed), options, "again", third)
     cover = replace(COVER, seed=options.seed + 1)  # the same data again: another order
     run_stage(cover, options, "cover", fourth)
     shutil.copy(options.work / "cover" / "pocket.safetensors", options.work / "pocket.safetensors")
+    shutil.copy(weights_folder() / "pocket-vocab.txt", options.work / "pocket-vocab.txt")
+    say("done", str(options.work / "pocket.safetensors"))
 
 
 if __name__ == "__main__":

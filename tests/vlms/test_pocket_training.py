@@ -112,7 +112,7 @@ def test_matching_is_unknown_where_a_name_is_in_doubt(training):
 def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, tmp_path):
     config = PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64)
     before, after = PocketModel(config), PocketModel(config)
-    torch.save({"model": before.state_dict(), "scale": 4.0}, tmp_path / "checkpoint.pt")
+    torch.save({"model": before.state_dict(), "recipe": {"scale": 4.0}}, tmp_path / "checkpoint.pt")
 
     training("train").take_over(after, tmp_path / "checkpoint.pt", 8.0)
 
@@ -125,3 +125,49 @@ def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, t
 def test_flat_peaks(training):
     found = training("pseudo").flat_peaks(torch.tensor([[4.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
     assert found.tolist() == [[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]]
+
+
+def test_targets_of_several_photos_are_those_of_each(training):
+    pseudo = training("pseudo")
+    torch.manual_seed(0)
+    maps = [torch.rand(k, pseudo.GRID, pseudo.GRID) for k in (1, 3, 2)]
+    guides, rivals = torch.rand(3, 3, pseudo.GUIDE_PX, pseudo.GUIDE_PX), [1, 2, 0]
+
+    together = pseudo.targets(maps, guides, 0.4, rivals)
+
+    for i, own in enumerate(maps):
+        alone = pseudo.targets([own], guides[i : i + 1], 0.4, [rivals[i]])[0]
+        assert together[i].shape == own.shape
+        torch.testing.assert_close(together[i], alone)
+
+
+def test_rival_things_share_each_patch_and_others_need_not(training):
+    pseudo = training("pseudo")
+    maps = [torch.rand(2, pseudo.GRID, pseudo.GRID)]
+    guides = torch.rand(1, 3, pseudo.GUIDE_PX, pseudo.GUIDE_PX)
+
+    assert pseudo.targets(maps, guides, 0.4, [2])[0].sum(0).max() <= 1 + 1e-5
+    assert pseudo.targets(maps, guides, 0.4, [0])[0].sum(0).max() > 1
+
+
+class NoData:
+    """What a run needs of its batches to be saved."""
+
+    def randoms(self):
+        return [np.random.default_rng(0)]
+
+
+def test_a_run_goes_on_only_with_its_own_recipe(training, tmp_path):
+    train = training("train")
+    config = PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64)
+    saved = train.Run(train.WORDS, PocketModel(config), NoData(), tmp_path)
+    saved.step = 7
+    saved.save()
+
+    again = train.Run(train.WORDS, PocketModel(config), NoData(), tmp_path)
+    again.resume()
+    assert again.step == 7
+    for one, other in zip(saved.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(SystemExit, match="use another --work"):
+        train.Run(train.replace(train.WORDS, seed=1), PocketModel(config), NoData(), tmp_path).resume()
