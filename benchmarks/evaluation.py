@@ -14,10 +14,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+
+from evaluation_jobs import FOLDERS, Job, all_jobs
 
 from pnp_ovss.evaluation.ablation import ablation_table
 from pnp_ovss.evaluation.intervals import Interval
@@ -28,18 +29,6 @@ from pnp_ovss.evaluation.sensitivity import sensitivity_table
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, per_class, percent, signed
 
 RESULT = Path(__file__).parent / "results" / "evaluation.md"
-FOLDERS = {"voc": "voc", "coco-object": "coco", "camvid": "camvid"}
-
-DROPOUT = {
-    "0": ("drops=0",),
-    "1": ("drops=1",),
-    "4": ("drops=4",),
-    "1-minmax": ("drops=1", "accumulate=per_round_minmax"),
-    "0-global": ("drops=0", "normalise=global"),
-    "1-global": ("drops=1", "normalise=global"),
-    "2-global": ("drops=2", "normalise=global"),
-    "1-tokens": ("drops=1", "hole=remove_tokens"),
-}
 TITLES = {
     "refiner": "Refiners on VOC",
     "size": "Input sizes on VOC, policy itm",
@@ -49,64 +38,10 @@ TITLES = {
 ALSO = {
     "refiner": ("voc-oracle-none", "voc-oracle-densecrf"),
     "size": ("voc-itm-none", "voc-itm-densecrf"),
+    "voc-dropout": ("voc-oracle-none",),
+    "camvid-dropout": ("camvid-oracle-none",),
 }
-"""Jobs of the table of policies that stand in others too: these are the preset's own size and refiners."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One command. `title` is what its row is called; `table` is where it stands."""
-
-    name: str
-    table: str
-    title: str
-    arguments: tuple[str, ...]
-    command: str = "evaluate"
-    dataset: str = "voc"
-
-
-def jobs(data: Path) -> Iterator[Job]:
-    """All of them, the most telling first."""
-    tags = data / "pairs" / "pairs.jsonl"
-    bare = ("--refine", "none")
-    for dataset in FOLDERS:
-        for policy in ("itm", "oracle"):
-            for refine in ("none", "densecrf"):
-                arguments = ("--policy", policy, "--refine", refine)
-                yield Job(f"{dataset}-{policy}-{refine}", dataset, f"{policy}, {refine}", arguments, dataset=dataset)
-        yield Job(f"{dataset}-all", dataset, "all, none", ("--policy", "all", *bare), dataset=dataset)
-        yield Job(
-            f"{dataset}-all-global", dataset, "all, none, one scale for all classes",
-            ("--policy", "all", *bare, "--set", "normalise=global"), dataset=dataset,
-        )  # fmt: skip
-        painted = ("match_threshold=0.0", "policy_options={top_k=1}", 'background="off"')
-        sets = [argument for setting in painted for argument in ("--set", setting)]
-        yield Job(
-            f"{dataset}-painted", dataset, "the whole photo in its best-matching class",
-            ("--policy", "itm", *bare, *sets), dataset=dataset,
-        )  # fmt: skip
-        names = ["background", "random", "tags"] if dataset != "camvid" else ["random", "tags"]
-        if tags.is_file() and dataset != "camvid":
-            names.append(f"cam:{tags}")
-        for name in names:
-            short = name.partition(":")[0]
-            yield Job(f"{dataset}-{short}", dataset, f"baseline {short}", (name,), "baseline", dataset)
-    yield Job("voc-pamr", "refiner", "oracle, pamr", ("--policy", "oracle", "--refine", "pamr"))
-    for size in ("224", "320", "512", "640"):
-        yield Job(f"voc-{size}-none", "size", f"itm, none, {size} px", ("--policy", "itm", *bare, "--size", size))
-    for size in ("224", "320"):
-        yield Job(f"voc-{size}-densecrf", "size", f"itm, densecrf, {size} px", ("--policy", "itm", "--size", size))
-    half = ("--policy", "itm", *bare, "--precision", "bfloat16")
-    yield Job("voc-448-bfloat16", "size", "itm, none, 448 px, bfloat16", half)
-    for dataset in ("voc", "camvid"):
-        for name, settings in DROPOUT.items():
-            sets = [argument for setting in settings for argument in ("--set", setting)]
-            arguments = ("--policy", "oracle", *bare, *sets)
-            yield Job(
-                f"{dataset}-dropout-{name}", f"{dataset}-dropout", ", ".join(settings), arguments, dataset=dataset
-            )
-    yield Job("voc-ablation", "ablation", "", ("--policy", "oracle", "--set", "drops=4"), "ablate")
-    yield Job("voc-sensitivity", "sensitivity", "", ("--policy", "oracle", *bare, "--every-head"), "sensitivity")
+"""Jobs of the table of policies that stand in others too: these are the preset's own size, refiners and rounds (none)."""
 
 
 def run(job: Job, options: argparse.Namespace) -> bool:
@@ -242,7 +177,7 @@ def main() -> None:
         "--only", nargs="*", default=[""], help="Only jobs whose names begin so; none: write the tables."
     )
     options = parser.parse_args()
-    everything = list(jobs(options.data))
+    everything = list(all_jobs(options.data))
     for job in everything:
         if job.name.startswith(tuple(options.only)):
             run(job, options)

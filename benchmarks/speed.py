@@ -126,7 +126,7 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict:
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # the last row's peak is that of bfloat16 alone
     for _ in range(2):
         row, _ = timed("ours, bfloat16", lambda: ours(half, config, image, names))
-    return summarise([*rows, row], labels, rates, work, options, reference)
+    return {**summarise([*rows, row], labels, rates, work, options), "reference_crf": reference}
 
 
 def whole_precision(sizes: Sizes, config: SegmenterConfig, image: np.ndarray, names: list[str], passes: int):
@@ -141,7 +141,7 @@ def whole_precision(sizes: Sizes, config: SegmenterConfig, image: np.ndarray, na
     return [mine, base], [found, same], published.wrap(model, precision="bfloat16"), config
 
 
-def summarise(rows, labels, rates, work, options, reference) -> dict:
+def summarise(rows, labels, rates, work, options) -> dict:
     """Ratios, shares of the limit, and everything that says where they hold."""
     mine, base, half = rows
     limits = {name: work / rate for name, rate in rates.items()}
@@ -156,7 +156,6 @@ def summarise(rows, labels, rates, work, options, reference) -> dict:
         "machine": f"{platform.machine()}, {options.threads} thread(s)",
         "versions": library_versions(),
         "options": {k: v for k, v in vars(options).items() if k != "json"},
-        "reference_crf": reference,
         "rows": [asdict(row) for row in rows],
         "limits_s": limits,
         "same_labels": same,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.images import input_size, load_image, normalise_pixels, punch_holes, to_pixels
+from pnp_ovss.images import input_size, limited_size, load_image, normalise_pixels, punch_holes, resize_to, to_pixels
 from tests.photos import GREY, PHOTO, SMOOTH, H, W, image_file, png_file, refusal
 
 # Modes and depths
@@ -227,3 +227,10 @@ def test_path_may_be_a_path_of_any_script(tmp_path):
     path = tmp_path / "Größe 猫 'x'.png"
     path.write_bytes(image_file(PHOTO, "PNG"))
     assert (load_image(Path(path)) == PHOTO).all()
+
+
+def test_large_photos_become_small_and_small_ones_stay():
+    assert limited_size((1000, 3000), 512) == (171, 512)
+    assert limited_size((100, 300), 512) == (100, 300)
+    assert resize_to(PHOTO, (5, 7)).shape == (5, 7, 3)
+    assert resize_to(PHOTO, (H, W)) is PHOTO

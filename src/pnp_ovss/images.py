@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
@@ -173,6 +173,20 @@ def to_pixels(image: np.ndarray, size: tuple[int, int]) -> Tensor:
 
     resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(resized, dtype=np.float32) / 255).permute(2, 0, 1).contiguous()
+
+
+def limited_size(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
+    """(H, W) px scaled so that the longer side is at most `longest_px`."""
+    scale = min(1.0, longest_px / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resize_to(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(H, W, 3) uint8 at another (H', W') px; itself if it has that size."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def normalise_pixels(pixels: Tensor, mean: Any, std: Any) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation
 
+from pnp_ovss.images import resize_to
 from pnp_ovss.palette import palette
 
 OPACITY = 0.5
@@ -27,19 +28,19 @@ def draw_overlay(
 
     The legend below lists the classes found with their share of the pixels, largest first, or says that none was.
     """
-    size = _display_size(image.shape[1], image.shape[0])
-    photo = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
-    small = Image.fromarray(labels.astype(np.int32), mode=None).resize(size, Image.Resampling.NEAREST)
+    height, width = _display_size(*image.shape[:2])
+    photo = resize_to(image, (height, width)).astype(np.float32)
+    small = Image.fromarray(labels.astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
     small_labels = np.asarray(small)
     picture = Image.fromarray(_blend(photo, small_labels, palette(len(names))))
     return _with_legend(picture, names, shares) if legend else picture
 
 
-def _display_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) px for display: at most 1600 px long and, for tiny photos, at least 320 px."""
+def _display_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) px for display: at most 1600 px long and, for tiny photos, at least 320 px."""
     longer = max(width, height)
     scale = min(1.0, MAX_SIDE_PX / longer) if longer >= MIN_SIDE_PX else MIN_SIDE_PX / longer
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _blend(photo: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:

@@ -109,9 +109,3 @@ def label_image(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) 
         return labels
     enlarged = Image.fromarray(labels.astype(np.int32)).resize((size[1], size[0]), Image.Resampling.NEAREST)
     return np.asarray(enlarged).astype(np.uint16)
-
-
-def limited_size(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
-    """(H, W) px scaled so that the longer side is at most `longest_px`."""
-    scale = min(1.0, longest_px / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

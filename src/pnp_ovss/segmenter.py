@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pnp_ovss.clock import Clock
 from pnp_ovss.config import SegmenterConfig, resolve_config
 from pnp_ovss.errors import PnPError
-from pnp_ovss.images import ImageSource, input_size, load_image, normalise_pixels, punch_holes, to_pixels
+from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, normalise_pixels, punch_holes, to_pixels
 from pnp_ovss.policies import Choice, ClassPolicy, Request, make_policy
 from pnp_ovss.postprocess import (
     accumulate,
@@ -22,11 +21,10 @@ from pnp_ovss.postprocess import (
     apply_threshold,
     enlarge,
     label_image,
-    limited_size,
     merge_synonyms,
 )
 from pnp_ovss.prompt import Prompt, build_prompts, flatten_classes, parse_classes
-from pnp_ovss.refiners import Refiner, get_refiner
+from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
 from pnp_ovss.saliency import SaliencyPass, class_maps, drop_most_salient, scored_tokens, token_saliency
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.versions import library_versions
@@ -112,7 +110,7 @@ class Segmenter:
             total = self.summed_maps(passes, groups)  # step 9
             scores, channels = self.label_scores(total, choice.kept, photo.shape[:2])  # steps 10-12
         with clock("refine"):
-            scores = self._refine(photo, scores)  # step 13
+            scores = refine_photo(self.refiner, photo, scores)  # step 13
         labels = label_image(scores, channels, photo.shape[:2])  # step 14
         return Segmentation(
             labels=labels,
@@ -192,9 +190,8 @@ class Segmenter:
             return torch.ones(1, *size), (0,)
         if not live:  # every pixel needs a class: fall back to the maps without a threshold
             live, masks = list(range(len(total))), total
-        scores = enlarge(masks[live], size, self.config)
         labels = tuple(kept[row] + 1 for row in live)
-        with_background = add_background(scores, masks[live], self.config)
+        with_background = add_background(enlarge(masks[live], size, self.config), masks[live], self.config)
         return with_background, labels if len(with_background) == len(labels) else (0, *labels)
 
     def _gradcam(self, features: ImageFeatures, prompts: Sequence[Prompt], kept: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,12 +248,3 @@ class Segmenter:
         everything = range(len(classes)) if self.config.prompted == "all" and kept else kept
         names, groups = flatten_classes(classes, everything)
         return names, [groups[list(everything).index(index)] for index in kept]
-
-    def _refine(self, photo: np.ndarray, scores: Tensor) -> Tensor:
-        if len(scores) == 1:
-            return scores
-        size = (scores.shape[2], scores.shape[1])
-        guide = photo
-        if size != (photo.shape[1], photo.shape[0]):
-            guide = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
-        return self.refiner.refine(guide, scores)

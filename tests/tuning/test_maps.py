@@ -10,7 +10,7 @@ from pnp_ovss.errors import ConfigError
 from pnp_ovss.prompt import build_prompt
 from pnp_ovss.saliency import class_maps, minmax, token_saliency
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.tuning.maps import MapStore, TaggedImage, all_maps, shrink
+from pnp_ovss.tuning.maps import MapStore, TaggedImage, all_maps
 from pnp_ovss.tuning.masks import binary_masks, masks_at
 from pnp_ovss.tuning.tags import tagged_files
 from tests.scenes import two_squares
@@ -146,11 +146,6 @@ def test_binary_masks_by_hand():
 def test_unknown_stage_names_the_known(store):
     with pytest.raises(ConfigError, match="choose from gradcam, dropout, crf"):
         masks_at("final", store)
-
-
-def test_large_photos_are_kept_small():
-    assert shrink(np.zeros((1000, 3000, 3), np.uint8), 512).shape == (171, 512, 3)
-    assert shrink(np.zeros((100, 300, 3), np.uint8), 512).shape == (100, 300, 3)
 
 
 def test_tags_find_photos_by_name_with_or_without_ending(scene, tmp_path):

@@ -27,6 +27,7 @@ from pnp_ovss.vlms.pocket_model import load_pocket
 from pnp_ovss.vlms.vilt import ViltVLM
 from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
 from tests.vlms import originals
+from tests.vlms.original_forward import original_logits
 
 
 @cache
@@ -147,7 +148,7 @@ class _Original(VlmContract):
 
     def plain(self, vlm, pixels, prompt: Prompt, layer):
         ids = torch.tensor([prompt.token_ids])
-        logits, maps = originals.original_logits(self.state, self.family, pixels.clone().requires_grad_(), ids)
+        logits, maps = original_logits(self.state, self.family, pixels.clone().requires_grad_(), ids)
         probs = maps[vlm.layers.index(layer)]
         return probs[0, ..., 1:].detach(), gradient(logits, probs)[..., 1:], logits[0].detach()
 

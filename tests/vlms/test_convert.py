@@ -10,6 +10,7 @@ from pnp_ovss.errors import ModelError
 from pnp_ovss.vlms.convert import FAMILIES, check_fit, convert_file, read_checkpoint
 from pnp_ovss.vlms.loading import find_preset, load_vlm
 from tests.vlms import originals
+from tests.vlms.original_forward import original_logits
 from tests.vlms.originals import Sizes
 
 FULL = {
@@ -59,7 +60,7 @@ def test_file_to_logits(family, wrapper, tmp_path, vocabulary):
     assert type(vlm).__name__.lower() == f"{family}vlm"
     pixels = torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(1))
     ids = [[30523 if family == "blip" else 2, 9, 20, 31, 3]]
-    wanted, maps = originals.original_logits(state, family, pixels, torch.tensor(ids))
+    wanted, maps = original_logits(state, family, pixels, torch.tensor(ids))
     found = vlm.text.match(vlm.encode(pixels).tokens, torch.tensor(ids), torch.ones(1, 5, dtype=torch.bool))
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert len(maps) == len(vlm.layers)

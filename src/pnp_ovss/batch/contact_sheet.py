@@ -17,7 +17,7 @@ from pnp_ovss.batch.sources import PhotoReader
 from pnp_ovss.batch.storage import write_atomically
 from pnp_ovss.datasets.rasterise import rasterise
 from pnp_ovss.errors import ImageError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import load_image, resize_to
 from pnp_ovss.overlay import draw_overlay
 from pnp_ovss.palette import palette
 
@@ -84,7 +84,7 @@ def _figure(folder: BatchFolder, row: dict[str, Any], names: list[str]) -> str:
         photo = _photo(folder, row["number"])
         if photo.shape[:2] != (row["height"], row["width"]):
             raise ImageError("it has another size now")
-        image = np.asarray(Image.fromarray(photo).resize(labels.shape[::-1], Image.Resampling.LANCZOS))
+        image = resize_to(photo, labels.shape)
     except ImageError:
         image, note = np.full((*labels.shape, 3), 230, np.uint8), " (the photo is gone or has changed)"
     shares = dict.fromkeys(names, 0.0) | {c["name"]: c["share"] for c in found}

@@ -11,6 +11,7 @@ from torch import Tensor
 from pnp_ovss.evaluation.systems import Query
 from pnp_ovss.images import to_pixels
 from pnp_ovss.postprocess import label_image
+from pnp_ovss.refiners import refine_photo
 from pnp_ovss.saliency import SaliencyPass
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.vlms.base import ImageFeatures
@@ -65,4 +66,4 @@ def finish(segmenter: Segmenter, prepared: Prepared, passes: Sequence[SaliencyPa
     size = prepared.photo.shape[:2]
     total = segmenter.summed_maps(passes, prepared.groups)
     scores, channels = segmenter.label_scores(total, prepared.kept, size)
-    return label_image(segmenter._refine(prepared.photo, scores), channels, size)
+    return label_image(refine_photo(segmenter.refiner, prepared.photo, scores), channels, size)

@@ -9,12 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.images import resize_to
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["Refiner", "get_refiner", "list_refiners"]
+__all__ = ["Refiner", "get_refiner", "list_refiners", "refine_photo"]
 
 _REFINERS = {
     "densecrf": ("pnp_ovss.refiners.densecrf", "DenseCRF"),
@@ -68,3 +69,8 @@ def get_refiner(name: str, **options: object) -> Refiner:
         known = ", ".join(factory.__dataclass_fields__) or "none"
         raise ConfigError(f"refiner {name!r} has no option {', '.join(unknown)}: its options are {known}")
     return factory(**options)
+
+
+def refine_photo(refiner: Refiner, photo: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+    """Refined scores (C, H', W') along a photo (H, W, 3) uint8 of any size; one channel alone is left as it is."""
+    return scores if len(scores) == 1 else refiner.refine(resize_to(photo, scores.shape[1:]), scores)

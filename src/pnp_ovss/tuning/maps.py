@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, OutputError
-from pnp_ovss.images import input_size, load_image, normalise_pixels, to_pixels
+from pnp_ovss.images import input_size, limited_size, load_image, normalise_pixels, resize_to, to_pixels
 from pnp_ovss.prompt import Prompt, build_prompts
 from pnp_ovss.saliency import class_maps, minmax, token_saliency
 from pnp_ovss.vlms.base import Head, ImageFeatures, VisionLanguageModel
@@ -86,7 +85,8 @@ class MapStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for index in track(range(len(self.images))):
-                photo = shrink(load_image(self.images[index].path), PHOTO_PX)
+                photo = load_image(self.images[index].path)
+                photo = resize_to(photo, limited_size(photo.shape[:2], PHOTO_PX))
                 np.save(self._path(index, "photo"), photo)
                 start = time.perf_counter()
                 self._write_maps(index, photo)
@@ -125,15 +125,6 @@ class MapStore:
 
     def _path(self, index: int, kind: str) -> Path:
         return self.folder / f"{index:06d}.{kind}.npy"
-
-
-def shrink(photo: np.ndarray, longest_px: int) -> np.ndarray:
-    """A photo whose longer side is at most this, (H', W', 3) uint8."""
-    scale = longest_px / max(photo.shape[:2])
-    if scale >= 1:
-        return photo
-    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
 
 
 def _check_size(

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.images import ImageSource
+from pnp_ovss.images import ImageSource, limited_size
 from pnp_ovss.postprocess import label_image
 from pnp_ovss.prompt import Prompt
 from pnp_ovss.refiners import get_refiner
@@ -112,8 +112,7 @@ def display_size(size: tuple[int, int]) -> tuple[int, int]:
     >>> display_size((3000, 4096))
     (750, 1024)
     """
-    scale = min(1.0, LONGEST_PX / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return limited_size(size, LONGEST_PX)
 
 
 def shrink_labels(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
+from pnp_ovss.images import resize_to
 from pnp_ovss.palette import palette
 from pnp_ovss.web.steps import Step, display_size
 
@@ -37,8 +38,7 @@ class Shown:
 
 def shrink_photo(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) at display size."""
-    height, width = display_size((image.shape[0], image.shape[1]))
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+    return resize_to(image, display_size((image.shape[0], image.shape[1])))
 
 
 def annotations(

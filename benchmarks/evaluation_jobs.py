@@ -1,0 +1,86 @@
+"""What `benchmarks/evaluation.py` runs: policies, baselines, refiners, sizes, Saliency DropOut, ablation, sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDERS = {"voc": "voc", "coco-object": "coco", "camvid": "camvid"}
+BARE = ("--refine", "none")
+
+DROPOUT = {
+    "1": ("drops=1",),
+    "4": ("drops=4",),
+    "1-minmax": ("drops=1", "accumulate=per_round_minmax"),
+    "0-global": ("drops=0", "normalise=global"),
+    "1-global": ("drops=1", "normalise=global"),
+    "2-global": ("drops=2", "normalise=global"),
+    "1-tokens": ("drops=1", "hole=remove_tokens"),
+}
+PAINTED = ("match_threshold=0.0", "policy_options={top_k=1}", 'background="off"')
+"""The whole photo in the class that matches it best."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command. `title` is what its row is called; `table` is where it stands."""
+
+    name: str
+    table: str
+    title: str
+    arguments: tuple[str, ...]
+    command: str = "evaluate"
+    dataset: str = "voc"
+
+
+def all_jobs(data: Path) -> Iterator[Job]:
+    """All of them, the most telling first."""
+    tags = data / "pairs" / "pairs.jsonl"
+    for dataset in FOLDERS:
+        yield from _policies(dataset)
+        yield from _baselines(dataset, tags if tags.is_file() else None)
+    yield Job("voc-pamr", "refiner", "oracle, pamr", ("--policy", "oracle", "--refine", "pamr"))
+    yield from _sizes()
+    for dataset in ("voc", "camvid"):
+        for name, settings in DROPOUT.items():
+            arguments = ("--policy", "oracle", *BARE, *_sets(settings))
+            title = ", ".join(settings)
+            yield Job(f"{dataset}-dropout-{name}", f"{dataset}-dropout", title, arguments, dataset=dataset)
+    yield Job("voc-ablation", "ablation", "", ("--policy", "oracle", "--set", "drops=4"), "ablate")
+    yield Job("voc-sensitivity", "sensitivity", "", ("--policy", "oracle", *BARE, "--every-head"), "sensitivity")
+
+
+def _policies(dataset: str) -> Iterator[Job]:
+    for policy in ("itm", "oracle"):
+        for refine in ("none", "densecrf"):
+            arguments = ("--policy", policy, "--refine", refine)
+            yield Job(f"{dataset}-{policy}-{refine}", dataset, f"{policy}, {refine}", arguments, dataset=dataset)
+    everything = ("--policy", "all", *BARE)
+    one_scale = (*everything, "--set", "normalise=global")
+    yield Job(f"{dataset}-all", dataset, "all, none", everything, dataset=dataset)
+    yield Job(f"{dataset}-all-global", dataset, "all, none, one scale for all classes", one_scale, dataset=dataset)
+    painted, title = ("--policy", "itm", *BARE, *_sets(PAINTED)), "the whole photo in its best-matching class"
+    yield Job(f"{dataset}-painted", dataset, title, painted, dataset=dataset)
+
+
+def _baselines(dataset: str, tags: Path | None) -> Iterator[Job]:
+    names = ["random", "tags"]
+    if dataset != "camvid":  # every pixel of CamVid has a class
+        names = ["background", *names, *([f"cam:{tags}"] if tags else [])]
+    for name in names:
+        short = name.partition(":")[0]
+        yield Job(f"{dataset}-{short}", dataset, f"baseline {short}", (name,), "baseline", dataset)
+
+
+def _sizes() -> Iterator[Job]:
+    itm = ("--policy", "itm")
+    for size in ("224", "320", "512", "640"):
+        yield Job(f"voc-{size}-none", "size", f"itm, none, {size} px", (*itm, *BARE, "--size", size))
+    for size in ("224", "320"):
+        yield Job(f"voc-{size}-densecrf", "size", f"itm, densecrf, {size} px", (*itm, "--size", size))
+    yield Job("voc-448-bfloat16", "size", "itm, none, 448 px, bfloat16", (*itm, *BARE, "--precision", "bfloat16"))
+
+
+def _sets(settings: Iterable[str]) -> tuple[str, ...]:
+    return tuple(argument for setting in settings for argument in ("--set", setting))
