@@ -23,12 +23,15 @@ def read_records(data: Path) -> list[dict]:
         return [json.loads(line) for line in lines]
 
 
-def read_pixels(path: Path, size_px: int) -> np.ndarray:
-    """The photo squashed to (3, S, S), bicubic, as (x − 127) / 128 in float32."""
+def read_photo(path: Path, size_px: int) -> np.ndarray:
+    """The photo squashed to (S, S, 3), bicubic, uint8."""
     with Image.open(path) as photo:
-        image = photo.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC)
-    array = (np.asarray(image, dtype=np.float32) - 127) / 128
-    return np.ascontiguousarray(array.transpose(2, 0, 1))
+        return np.asarray(photo.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC))
+
+
+def read_pixels(path: Path, size_px: int) -> np.ndarray:
+    """The photo squashed to (3, S, S) as (x − 127) / 128 in float32."""
+    return np.ascontiguousarray(((read_photo(path, size_px).astype(np.float32) - 127) / 128).transpose(2, 0, 1))
 
 
 def cache_file(work: Path, size_px: int) -> Path:
@@ -60,14 +63,14 @@ def fill(data: Path, work: Path, size_px: int) -> Path:
 
         def load(first: int) -> torch.Tensor:
             batch = [data / "images" / record["image"] for record in records[first : first + BATCH]]
-            return torch.from_numpy(np.stack([read_pixels(path, size_px) for path in batch]))
+            return torch.from_numpy(np.stack([read_photo(path, size_px) for path in batch]))
 
         firsts = range(start, len(records), BATCH)
         pending = reader.submit(load, start) if len(firsts) else None
         for first in firsts:
             pixels = pending.result()
             pending = reader.submit(load, first + BATCH) if first + BATCH < len(records) else None
-            middle = trunk.middle(pixels.bfloat16().contiguous(memory_format=torch.channels_last))
+            middle = trunk.middle(((pixels.permute(0, 3, 1, 2).float() - 127) / 128).bfloat16())
             features[first : first + len(pixels)] = middle.permute(0, 2, 3, 1).half().numpy()
             path.with_suffix(".done").write_text(str(first + len(pixels)))
     features.flush()

@@ -14,7 +14,7 @@ from batches import Batches
 from cache import count_cached, read_pixels
 from forward import first_layer_cams, read_texts
 from samples import Knowledge, Photo
-from start import imagenet_probs, new_model
+from start import new_model, read_knowledge
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -135,7 +135,7 @@ def _sharpen(refined: Tensor, rivals: int) -> Tensor:
 
 def write_targets(data: Path, work: Path, teacher: Path, out: Path, how: Teaching) -> None:
     """Write photo rows, concepts and maps (uint8) of the `how.photos` photos with the rarest things."""
-    knowledge = Knowledge(data, imagenet_probs(work))
+    knowledge = read_knowledge(data, work)
     model, tokenizer = new_model(data, thawed=False)
     model.load_state_dict(torch.load(teacher, weights_only=True)["model"])
     model.eval().bfloat16()

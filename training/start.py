@@ -1,11 +1,15 @@
 """Where training starts: ImageNet predictions of all photos, and a model whose word-patch scores are the trunk's classifier."""
 
+import ctypes
+import functools
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from cache import cache_file, read_records
 from forward import SCALE
+from samples import Knowledge
 from tokenizers import Tokenizer
 from vocabulary import all_texts, choose_pieces, embed_pieces
 
@@ -14,6 +18,14 @@ from pnp_ovss.vlms.pocket_model import PocketConfig, PocketModel, make_tokenizer
 
 RIDGE = 30.0
 THAWED = 3
+
+
+def keep_memory() -> None:
+    """Let glibc keep what is freed (mallopt): giving it back and taking it anew costs a sixth of a step. Elsewhere nothing."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(libc, "mallopt"):
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            libc.mallopt(option, value)
 
 
 @torch.inference_mode()
@@ -30,6 +42,17 @@ def imagenet_probs(work: Path) -> np.ndarray:
     return np.load(path)
 
 
+@functools.cache
+def read_knowledge(data: Path, work: Path) -> Knowledge:
+    """What is known of the photos, read once."""
+    return Knowledge(data, imagenet_probs(work))
+
+
+@functools.cache
+def _embedded(pieces: tuple[str, ...], width: int) -> torch.Tensor:
+    return embed_pieces(list(pieces), width)
+
+
 def new_model(data: Path, *, thawed: bool) -> tuple[PocketModel, Tokenizer]:
     """An untrained model around the vocabulary of the package (made if missing), aligned with the ImageNet classifier."""
     vocabulary = weights_folder() / "pocket-vocab.txt"
@@ -42,7 +65,7 @@ def new_model(data: Path, *, thawed: bool) -> tuple[PocketModel, Tokenizer]:
     config = PocketConfig(vocabulary=len(pieces), thawed_blocks=THAWED if thawed else 0)
     model = PocketModel(config, load_trunk())
     with torch.no_grad():
-        _start_text(model, embed_pieces(pieces, config.width))
+        _start_text(model, _embedded(tuple(pieces), config.width))
         _align(model, tokenizer, imagenet)
     model.image_encoder.trunk.to(memory_format=torch.channels_last)
     words = model.text_encoder.embeddings.word_embeddings

@@ -19,8 +19,7 @@ from cache import fill
 from forward import SCALE
 from losses import Auxiliary, losses
 from pseudo import FIRST, SECOND, SIZES_PX, Teaching, write_targets
-from samples import Knowledge
-from start import THAWED, imagenet_probs, new_model
+from start import THAWED, keep_memory, new_model, read_knowledge
 from torch import nn
 
 from pnp_ovss.vlms.efficientnet import load_trunk
@@ -188,7 +187,7 @@ def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Pat
     folder = options.work / name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    knowledge = Knowledge(options.data, imagenet_probs(options.work))
+    knowledge = read_knowledge(options.data, options.work)
     model, tokenizer = new_model(options.data, thawed=recipe.thaw_from <= 1)
     if start:
         take_over(model, start, recipe.scale)
@@ -221,6 +220,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    keep_memory()
     options.work.mkdir(parents=True, exist_ok=True)
     for size_px in SIZES_PX:
         say("features", f"{size_px} px")
