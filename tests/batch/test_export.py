@@ -119,6 +119,10 @@ def test_a_tar_cannot_name_a_place_outside(tmp_path):
     assert _location("/d/x.tar", "x.tar//t.png") == PurePosixPath("/d/x.tar/t.png")
 
 
+def test_a_folder_of_a_photo_s_own_name_is_no_tar():
+    assert _location("/d/x.png/x.png", "x.png/x.png") == PurePosixPath("/d/x.png/x.png")
+
+
 def test_a_suffix_goes_only_if_it_is_a_photo_s():
     places = [PurePosixPath(name) for name in ("data.v2-5", "x.png", "x.jpg", "x-2.png")]
     assert list(_unique_stems(places)) == ["data.v2-5", "x", "x-2", "x-2-2"]

@@ -1,14 +1,12 @@
 """The command line with the fake model behind it."""
 
-import sys
-
 import pytest
 from PIL import Image
 
 from pnp_ovss import Segmenter
-from pnp_ovss.cli import main as cli
 from pnp_ovss.cli import options
 from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.commands import caller
 from tests.scenes import two_squares
 
 
@@ -27,15 +25,7 @@ def run(monkeypatch, capsys):
         base = {"layer": 2, "head": 2, "size_px": 96, "refine": "none"}
         return Segmenter(FakeVLM(), resolve_config(None, method, **(base | given)), method=method or "preset")
 
-    def call(*arguments):
-        monkeypatch.setattr(options, "make_segmenter", fake)
-        monkeypatch.setattr(sys, "argv", ["pnp-ovss", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code, output.out, output.err
-
-    return call
+    return caller(monkeypatch, capsys, fake)
 
 
 @pytest.fixture

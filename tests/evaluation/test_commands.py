@@ -1,18 +1,17 @@
 """The evaluation commands through the entry point, the model replaced by the fake one."""
 
 import json
-import sys
 
 import pytest
 from PIL import Image
 
 from pnp_ovss import Segmenter
-from pnp_ovss.cli import main as cli
 from pnp_ovss.cli import options
 from pnp_ovss.config import resolve_config
 from pnp_ovss.evaluation.records import read_records
 from pnp_ovss.evaluation.report import load_report
 from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.commands import caller
 
 
 @pytest.fixture
@@ -24,16 +23,8 @@ def call(monkeypatch, capsys):
         base = {"layer": 2, "head": 2, "size_px": 96, "refine": "none", "blur": 0.02}
         return Segmenter(FakeVLM(), resolve_config(None, method, **(base | given)), method=method or "preset")
 
-    def run(*arguments):
-        monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setattr(options, "make_segmenter", fake)
-        monkeypatch.setattr(sys, "argv", ["pnp-ovss", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code, output.out, output.err
-
-    return run
+    monkeypatch.setenv("COLUMNS", "200")
+    return caller(monkeypatch, capsys, fake)
 
 
 @pytest.fixture

@@ -31,6 +31,6 @@ def explain(
     for path in save_pictures(pictures, out, photo.stem):
         Console().print(str(path), soft_wrap=True, highlight=False)
     if not segmenter.config.drops:
-        hint = f"{segmenter.vlm.name} has no Saliency DropOut in its preset; --set drops=4 shows four rounds"
+        hint = "no Saliency DropOut here (drops = 0); --set drops=4 shows four rounds"
         Console(stderr=True, soft_wrap=True, highlight=False).print(hint, markup=False)
     return 0

@@ -80,7 +80,7 @@ def _location(path: str, photo_id: str) -> PurePosixPath:
     file = PurePath(path)
     _, inside_tar, member = photo_id.partition(f"{file.name}/")
     _, inside_parquet, row = photo_id.rpartition(f"{file.name}#")
-    if inside_tar:
+    if inside_tar and file.suffix.lower() == ".tar":
         return PurePosixPath(file.as_posix(), *(part for part in member.split("/") if part not in {"", ".", ".."}))
     return PurePosixPath(file.with_name(f"{file.stem}-{row}").as_posix() if inside_parquet else file.as_posix())
 
