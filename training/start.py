@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cache import cache_file, read_records
+from depthwise import FixedDepthwise
 from forward import SCALE
 from samples import Knowledge
 from tokenizers import Tokenizer
@@ -67,6 +68,8 @@ def new_model(data: Path, *, thawed: bool) -> tuple[PocketModel, Tokenizer]:
     with torch.no_grad():
         _start_text(model, _embedded(tuple(pieces), config.width))
         _align(model, tokenizer, imagenet)
+    for block in model.image_encoder.trunk.blocks[-THAWED:]:
+        block.depthwise = FixedDepthwise(block.depthwise)
     model.image_encoder.trunk.to(memory_format=torch.channels_last)
     words = model.text_encoder.embeddings.word_embeddings
     words.weight.requires_grad_(False)

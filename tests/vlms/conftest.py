@@ -1,5 +1,6 @@
-"""Tokenizers trained once for all adapters."""
+"""Tokenizers trained once for all adapters; the training scripts as modules."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,14 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bpe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small byte-level BPE."""
     return bpe_files(tmp_path_factory.mktemp("bpe"))
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """The folder of scripts as importable modules."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "training"))
+    before = set(sys.modules)
+    yield __import__
+    for name in set(sys.modules) - before:
+        if "training" in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]

@@ -1,25 +1,12 @@
 """The formulas of training/: packed texts against the model itself, losses and holes by hand."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from pnp_ovss.vlms.pocket_model import PocketConfig, PocketModel
-
-
-@pytest.fixture
-def training(monkeypatch):
-    """The folder of scripts as importable modules."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "training"))
-    before = set(sys.modules)
-    yield __import__
-    for name in set(sys.modules) - before:
-        if "training" in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 def make_batch(training, masks, there, *, masked=None, weight=None):
