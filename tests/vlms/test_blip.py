@@ -81,7 +81,10 @@ def test_loaded_equals_saved(folder, vocabulary):
 
     found = [vlm.match(vlm.encode(pixels), [prompt]) for vlm in (loaded, made)]
 
-    assert torch.equal(found[0], found[1])
+    weights = [vlm.model.state_dict() for vlm in (loaded, made)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    torch.testing.assert_close(found[0], found[1])  # the last bit may depend on where in memory the weights lie
     assert not any(p.requires_grad for p in loaded.model.parameters())
     assert not loaded.model.training
 

@@ -172,12 +172,18 @@ class TestMplug(_Original):
         return MplugVLM(_filled(MplugModel(converted.config), converted), wordpiece(), precision=precision)
 
 
-def test_mplug_base_equals_the_original():
+class BaseMplug(TestMplug):
     """As wide as the text: no projection between."""
-    case = TestMplug()
-    case.state = originals.random_state(originals.mplug_shapes(originals.Sizes(vision_width=128)))
-    assert "visn_fc.weight" not in case.state
-    case.test_equals_a_plain_hook()
+
+    state = originals.random_state(originals.mplug_shapes(originals.Sizes(vision_width=128)))
+    gradient_tolerance = 2e-5  # float32 rounding: 1.01e-5 on a CPU with AVX-512 but no AMX
+
+    __test__ = False  # only the one comparison below
+
+
+def test_mplug_base_equals_the_original():
+    assert "visn_fc.weight" not in BaseMplug.state
+    BaseMplug().test_equals_a_plain_hook()
 
 
 def _filled(model, converted):
