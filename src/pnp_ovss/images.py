@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -43,6 +44,11 @@ FORMATS = (
 """What is read. Pillow knows more, of which some run other programs (EPS starts Ghostscript)."""
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
+
+
+def shown(path: str | bytes | Path) -> str:
+    r"""A path as text that any file can hold; bytes that are no UTF-8 become \xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def load_image(source: ImageSource) -> np.ndarray:

@@ -181,11 +181,12 @@ def make_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def run_here(inputs, out, *, jobs=None, resume=False, shard_size=8, **resources):
+def run_here(inputs, out, *, jobs=None, resume=False, retry_failed=False, shard_size=8, **resources):
     """A batch in this process; its manifest."""
     from pnp_ovss.batch.job import Resources
     from pnp_ovss.batch.run import run_batch
 
     return run_batch(
-        [str(i) for i in inputs], out, jobs or job(), Resources(**resources), shard_size=shard_size, resume=resume
-    )
+        [str(i) for i in inputs], out, jobs or job(), Resources(**resources), shard_size=shard_size, resume=resume,
+        retry_failed=retry_failed,
+    )  # fmt: skip

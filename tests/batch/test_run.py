@@ -82,6 +82,33 @@ def test_a_photo_that_takes_too_long_or_too_much(tmp_path):
     assert causes == ["timeout", None, "memory"]
 
 
+def test_a_model_that_alone_takes_too_much_stops_the_run_and_costs_no_photo(tmp_path):
+    photos = make_photos(tmp_path / "in", 3)
+    with pytest.raises(ConfigError, match=r"the model alone takes 0\.\d GiB.*use fewer --workers"):
+        run_here([photos], tmp_path / "out", memory_gib=0.01)
+    run_here([photos], tmp_path / "out", resume=True)
+    assert [row["status"] for row in read_rows(tmp_path / "out")] == ["ok"] * 3
+
+
+def test_what_failed_is_tried_again_if_asked_and_the_rest_is_kept(tmp_path):
+    photos, out = make_photos(tmp_path / "in", 12), tmp_path / "out"
+    broken = sorted(photos.iterdir())[5]
+    whole = broken.read_bytes()
+    broken.write_bytes(b"the disk was away")
+    run_here([photos], out)
+    before = read_rows(out)
+    assert [row["cause"] for row in before].count("image") == 1
+    broken.write_bytes(whole)
+
+    assert run_here([photos], out, resume=True)["runs"][-1]["photos"] == 0
+    assert run_here([photos], out, resume=True, retry_failed=True)["runs"][-1]["photos"] == 1
+
+    after = read_rows(out)
+    assert [row["status"] for row in after] == ["ok"] * 12
+    assert [row for row in after if row["number"] != 5] == [row for row in before if row["number"] != 5]
+    assert run_here([photos], out, resume=True, retry_failed=True)["runs"][-1]["photos"] == 0
+
+
 def test_no_photo_is_taken_before_a_worker_is_free_for_it(tmp_path):
     taken = 0
 
@@ -141,6 +168,18 @@ def test_resume_needs_the_same_job(tmp_path):
         run_here([photos], tmp_path / "out", jobs=job(classes=(("red",),)), resume=True)
     make_photo(photos / "later.png", 9)
     assert run_here([photos], tmp_path / "out", resume=True)["photos"] == 2
+
+
+def test_a_shard_whose_rows_were_all_there_tells_nothing_of_the_model(tmp_path, monkeypatch):
+    """On Ray an actor that only finishes such a shard never loads one."""
+    from pnp_ovss.batch import run as module
+
+    facts = {"config_hash": "x", "versions": {"torch": "2"}}
+    outcomes = [({}, 0, 0), (facts, 3, 0)]
+    monkeypatch.setattr(module, "_engine", lambda name, address: lambda *what: iter(outcomes))
+    manifest = run_here([make_photos(tmp_path / "in", 3)], tmp_path / "out")
+    assert (manifest["config_hash"], manifest["runs"][-1]["versions"]) == ("x", {"torch": "2"})
+    assert manifest["runs"][-1]["outcome"] == "complete"
 
 
 def test_settings_that_changed_behind_the_jobs_back_are_noticed(tmp_path):

@@ -85,6 +85,17 @@ class BatchFolder:
             self._finish(shard)
         return left
 
+    def reopen_failed(self) -> None:
+        """Make the photos that failed work again; what was segmented is kept. Raises OutputError."""
+        for shard in range(self.inventory.shards):
+            finished, journal = self._is_finished(shard), self._journal(shard)
+            path = self.shard_path(shard)
+            rows = require_pyarrow().read_table(path).to_pylist() if finished else list(journal.rows().values())
+            segmented = [row for row in rows if row["status"] == "ok"]
+            if len(segmented) < len(rows):
+                journal.replace(segmented)  # before the shard goes: a run killed here still has it
+                path.unlink(missing_ok=True)
+
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row, and write its shard when it was the last one. Raises OutputError."""
         shard = row["number"] // self.inventory.shard_size

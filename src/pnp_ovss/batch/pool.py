@@ -155,6 +155,12 @@ class Pool:
     def _greet(self, worker: _Worker, facts: dict[str, Any]) -> None:
         worker.ready, self._failed_starts = True, 0
         self.facts = self.facts or facts
+        used, limit = resident_gib(worker.process.pid), self._resources.memory_gib
+        if limit and used > limit:
+            raise ConfigError(
+                f"a worker with the model alone takes {used:.1f} GiB, each may take {limit:.1f}; "
+                "use fewer --workers, or a larger --memory-limit"
+            )
         expected = self._expected or self.facts["config_hash"]
         if facts["config_hash"] != expected:
             raise ConfigError(

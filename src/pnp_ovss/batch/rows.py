@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pnp_ovss.batch.sources import PhotoRef, shown
+from pnp_ovss.batch.sources import PhotoRef
 from pnp_ovss.export.rle import encode_labels
+from pnp_ovss.images import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -43,12 +43,14 @@ def run_batch(
     address: str | None = None,
     shard_size: int = SHARD_SIZE,
     resume: bool = False,
+    retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Segment all photos of the inputs into OUT; returns the manifest, whose last run is this one.
 
     inputs: folders, photos, patterns, tars and Parquet files. engine: `local` or `ray`. shard_size: photos a shard.
-    resume: go on with what OUT holds; the list of photos stays the one of the first run. address: of a Ray cluster,
+    resume: go on with what OUT holds; the list of photos stays the one of the first run; with retry_failed the photos
+    that failed are tried again. address: of a Ray cluster,
     None starts one here. Raises PnPError; whatever was finished by then is kept, also at a KeyboardInterrupt.
     """
     require_pyarrow()
@@ -56,15 +58,18 @@ def run_batch(
     with locked(out):
         folder = BatchFolder(out)
         manifest = _prepare(folder, inputs, job, shard_size, resume)
+        if retry_failed:
+            folder.reopen_failed()
         tally, start = Tally(), time.monotonic()
         run = {"started": _now(), "engine": engine, **asdict(resources)}
         outcome = "stopped"
         try:
             for facts, photos, failed in _engine(engine, address)(folder, job, resources, tally):
-                if "config_hash" not in manifest:
+                if facts and "config_hash" not in manifest:
                     manifest |= facts
                     folder.write_manifest(manifest)
-                run["versions"] = facts["versions"]
+                if facts:  # none where all rows of a shard were there already
+                    run["versions"] = facts["versions"]
                 tally.photos += photos
                 tally.failed += failed
                 if progress:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.errors import DatasetError, DependencyError, ImageError
-from pnp_ovss.images import ImageSource
+from pnp_ovss.images import ImageSource, shown
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -41,11 +41,6 @@ class PhotoRef:
     place: int = 0
     size: int = 0
     note: str = ""
-
-
-def shown(path: str | bytes) -> str:
-    r"""A path as text that any file can hold; bytes that are no UTF-8 become \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def list_photos(inputs: list[str], skip: Path) -> Iterator[PhotoRef]:

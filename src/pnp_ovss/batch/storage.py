@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,7 @@ class Journal:
 
     def append(self, row: dict[str, Any]) -> None:
         """Add one row. It survives the death of this process, not of the machine. Raises OutputError."""
-        text = json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode()
-        record = b"\n%08x %s" % (zlib.crc32(text), text)  # a new line first: the one before may be torn
+        record = _record(row)
         with writing(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "ab", buffering=0) as file:
@@ -87,9 +86,18 @@ class Journal:
                 rows.setdefault(row["number"], row)
         return rows
 
+    def replace(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Have these rows and no others, at once. Raises OutputError."""
+        write_atomically(self.path, b"".join(map(_record, rows)))
+
     def delete(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
+
+
+def _record(row: dict[str, Any]) -> bytes:
+    text = json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode()
+    return b"\n%08x %s" % (zlib.crc32(text), text)  # a new line first: the one before may be torn
 
 
 @contextmanager
