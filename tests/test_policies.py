@@ -78,11 +78,13 @@ def test_clip_by_name_loads_its_model_once(monkeypatch):
     from pnp_ovss import scorers
 
     loaded = []
-    monkeypatch.setattr(scorers.ClipScorer, "from_pretrained", lambda model: loaded.append(model) or Likeness())
+    monkeypatch.setattr(
+        scorers.ClipScorer, "from_pretrained", lambda model, device: loaded.append((model, device)) or Likeness()
+    )
     options = {"model": "my/clip", "top_k": 2, "relative": 0.0}
     for _ in range(3):
-        policy = make_policy("clip", options=options)
-    assert loaded == ["my/clip"]
+        policy = make_policy("clip", options=options, device="cpu")
+    assert loaded == [("my/clip", "cpu")]
     assert policy.rule == KeepRule(0.0, relative=0.0, top_k=2)
     assert policy(request()).kept == (0, 1)
 
@@ -112,6 +114,13 @@ def test_all_asks_no_model():
 def test_listed_by_path_name_or_stem_any_case_and_any_synonym(key):
     choice = ListedClasses({key: ["Couch", "zebra"]})(request())
     assert choice.kept == (1,)
+
+
+def test_keys_with_an_ending_name_an_image_without_one():
+    asked = Request(CLASSES, np.zeros((1, 1, 3)), "photo", lambda names: [])
+    assert ListedClasses({"photo.jpg": ["sofa"], "other.jpg": []})(asked).kept == (1,)
+    with pytest.raises(ConfigError, match="name no image 'photo'"):
+        ListedClasses({"photo.jpg": ["sofa"], "photo.png": ["cat"]})(asked)  # which of the two?
 
 
 def test_an_empty_list_is_an_answer_a_missing_one_is_not():

@@ -57,6 +57,13 @@ def test_with_all_names_prompted_the_dropout_sees_what_does_not_compete():
     assert gone["kept"] < 0.7
 
 
+def test_with_nothing_kept_every_way_of_thresholding_gives_background():
+    for thresholding in ("binary", "soft"):
+        for normalise in ("per_class", "global", "none"):
+            settings = {"thresholding": thresholding, "normalise": normalise, "match_threshold": 1.0}
+            assert not segment(names=["green"], **settings).labels.any()
+
+
 def test_policy_all_lets_absent_classes_compete():
     result = segment(policy="all")
     assert result.map_labels == (1, 2, 3)

@@ -147,7 +147,7 @@ def _best_of_synonyms(classes: Classes, scores: Sequence[float]) -> tuple[float,
 class ListedClasses:
     """The classes that a list names for each image: from a tagger, an LLM, a person (`file`), or the ground truth.
 
-    candidates: {image id: class names}; an id may be a file name with or without its ending.
+    candidates: {image id: class names}; the image's id or the key may be a file name with or without its ending.
     """
 
     candidates: Mapping[str, Sequence[str]]
@@ -163,6 +163,9 @@ class ListedClasses:
         for key in (image_id, Path(image_id).name, Path(image_id).stem):
             if key in self.candidates:
                 return {name.casefold() for name in self.candidates[key]}
+        alike = [key for key in self.candidates if Path(key).stem == image_id]
+        if len(alike) == 1:
+            return {name.casefold() for name in self.candidates[alike[0]]}
         raise ConfigError(
             f"policy '{self.name}': the candidates name no image '{image_id}'; "
             f"they name {len(self.candidates)} others: add it, or use policy itm"
@@ -189,11 +192,12 @@ def make_policy(
     threshold: float = 0.5,
     candidates: Mapping[str, Sequence[str]] | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "auto",
 ) -> ClassPolicy:
     """The policy of this name. `file` and `oracle` need candidates (for `oracle` the evaluation gives them).
 
     options: for `itm` `relative` and `top_k` of a KeepRule, whose threshold is `threshold`; for `clip` all three and
-    `model`, a hub id or folder. Raises ConfigError, or ModelError when CLIP's weights are missing.
+    `model`, a hub id or folder. device: where CLIP runs. Raises ConfigError, or ModelError when CLIP's weights are missing.
     """
     given = dict(options or {})
     _check_options(name, given)
@@ -202,7 +206,7 @@ def make_policy(
     if name == "itm":
         return MatchPolicy(KeepRule(threshold, **given))
     if name == "clip":
-        scorer = _clip_scorer(str(given.pop("model", "")))
+        scorer = _clip_scorer(str(given.pop("model", "")), device)
         settings: dict[str, Any] = {"threshold": 0.0, "relative": 0.5, **given}
         return ClipPolicy(scorer, KeepRule(**settings))
     if name in ("file", "oracle"):
@@ -229,8 +233,8 @@ def _check_options(name: str, given: Mapping[str, Any]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _clip_scorer(model: str) -> Similarity:
+def _clip_scorer(model: str, device: str) -> Similarity:
     """CLIP, loaded once however many images there are."""
     from pnp_ovss.scorers import CLIP_MODEL, ClipScorer
 
-    return ClipScorer.from_pretrained(model or CLIP_MODEL)
+    return ClipScorer.from_pretrained(model or CLIP_MODEL, device=device)

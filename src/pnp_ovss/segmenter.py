@@ -13,7 +13,16 @@ from torch import Tensor
 from pnp_ovss.clock import Clock
 from pnp_ovss.config import SegmenterConfig, resolve_config
 from pnp_ovss.errors import PnPError
-from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, normalise_pixels, punch_holes, to_pixels
+from pnp_ovss.images import (
+    ImageSource,
+    input_size,
+    limited_size,
+    load_image,
+    normalise_pixels,
+    punch_holes,
+    shown,
+    to_pixels,
+)
 from pnp_ovss.policies import Choice, ClassPolicy, Request, make_policy
 from pnp_ovss.postprocess import (
     accumulate,
@@ -121,7 +130,7 @@ class Segmenter:
             map_labels=tuple(index + 1 for index in choice.kept),
             match_scores={group[0]: score for group, score in zip(classes, choice.scores, strict=True)},
             image=photo,
-            image_name=Path(name).name,
+            image_name=Path(shown(name)).name,
             model=self.vlm.name,
             method=self.method,
             policy=self._policy.name if self._policy else self.config.policy,
@@ -183,7 +192,7 @@ class Segmenter:
 
         total: (K, P_h, P_w). kept: the index of each of the K classes among those asked. size: (H, W) px.
         """
-        masks = apply_threshold(total, self.config)
+        masks = apply_threshold(total, self.config) if kept else total
         live = [row for row in range(len(masks)) if bool(masks[row].any())]
         size = limited_size(size, self.config.output_px)
         if not live and (self.config.background != "off" or not kept):
@@ -229,7 +238,11 @@ class Segmenter:
     ) -> Choice:
         config = self.config
         policy = self._policy or make_policy(
-            config.policy, threshold=config.match_threshold, candidates=candidates, options=config.policy_options
+            config.policy,
+            threshold=config.match_threshold,
+            candidates=candidates,
+            options=config.policy_options,
+            device=str(self.vlm.device),
         )
 
         def match(names: Sequence[str]) -> list[float]:

@@ -21,7 +21,7 @@ def run(monkeypatch, capsys):
         if model != "pocket":
             find_preset(model)
         pick_device(device)
-        given = {k: v for k, v in explicit.items() if v is not None} | options.parse_settings(settings)
+        given = options.merge_settings(explicit, settings)
         base = {"layer": 2, "head": 2, "size_px": 96, "refine": "none"}
         return Segmenter(FakeVLM(), resolve_config(None, method, **(base | given)), method=method or "preset")
 

@@ -1,6 +1,8 @@
 """One clear line for every kind of bad input, and odd input that works."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -117,6 +119,8 @@ def test_odd_photos_work(run, tmp_path, kind, suffix):
         (["-c", "red", "--device", "cuda"], "not available"),
         (["-c", "red", "--set", "drops"], "NAME=VALUE"),
         (["-c", "red", "--set", "nope=1"], "unknown setting 'nope'"),
+        (["-c", "red", "--policy", "itm", "--set", "policy=all"], "policy is given twice"),
+        (["-c", "red", "--set", "device=cpu"], "--set device=...: that is no setting"),
     ],
 )
 def test_bad_options_are_one_line_and_2(run, photo, tmp_path, arguments, words):
@@ -130,6 +134,37 @@ def test_bad_options_are_one_line_and_2(run, photo, tmp_path, arguments, words):
     assert words in err
     assert err.count("\n") == 1
     assert "Traceback" not in out + err
+
+
+def test_any_setting_can_be_set_by_name(run, photo, tmp_path):
+    more = ("--set", "policy=all", "--set", "size_px=64", "--set", "refine=none")
+    assert run("segment", photo, "-c", "red, blue", *more, "--out", tmp_path / "o")[0] == 0
+    config = json.loads((tmp_path / "o/scene.json").read_text())["config"]
+    assert (config["policy"], config["size_px"], config["refine"]) == ("all", 64, "none")
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_line(run, tmp_path):
+    code, _, err = run("segment", "x" * 400 + ".jpg", "-c", "red", "--out", tmp_path / "o")
+    assert code == 2
+    assert "Traceback" not in err
+    assert "File name too long" in err
+
+
+def test_a_name_that_is_no_text_is_segmented_and_shown(run, photo, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    try:
+        shutil.copy(photo, odd)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    for more in ((), ("--json",)):
+        code, out, _ = run("segment", odd, photo, "-c", "red", "--out", tmp_path / "o", *more)
+        assert code == 0
+        out.encode()  # text
+        shown = json.loads(out.splitlines()[0])["image"] if more else out
+        assert "caf\\xe9.png" in shown
+    assert len(list((tmp_path / "o").iterdir())) == 6
+    saved = next(path for path in (tmp_path / "o").glob("*.json") if path.stem != "scene")
+    assert json.loads(saved.read_text("utf-8"))["image"] == "caf\\xe9.png"
 
 
 @pytest.mark.parametrize("names", ["猫, собака", "red 🐈, naïve", "x" * 300])

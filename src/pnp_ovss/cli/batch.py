@@ -33,6 +33,7 @@ MemoryLimit = Annotated[
 ]
 ShardSize = Annotated[int, typer.Option("--shard-size", help="Photos a Parquet shard.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the batch that --out holds.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="With --resume: try the photos that failed again.")]
 Pngs = Annotated[bool, typer.Option("--png", help="Write each photo's labels as a PNG too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -62,6 +63,7 @@ def batch(
     shard_size: ShardSize = 1000,
     png: Pngs = False,
     resume: Resume = False,
+    retry_failed: RetryFailed = False,
     as_json: Json = False,
 ) -> int:
     """Segment a whole collection into Parquet shards: resumable, one row a photo whatever happens.
@@ -71,11 +73,11 @@ def batch(
     from pnp_ovss.batch.job import Job, Resources
     from pnp_ovss.batch.run import run_batch
 
-    explicit = {"policy": policy, "size_px": size, "refine": refine, "precision": precision}
     listed = _candidates(candidates)
     if listed is not None:
-        explicit["policy"] = policy or "file"
-    settings = {k: v for k, v in explicit.items() if v is not None} | o.parse_settings(setting)
+        policy = policy or "file"
+    explicit = {"policy": policy, "size_px": size, "refine": refine, "precision": precision}
+    settings = o.merge_settings(explicit, setting)
     names = o.read_classes(classes, classes_file)
     job = Job(classes=names, model=model, method=method, settings=settings, candidates=listed, seed=seed, png=png)
     count = workers or os.cpu_count() or 1
@@ -87,7 +89,7 @@ def batch(
     with _progress(quiet=as_json) as progress:
         manifest = run_batch(
             inputs, out, job, resources, engine=engine, address=address, shard_size=shard_size, resume=resume,
-            progress=progress,
+            retry_failed=retry_failed, progress=progress,
         )  # fmt: skip
     return _conclude(manifest, out, as_json)
 

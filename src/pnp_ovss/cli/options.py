@@ -76,6 +76,18 @@ def parse_settings(settings: list[str] | None) -> dict[str, Any]:
     return found
 
 
+def merge_settings(explicit: dict[str, Any], settings: list[str] | None) -> dict[str, Any]:
+    """What the options (None = not given) and `--set` say together. Raises ConfigError for what is said twice."""
+    given = {name: value for name, value in explicit.items() if value is not None}
+    others = parse_settings(settings)
+    for name in others:
+        if name in given:
+            raise ConfigError(f"{name} is given twice, by its own option and by --set {name}=...; leave one out")
+        if name in ("model", "method", "device", "refiner"):
+            raise ConfigError(f"--set {name}=...: that is no setting; `--help` lists the options")
+    return given | others
+
+
 def make_segmenter(
     model: str,
     *,
@@ -91,6 +103,7 @@ def make_segmenter(
     from pnp_ovss.segmenter import Segmenter
     from pnp_ovss.vlms.hub import hush
 
+    chosen = merge_settings(explicit, settings)
     hush()
     torch.manual_seed(seed)
-    return Segmenter.from_pretrained(model, method=method, device=device, **explicit, **parse_settings(settings))
+    return Segmenter.from_pretrained(model, method=method, device=device, **chosen)

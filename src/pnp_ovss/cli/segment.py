@@ -115,9 +115,17 @@ def check_folder(out: Path) -> None:
 
 def check_any(photos: Sequence[Path]) -> None:
     """Fail before a model is loaded when no photo is there at all."""
-    if not any(photo.exists() for photo in photos):
+    if not any(map(_may_exist, photos)):
         more = f" (nor do the {len(photos) - 1} others)" if len(photos) > 1 else ""
         raise ImageError(f"{photos[0]} does not exist{more}")
+
+
+def _may_exist(photo: Path) -> bool:
+    """False only where it is known; why a photo cannot be looked at is said when it is read."""
+    try:
+        return photo.exists()
+    except OSError:
+        return True
 
 
 def _run(
@@ -129,6 +137,8 @@ def _run(
     candidates: dict[str, list[str]] | None = None,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
+    from pnp_ovss.images import shown
+
     screen, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     stems = unique_stems([photo for photo, _ in jobs])
     numbered = zip(jobs, stems, strict=True)
@@ -149,15 +159,15 @@ def _run(
         except PnPError as error:
             failed += 1
             if json_lines:
-                print(json.dumps({"image": str(photo), "error": str(error)}, ensure_ascii=False), flush=True)
+                print(json.dumps({"image": shown(photo), "error": shown(str(error))}, ensure_ascii=False), flush=True)
             else:
                 errors.print(f"pnp-ovss: {error}", markup=False)
             continue
         if json_lines:
-            record = {**result.to_dict(), "files": {kind: str(path) for kind, path in paths.items()}}
+            record = {**result.to_dict(), "files": {kind: shown(path) for kind, path in paths.items()}}
             print(json.dumps(record, ensure_ascii=False), flush=True)
         else:
-            _print_table(screen, photo, result, paths)
+            _print_table(screen, result, paths)
     return failed
 
 
@@ -175,8 +185,10 @@ def unique_stems(photos: Sequence[Path]) -> list[str]:
     return stems
 
 
-def _print_table(screen: Console, photo: Path, result: Segmentation, paths: dict[str, Path]) -> None:
-    screen.print(f"{photo.name} (model {result.model}, policy {result.policy})", markup=False, highlight=False)
+def _print_table(screen: Console, result: Segmentation, paths: dict[str, Path]) -> None:
+    from pnp_ovss.images import shown
+
+    screen.print(f"{result.image_name} (model {result.model}, policy {result.policy})", markup=False, highlight=False)
     table = Table()
     table.add_column("class")
     table.add_column("pixels", justify="right")
@@ -190,4 +202,4 @@ def _print_table(screen: Console, photo: Path, result: Segmentation, paths: dict
     if hidden:
         table.add_row(f"{len(hidden)} more, see the JSON", "-", "")
     screen.print(table)
-    screen.print("  " + "  ".join(str(path) for path in paths.values()), soft_wrap=True, highlight=False)
+    screen.print("  " + "  ".join(map(shown, paths.values())), soft_wrap=True, highlight=False)
