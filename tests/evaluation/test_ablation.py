@@ -102,6 +102,15 @@ def test_every_layer_and_head_equals_an_ordinary_run(fake_system, query, stage):
         assert np.array_equal(rows[name].labels, expected), name
 
 
+@pytest.mark.parametrize("settings", [{"normalise": "global"}, {"softmax_over_classes": True, "gradient": "none"}])
+def test_the_cheap_stage_normalises_and_competes_as_configured(fake_system, query, settings):
+    segmenter = fake_system(policy="all", threshold=0.4, **settings).segmenter
+    system = SensitivitySystem(segmenter)
+    rows = system.answer(query)
+    for name, (layer, head) in system.variants.items():
+        assert np.array_equal(rows[name].labels, alone(segmenter, query, layer=layer, head=head, drops=0)), name
+
+
 def test_the_cheap_stage_encodes_the_image_once(fake_system, query):
     segmenter = fake_system(policy="oracle").segmenter
     SensitivitySystem(segmenter, every_head=True).answer(query)

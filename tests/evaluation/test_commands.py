@@ -19,7 +19,7 @@ def call(monkeypatch, capsys):
     """call(*arguments) -> (exit code, standard output, standard error); a wide screen, so that nothing wraps."""
 
     def fake(model, *, method=None, device="auto", seed=0, settings=None, **explicit):
-        given = {k: v for k, v in explicit.items() if v is not None} | options.parse_settings(settings)
+        given = options.merge_settings(explicit, settings)
         base = {"layer": 2, "head": 2, "size_px": 96, "refine": "none", "blur": 0.02}
         return Segmenter(FakeVLM(), resolve_config(None, method, **(base | given)), method=method or "preset")
 
@@ -74,6 +74,42 @@ def test_evaluate_resumes(call, root, tmp_path):
     code, _, errors = call("evaluate", "folder", root, "--out", out, "--policy", "all", "--resume")
     assert code == 2
     assert "begun with other settings (settings differ)" in errors
+
+
+def test_reports_without_a_name_are_named_by_what_was_asked_and_never_overwritten(call, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = {
+        "rectangles-pocket": (),
+        "rectangles-pocket-oracle-none": ("--policy", "oracle", "--refine", "none"),
+        "rectangles-pocket-64-px": ("--size", 64),
+        "rectangles-background": ("--baselines", "background", "--only-baselines"),
+    }
+    for name, more in asked.items():
+        code, screen, _ = call("evaluate", "folder", root, "--examples", 0, *more)
+        assert code == 0
+        assert f"report: runs/{name}.json" in screen.splitlines()
+        assert load_report(tmp_path / f"runs/{name}.json").images == 12
+    code, screen, _ = call("ablate", "folder", root, "--limit", 1, "--policy", "oracle")
+    assert "report: runs/rectangles-pocket-oracle-ablation.json" in screen
+
+    before = (tmp_path / "runs/rectangles-pocket.images.jsonl").read_bytes()
+    for more in ((), ("--set", "drops=0"), ("--sizes", "64,96")):
+        code, _, errors = call("evaluate", "folder", root, "--examples", 0, *more)
+        assert code == 2
+        assert "holds an earlier run; go on with it by --resume, or choose another --out" in errors
+    assert (tmp_path / "runs/rectangles-pocket.images.jsonl").read_bytes() == before
+    assert not (tmp_path / "runs/rectangles-pocket-96-px.images.jsonl").exists()  # refused before the first size
+
+
+def test_other_candidates_do_not_resume(call, root, tmp_path):
+    listed, out = tmp_path / "listed.json", tmp_path / "r.json"
+    for names, more in ((["red"], ()), (["green"], ("--resume",))):
+        listed.write_text(json.dumps({f"{index:02}.png": names for index in range(12)}))
+        arguments = ("--candidates", listed, "--out", out, "--examples", 0, *more)
+        code, _, errors = call("evaluate", "folder", root, *arguments)
+    assert code == 2
+    assert "begun with other settings" in errors
+    assert load_report(out).failed == 0
 
 
 def test_several_sizes_and_baselines_give_a_report_each(call, root, tmp_path):
@@ -137,6 +173,8 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         (("evaluate", "folder", "ROOT", "--limit", "0"), "limit of 0 images"),
         (("evaluate", "folder", "ROOT", "--only-baselines"), "--only-baselines needs --baselines"),
         (("sensitivity", "folder", "ROOT", "--stage", "x"), "stage 'x': choose from gradcam, full"),
+        (("evaluate", "folder", "ROOT", "--policy", "file"), "policy 'file' needs --candidates FILE.json"),
+        (("ablate", "folder", "ROOT", "--method", "authors-later"), "policy 'file' needs --candidates FILE.json"),
         (("compare", "one.json"), "compare needs two reports"),
         (("compare", "one.json", "two.json"), "cannot read the report one.json"),
         (("datasets", "check", "voc", "ROOT"), "expected ROOT/JPEGImages"),
@@ -159,6 +197,7 @@ def test_ablate_and_sensitivity_print_the_papers_figures(call, root, tmp_path):
     row = next(line for line in screen.splitlines() if "+ Drop 4 + Blur + CRF" in line)
     assert "42.8" in row
     assert set(json.loads(out.read_text())) >= {"attention", "gradcam", "drop1", "blur+crf"}
+    out = tmp_path / "s.json"
     code, screen, _ = call("sensitivity", "folder", root, "--policy", "oracle", "--limit", 3, "--out", out)
     assert code == 0
     assert "stage gradcam: the first pass only" in screen

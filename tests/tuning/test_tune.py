@@ -127,7 +127,7 @@ def run(monkeypatch, capsys):
 
     def fake(model, *, device="auto", seed=0, settings=None, size_px=None):
         torch.manual_seed(0)  # the fake model's only weights are random
-        return Segmenter(FakeVLM(), CONFIG.replace(size_px=size_px or 96))
+        return Segmenter(FakeVLM(), CONFIG.replace(size_px=size_px or 96, **options.parse_settings(settings)))
 
     def call(*arguments):
         monkeypatch.setattr(options, "make_segmenter", fake)
@@ -145,13 +145,14 @@ def test_the_command_writes_a_preset_that_loads(run, scenes):
 
     code, text, _ = run(
         scenes, "--tags", scenes / "tags.json", "--model", "blip-base-coco", "--sampler", "grid",
-        "--scorer-size", 96, "--out", out,
+        "--scorer-size", 96, "--set", "drops=1", "--set", "hole=mean", "--out", out,
     )  # fmt: skip
 
     assert code == 0
     assert "2 images counted, 1 left out" in " ".join(text.split())
     preset = load_preset(out)
     assert (preset.settings["layer"], preset.settings["head"], preset.settings["size_px"]) == (2, 2, 96)
+    assert (preset.settings["drops"], preset.settings["hole"]) == (1, "mean")  # what the others were tuned under
     assert preset.hub_id == "Salesforce/blip-itm-base-coco"
     found = tomllib.loads(out.read_text())["evidence"]
     assert found["files"] == ["a.png", "b.png", "c.png"]

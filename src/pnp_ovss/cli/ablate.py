@@ -61,7 +61,7 @@ def ablate(
         e.make_system, model, data.has_background, candidates, kind="ablation", method=method, policy=policy,
         device=device, seed=seed, refine=refine, precision=precision, settings=setting, size_px=size,
     )  # fmt: skip
-    path = out or Path("runs") / f"{data.name}-{Path(model).stem}-ablation.json"
+    path = out or e.default_path(data.name, model, method, policy, refine, precision, "ablation")
     results = e.run_on(data, make, path, RunOptions(e.parse_void(void), False, resume, workers), title="ablation")
     return _write_variants(results, path, ablation_table)
 
@@ -108,7 +108,7 @@ def sensitivity(
         method=method, policy=policy, device=device, seed=seed, refine=refine, precision=precision,
         settings=setting, size_px=size,
     )  # fmt: skip
-    path = out or Path("runs") / f"{data.name}-{Path(model).stem}-sensitivity-{stage}.json"
+    path = out or e.default_path(data.name, model, method, policy, refine, precision, f"sensitivity-{stage}")
     results = e.run_on(data, make, path, RunOptions(e.parse_void(void), False, resume, workers), title=f"stage {stage}")
     return _write_variants(results, path, lambda reports: sensitivity_table(reports, stage))
 

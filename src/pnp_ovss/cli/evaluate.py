@@ -88,14 +88,16 @@ def evaluate(
         jobs[name] = partial(e.make_one_baseline, name, data.has_background, device)
     if not jobs:
         raise ConfigError("--only-baselines needs --baselines, for example --baselines background,maskclip")
-    base = out or Path("runs") / f"{data.name.replace('/', '-')}-{Path(model).stem}-{policy or 'default'}.json"
+    base = out or e.default_path(data.name, *([] if only_baselines else [model, method, policy, refine, precision]))
+    paths = {name: _named(base, name if len(jobs) > 1 or out is None else "") for name in jobs}
+    e.check_new(paths.values(), resume=resume)
     reports = []
     for name, job in jobs.items():
-        path = _named(base, name if len(jobs) > 1 else "")
-        results = e.run_on(data, job, path, run_options, title=f"{data.name} {name or model}")
-        reports.append(_report(results, path, examples, job))
+        results = e.run_on(data, job, paths[name], run_options, title=f"{data.name} {name or model}")
+        reports.append(_report(results, paths[name], examples, job))
     _print_beside(reports)
-    Console().print(f"report: {base}", highlight=False, soft_wrap=True)
+    for path in paths.values():
+        Console().print(f"report: {path}", highlight=False, soft_wrap=True)
     return 1 if any(report.failed for report in reports) else 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,7 +33,7 @@ def _report_path(path: Path | None) -> Path | None:
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", "-o", callback=_report_path, help="The report, .json (default: runs/DATASET-MODEL-POLICY.json)."
+        "--out", "-o", callback=_report_path, help="The report, .json (default: runs/DATASET-MODEL-....json)."
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own model.")]
@@ -50,9 +50,11 @@ def make_system(model: str, has_background: bool, candidates: Path | None, *, ki
 
     given = {item.partition("=")[0].strip() for item in options["settings"] or []}
     decided = {key: value for key, value in dataset_settings(has_background).items() if key not in given}
-    if candidates is not None and options["policy"] is None:
+    if candidates is not None and options["policy"] is None and "policy" not in given:
         options["policy"] = "file"
     segmenter = o.make_segmenter(model, **options, **decided)
+    if segmenter.config.policy == "file" and candidates is None:
+        raise ConfigError("policy 'file' needs --candidates FILE.json; or choose --policy itm, all or oracle")
     listed = read_candidates(candidates) if candidates is not None else {}
     if kind == "ablation":
         return AblationSystem(segmenter, listed)
@@ -69,12 +71,31 @@ def make_one_baseline(name: str, has_background: bool, device: str) -> System:
     return make_baseline(name, background=has_background, device=device)
 
 
+def default_path(dataset: str, *options: str | None) -> Path:
+    """runs/DATASET-OPTION-....json of what was asked for, so that runs with other options have other names."""
+    words = [dataset.replace("/", "-"), *(Path(option).name.removesuffix(".toml") for option in options if option)]
+    return Path("runs") / ("-".join(words) + ".json")
+
+
+def records_path(report: Path) -> Path:
+    """Where the records of a report stand: REPORT.images.jsonl beside it."""
+    return report.with_suffix(".images.jsonl")
+
+
+def check_new(reports: Iterable[Path], *, resume: bool) -> None:
+    """Refuse to begin where an earlier run has left its records. Raises OutputError."""
+    for records in () if resume else map(records_path, reports):
+        if records.exists():
+            raise OutputError(f"{records} holds an earlier run; go on with it by --resume, or choose another --out")
+
+
 def run_on(data: Dataset, make: Callable[[], System], path: Path, options: RunOptions, *, title: str) -> Results:
-    """Run with a progress bar; the records stand beside the report, as REPORT.images.jsonl."""
+    """Run with a progress bar; the records stand beside the report."""
     from pnp_ovss.evaluation.run import run
 
+    check_new([path], resume=options.resume)
     with watching(title, data.has_background) as progress:
-        return run(data, make, path.with_suffix(".images.jsonl"), options, progress=progress)
+        return run(data, make, records_path(path), options, progress=progress)
 
 
 def parse_void(value: str) -> Any:

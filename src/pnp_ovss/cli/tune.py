@@ -96,7 +96,8 @@ def tune(
         tuned = search(store, judge, options, journal=out.with_suffix(".journal"), resume=resume, report=report)
         found = evidence(store, judge, options, tuned)
     preset = find_preset(model)
-    settings = {**preset.settings, "size_px": segmenter.config.size_px, **tuned.settings}
+    own = {"size_px": segmenter.config.size_px, **tuned.settings}
+    settings = {**preset.settings, **o.parse_settings(setting), **own}
     write_preset(out, preset, settings, found)
     _print(tuned, found, [out, *_plot(out.with_suffix(".png"), tuned, f"{preset.name}, {judge.name}, {reward}")])
     return 0

@@ -34,7 +34,7 @@ class AblationSystem:
 
     def settings(self) -> dict[str, Any]:
         """Those of the whole method; the variants say what is left out."""
-        return {"ablation": True, **segmenter_settings(self.segmenter)}
+        return {"ablation": True, **segmenter_settings(self.segmenter, self.candidates)}
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """Labels of every row."""

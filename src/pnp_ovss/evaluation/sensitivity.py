@@ -16,7 +16,7 @@ from pnp_ovss.evaluation.systems import Answer, Query, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
 from pnp_ovss.saliency import SaliencyPass
 from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.tuning.maps import all_maps
+from pnp_ovss.tuning.maps import raw_maps
 from pnp_ovss.vlms.base import Head
 
 Stage = Literal["gradcam", "full"]
@@ -38,7 +38,11 @@ class SensitivitySystem:
 
     def settings(self) -> dict[str, Any]:
         """Those of the method, the stage, and which variants there are."""
-        return {"sensitivity": self.stage, "every_head": self.every_head, **segmenter_settings(self.segmenter)}
+        return {
+            "sensitivity": self.stage,
+            "every_head": self.every_head,
+            **segmenter_settings(self.segmenter, self.candidates),
+        }
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """Labels of every layer's mean and of the heads."""
@@ -62,8 +66,10 @@ class SensitivitySystem:
     def _first_passes(self, prepared: Prepared) -> list[list[SaliencyPass]]:
         if not prepared.names:
             return [[] for _ in self.variants]
-        vlm = self.segmenter.vlm
-        maps = all_maps(vlm, prepared.whole, prepared.names, self.segmenter.config)
+        vlm, config = self.segmenter.vlm, self.segmenter.config
+        maps = raw_maps(vlm, prepared.whole, prepared.names, config)
+        if config.softmax_over_classes:
+            maps = maps.softmax(dim=2)
         grid = prepared.whole.grid
         everything = torch.ones(grid, dtype=torch.bool, device=maps.device)
         rows = [

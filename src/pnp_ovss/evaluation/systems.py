@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.datasets.base import Dataset
+from pnp_ovss.evaluation.records import digest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +66,7 @@ class SegmenterSystem:
 
     def settings(self) -> dict[str, Any]:
         """Model, method, policy, refiner, size and the whole configuration."""
-        return segmenter_settings(self.segmenter)
+        return segmenter_settings(self.segmenter, self.candidates)
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """The Segmenter's labels."""
@@ -76,10 +77,12 @@ class SegmenterSystem:
         return {"": Answer(result.labels, result.map_labels)}
 
 
-def segmenter_settings(segmenter: "Segmenter") -> dict[str, Any]:
-    """What a report says of a Segmenter."""
+def segmenter_settings(segmenter: "Segmenter", candidates: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What a report says of a Segmenter; for the policy `file` with a digest of the candidates."""
     config = segmenter.config
+    listed = {name: list(classes) for name, classes in candidates.items()}
     return {
+        **({"candidates": digest(listed)} if config.policy == "file" else {}),
         "model": segmenter.vlm.name,
         "weights": weights_digest(segmenter.vlm.model),
         "method": segmenter.method,

@@ -37,14 +37,21 @@ class TaggedImage:
 def all_maps(
     vlm: VisionLanguageModel, features: ImageFeatures, names: Sequence[str], config: SegmenterConfig
 ) -> Tensor:
-    """Class maps (layers, heads + 1, K, P_h·P_w) of one encoded photo, each min-max in [0, 1], float32 (steps 2-6).
+    """The maps of `raw_maps`, each min-max in [0, 1]."""
+    raw = raw_maps(vlm, features, names, config)
+    return minmax(raw.flatten(0, 2)).reshape(raw.shape)
+
+
+def raw_maps(
+    vlm: VisionLanguageModel, features: ImageFeatures, names: Sequence[str], config: SegmenterConfig
+) -> Tensor:
+    """Class maps (layers, heads + 1, K, P_h·P_w) ≥ 0 of one encoded photo, float32 (steps 2-6).
 
     The text is run once and differentiated once for all layers (`vlm.layers`, in their order) and heads; the last
     map of a layer is the mean over its heads (Table 6).
     """
     prompts = build_prompts(names, config.template, vlm.tokenize, vlm.max_tokens)
-    raw = torch.cat([_prompt_maps(vlm, features, prompt, config) for prompt in prompts], dim=2)
-    return minmax(raw.flatten(0, 2)).reshape(raw.shape)
+    return torch.cat([_prompt_maps(vlm, features, prompt, config) for prompt in prompts], dim=2)
 
 
 def _prompt_maps(vlm: VisionLanguageModel, features: ImageFeatures, prompt: Prompt, config: SegmenterConfig) -> Tensor:
