@@ -108,20 +108,20 @@ def _options(models: Sequence[str]) -> list[Any]:
     model = gr.Dropdown(list(models), value=models[0], label="Model")
     policy = gr.Radio(
         [("only classes that the model finds in the photo", "itm"), ("all classes", "all")],
-        value="itm", label="Which classes compete",
+        value=config.policy, label="Which classes compete",
     )  # fmt: skip
     size = gr.Slider(*SIZES_PX, value=config.size_px, step=16, label="Input side, px")
     threshold = gr.Slider(0, 1, value=config.threshold, step=0.01, label="Threshold T")
     drops = gr.Slider(0, 8, value=config.drops, step=1, label="Rounds of Saliency DropOut")
     refine = gr.Radio(
-        [("dense CRF", "densecrf"), ("PAMR", "pamr"), ("none", "none")], value="densecrf", label="Refiner"
+        [("dense CRF", "densecrf"), ("PAMR", "pamr"), ("none", "none")], value=config.refine, label="Refiner"
     )
 
-    def follow(name: str) -> list[float]:
+    def follow(name: str) -> list[Any]:
         chosen = preset_config(name)
-        return [chosen.size_px, chosen.threshold, chosen.drops]
+        return [chosen.policy, chosen.size_px, chosen.threshold, chosen.drops, chosen.refine]
 
-    model.change(follow, model, [size, threshold, drops], queue=False, api_visibility="private")
+    model.change(follow, model, [policy, size, threshold, drops, refine], queue=False, api_visibility="private")
     return [model, policy, size, threshold, drops, refine]
 
 
@@ -158,9 +158,8 @@ def _wire(desk: Desk, inputs: tuple[Any, ...], button: gr.Button, result: _Resul
         *rest: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> dict[Any, Any]:
-        *settings, before = rest
-        names = ("policy", "size_px", "threshold", "drops", "refine")
-        order = Order(photo, classes, model, dict(zip(names, _typed(settings), strict=True)))
+        *values, before = rest
+        order = Order(photo, classes, model, chosen_settings(values))
         try:
             found = desk.segment(order, lambda text: progress(None, desc=text))
         except PnPError as error:
@@ -191,10 +190,12 @@ def _wire(desk: Desk, inputs: tuple[Any, ...], button: gr.Button, result: _Resul
         )
 
 
-def _typed(settings: Sequence[Any]) -> list[Any]:
-    """Slider values as the configuration wants them: whole numbers as int."""
-    policy, size, threshold, drops, refine = settings
-    return [policy, int(size), float(threshold), int(drops), refine]
+def chosen_settings(values: Sequence[Any]) -> dict[str, Any]:
+    """The options as the configuration wants them: whole numbers as int; where all classes compete, on one scale."""
+    policy, size, threshold, drops, refine = values
+    chosen = {"policy": policy, "size_px": int(size), "threshold": float(threshold), "drops": int(drops)}
+    scale = {"normalise": "global"} if policy == "all" else {}  # or absent classes would peak as high as present ones
+    return {**chosen, "refine": refine, **scale}
 
 
 def show_all(found: Shown, result: _Result) -> dict[Any, Any]:

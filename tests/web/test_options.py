@@ -1,0 +1,23 @@
+"""What the page's options mean for the configuration."""
+
+import pytest
+
+pytest.importorskip("gradio", reason="the page needs gradio: pip install 'pnp-ovss[web]'")
+
+
+def test_whole_numbers_are_int_and_all_classes_compete_on_one_scale():
+    from pnp_ovss.web.page import chosen_settings
+
+    plain = {"policy": "itm", "size_px": 448, "threshold": 0.2, "drops": 1, "refine": "none"}
+    assert chosen_settings(["itm", 448.0, 0.2, 1.0, "none"]) == plain
+    assert chosen_settings(["all", 448.0, 0.2, 1.0, "none"]) == {**plain, "policy": "all", "normalise": "global"}
+    assert isinstance(chosen_settings(["itm", 448.0, 1, 1.0, "none"])["size_px"], int)
+
+
+def test_the_options_follow_the_preset():
+    from pnp_ovss.web.page import preset_config
+
+    for model in ("pocket", "vilt-coco"):
+        assert preset_config(model).policy in ("itm", "all")
+        assert preset_config(model).refine in ("densecrf", "pamr", "none")
+    assert preset_config("vilt-coco").policy == "all"
