@@ -94,11 +94,16 @@ def test_a_journal_is_not_overwritten_silently(tmp_path):
         Search(SPACE, SearchPlan(trials=2), journal=tmp_path / "journal").run(Objective())
 
 
-def test_a_journal_of_another_search_is_refused(tmp_path):
-    Search(SPACE, SearchPlan(), journal=tmp_path / "journal", signature="a").run(Objective())
+def test_a_journal_of_another_search_is_refused_with_what_changed(tmp_path):
+    journal = tmp_path / "journal"
+    Search(SPACE, SearchPlan(), journal=journal, basis={"config": {"drops": 4}, "reward": "paper"}).run(Objective())
 
-    with pytest.raises(ConfigError, match="another search"):
-        Search(SPACE, SearchPlan(), journal=tmp_path / "journal", signature="b").run(Objective(), resume=True)
+    changed = Search(SPACE, SearchPlan(), journal=journal, basis={"config": {"drops": 2}, "reward": "paper"})
+    with pytest.raises(ConfigError) as refusal:
+        changed.run(Objective(), resume=True)
+    assert "belongs to another search: config.drops 4 -> 2; search" in str(refusal.value)
+    with pytest.raises(ConfigError, match="seed 0 -> 7"):
+        Search(SPACE, SearchPlan(seed=7), journal=journal).run(Objective(), resume=True)
 
 
 def test_equal_rewards_go_to_the_higher_margin_then_the_first():

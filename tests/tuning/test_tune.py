@@ -174,6 +174,19 @@ def test_the_command_resumes_and_refuses_to_start_over(run, scenes):
     assert len(tomllib.loads((scenes / "tuned.toml").read_text())["evidence"]["reward_table"]) == 15
 
 
+def test_other_photos_of_the_same_names_are_not_resumed(run, scenes):
+    arguments = (scenes, "--tags", scenes / "tags.json", "--model", "blip-base-coco", "--scorer-size", 96,
+                 "--no-blur", "--shards", 1, "--trials", 2, "--out", scenes / "tuned.toml")  # fmt: skip
+    assert run(*arguments)[0] == 0
+    Image.fromarray(two_squares(64, 80)).save(scenes / "b.png")
+
+    code, _, errors = run(*arguments, "--resume")
+
+    assert code == 2
+    assert "belongs to another search: images.2:b.png.content " in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
 def test_presence_is_all_that_is_read_of_a_data_set(data_root):
     from pnp_ovss.datasets import open_dataset
     from pnp_ovss.tuning.tags import dataset_tags

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pnp_ovss.errors import ConfigError, DependencyError, OutputError
+from pnp_ovss.changes import changes, summary
+from pnp_ovss.errors import ConfigError, DependencyError
+from pnp_ovss.tuning.journal import damage_told, open_journal
 from pnp_ovss.tuning.objective import Outcome
 
 if TYPE_CHECKING:
@@ -86,25 +87,34 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 class Search:
     """A search of one space, kept in a journal file.
 
-    name: prefix of its studies in the journal. signature: what the trials depend on besides the point (model,
-    images, scorer, ...); a journal of another signature is refused. journal: None keeps all in memory.
+    name: prefix of its studies in the journal. basis: what the trials depend on besides the point (model, images,
+    scorer, ...), as plain JSON values; a journal of another one is refused by name. journal: None keeps all in memory.
     """
 
     def __init__(
-        self, space: Space, plan: SearchPlan, *, name: str = "tune", journal: Path | None = None, signature: str = ""
+        self,
+        space: Space,
+        plan: SearchPlan,
+        *,
+        name: str = "tune",
+        journal: Path | None = None,
+        basis: Mapping[str, Any] | None = None,
     ) -> None:
         self.space = space
         self.plan = plan
         self.name = name
-        self.signature = json.dumps([signature, {k: list(v) for k, v in space.items()}, plan.sampler, plan.seed])
+        self.journal = journal
+        searched = {"space": {name: list(values) for name, values in space.items()}}
+        self.basis = {**(basis or {}), **searched, "sampler": plan.sampler, "seed": plan.seed}
         self.shards = shards_of(space, plan)
         self._optuna = _import_optuna()
-        self._storage = _storage(self._optuna, journal)
+        self._storage = open_journal(self._optuna, journal) if journal else self._optuna.storages.InMemoryStorage()
 
     def run(self, evaluate: Evaluate, *, resume: bool = False, report: Callable[[Trial], None] | None = None) -> None:
         """Try the planned points that have not been tried; `report` hears of each.
 
-        Raises ConfigError when the journal holds trials and `resume` is not set, or those of another search.
+        Raises ConfigError when the journal holds trials and `resume` is not set, or those of another search, and
+        OutputError when it is damaged.
         """
         for shard in self._chosen():
             study = self._open(shard, resume)
@@ -124,7 +134,8 @@ class Search:
         for shard in range(1, self.plan.shards + 1):
             if self._study_name(shard) in known:
                 study = self._optuna.load_study(study_name=self._study_name(shard), storage=self._storage)
-                found += [Trial(dict(t.params), Outcome(**t.user_attrs), shard) for t in _finished(study)]
+                with damage_told(self.journal):
+                    found += [Trial(dict(t.params), Outcome(**t.user_attrs), shard) for t in _finished(study)]
         return found
 
     def planned(self) -> int:
@@ -146,18 +157,25 @@ class Search:
         study = self._optuna.create_study(
             storage=self._storage, study_name=self._study_name(shard), direction="maximize", load_if_exists=True
         )
-        if (stored := study.user_attrs.get("signature", self.signature)) != self.signature:
-            raise ConfigError(f"the journal belongs to another search: it has {stored}, asked was {self.signature}")
+        self._check_basis(study)
         if study.trials and not resume:
             raise ConfigError(
                 f"the journal holds {len(_finished(study))} finished trials of {study.study_name}; "
                 "add --resume to go on with them, or choose another --out"
             )
-        study.set_user_attr("signature", self.signature)
+        study.set_user_attr("basis", self.basis)
         for trial in study.trials:
             if not trial.state.is_finished():
                 study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL, skip_if_finished=True)
         return study
+
+    def _check_basis(self, study: optuna.Study) -> None:
+        stored = study.user_attrs.get("basis", self.basis if not study.trials else {})
+        if found := changes(stored, self.basis):
+            raise ConfigError(
+                f"the journal {self.journal} belongs to another search: {summary(found)}; search under the same "
+                "settings, or choose another --out"
+            )
 
     def _ask(self, study: optuna.Study, shard: int) -> optuna.Trial:
         """The next untried point as a trial. It depends on the finished trials alone, so that a resumed search goes
@@ -188,13 +206,3 @@ def _import_optuna() -> Any:
         raise DependencyError("tuning needs optuna: pip install 'pnp-ovss[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-
-def _storage(optuna: Any, journal: Path | None) -> Any:
-    if journal is None:
-        return optuna.storages.InMemoryStorage()
-    try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    except OSError as error:
-        raise OutputError(f"cannot write the journal {journal}: {error.strerror or error}") from error

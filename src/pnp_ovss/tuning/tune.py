@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.errors import ImageError
+from pnp_ovss.evaluation.systems import weights_digest
+from pnp_ovss.images import shown as path_text
 from pnp_ovss.scorers import Scorer
-from pnp_ovss.tuning.maps import MapStore
+from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import FinishedMasks, masks_at
 from pnp_ovss.tuning.objective import Effort, Objective
 from pnp_ovss.tuning.reward import get_reward
@@ -83,7 +85,7 @@ def tune(
     base = store.config
     objective = Objective(store, masks_at(options.stage, store), scorer, reward)
     search = Search(
-        search_space(store.vlm, options), options.plan, journal=journal, signature=_signature(store, scorer, options)
+        search_space(store.vlm, options), options.plan, journal=journal, basis=basis(store, scorer, options)
     )
     search.run(lambda point: objective(base.replace(**point)), resume=resume, report=report)
     trials = search.trials()
@@ -110,10 +112,24 @@ def _blur_trial(objective: Objective, config: SegmenterConfig, blur: float, repo
     return trial
 
 
-def _signature(store: MapStore, scorer: Scorer, options: TuneOptions) -> str:
-    """Twelve hex digits of everything that a trial depends on besides its point: also the weights themselves."""
-    model: Any = getattr(store.vlm, "model", None)
-    weights = [f"{float(p.detach().double().sum()):.9e}" for p in model.parameters()] if model is not None else []
-    images = [(image.path.name, image.class_names) for image in store.images]
-    parts = [store.vlm.name, weights, images, store.config.digest(), scorer.name, options.reward, options.stage]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+def basis(store: MapStore, scorer: Scorer, options: TuneOptions) -> dict[str, Any]:
+    """Everything that a trial depends on besides its point: photos by their content, and the weights themselves."""
+    model = getattr(store.vlm, "model", None)
+    return {
+        "model": store.vlm.name,
+        "weights": None if model is None else weights_digest(model),
+        "images": {f"{i}:{path_text(image.path.name)}": _image(image) for i, image in enumerate(store.images, 1)},
+        "config": store.config.to_dict(),
+        "scorer": scorer.name,
+        "reward": options.reward,
+        "stage": options.stage,
+    }
+
+
+def _image(image: TaggedImage) -> dict[str, Any]:
+    """A photo's content, as twelve hex digits of its bytes, and its tags. Raises ImageError when it is gone."""
+    try:
+        content = hashlib.sha256(image.path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise ImageError(f"{image.path} cannot be opened: {error.strerror or error}") from error
+    return {"content": content, "classes": list(image.class_names)}
