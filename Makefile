@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt $$($(PYTHON) .ci/uv_options.py)
 
-.PHONY: demo test check slow e2e crf-oracle clean
+.PHONY: demo test check docs golden slow e2e crf-oracle clean
 
 demo: .venv/demo ## Segment photographs that come with scikit-image; overlays go to demo-out/
 	$(BIN)/pnp-ovss demo --out demo-out
@@ -15,6 +15,12 @@ check: .venv/dev ## Format, lint, types, links of the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ty check
 	$(BIN)/python docs/check_links.py
+
+docs: .venv/dev ## The library's reference, docs/api.md, from the docstrings
+	$(BIN)/python docs/make_api.py
+
+golden: .venv/dev ## Sums, scores and labels of many runs at BASE=COMMIT and now, bit by bit
+	$(BIN)/python tests/golden/driver.py --base $(BASE)
 
 slow: .venv/dev ## The long tests
 	$(BIN)/pytest -q -m slow

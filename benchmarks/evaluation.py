@@ -109,7 +109,7 @@ def plot(chosen: Sequence[Job], runs: Path, path: Path) -> None:
 
 
 def _head(options: argparse.Namespace) -> str:
-    from pnp_ovss.versions import library_versions
+    from pnp_ovss.provenance import library_versions
 
     versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
     machine = f"{platform.machine()}, {os.cpu_count()} cores"

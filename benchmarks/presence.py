@@ -13,8 +13,7 @@ import numpy as np
 
 from pnp_ovss import Segmenter
 from pnp_ovss.datasets import load_vocabulary
-from pnp_ovss.images import load_image, to_pixels
-from pnp_ovss.prompt import build_prompt
+from pnp_ovss.images import load_image
 from pnp_ovss.tuning.presence import choose_rule, search_rules
 
 
@@ -29,15 +28,12 @@ def main() -> None:
     vocabulary = load_vocabulary(options.vocabulary)
     lines = (options.pairs / "pairs.jsonl").read_text("utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["split"] == options.split and row["tags"]]
-    segmenter = Segmenter.from_pretrained(options.model)
-    template, vlm = segmenter.config.template, segmenter.vlm
-    prompts = [build_prompt([name], template, vlm.tokenize) for name in vocabulary.names]
+    segmenter = Segmenter.from_pretrained(options.model, policy="itm")
     scores = np.zeros((len(rows), len(vocabulary)))
     tags = np.zeros(scores.shape, dtype=bool)
     for index, row in enumerate(rows):
         photo = load_image(options.pairs / "images" / row["image"])
-        features = segmenter._encode(to_pixels(photo, segmenter.input_size(*photo.shape[:2])))
-        scores[index] = vlm.match(features, prompts).softmax(dim=1)[:, 1].numpy()
+        scores[index] = segmenter.prepare(photo, vocabulary.names).match_scores
         tags[index, [vocabulary.label(name) - 1 for name in row["tags"]]] = True
     results = search_rules(scores, tags)
     print(f"{options.model}, {len(rows)} images of split {options.split}, {tags.sum(axis=1).mean():.2f} tags an image")

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 import pnp_ovss
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import normalise_pixels, punch_holes, to_pixels
-from pnp_ovss.postprocess import accumulate, label_image
+from pnp_ovss.postprocess import accumulate, argmax_labels
 from pnp_ovss.prompt import build_prompts
 from pnp_ovss.refiners import get_refiner
 from pnp_ovss.saliency import class_maps, drop_most_salient, minmax
@@ -107,7 +107,7 @@ def labels(total: torch.Tensor, config: SegmenterConfig, image: np.ndarray) -> t
     scores = torch.cat([(1 - scores.sum(0)).clamp(min=0)[None], scores[live]])
     start = time.perf_counter()
     refined = reference_refiner().refine(image, scores)
-    return label_image(refined, (0, *(k + 1 for k in live)), size), time.perf_counter() - start
+    return argmax_labels(refined, (0, *(k + 1 for k in live)), size), time.perf_counter() - start
 
 
 def reference_refiner():

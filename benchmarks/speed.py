@@ -28,7 +28,7 @@ from sizes import BLIP_BASE, BLIP_LARGE, Sizes, build_blip, flops
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.images import load_image
-from pnp_ovss.versions import library_versions
+from pnp_ovss.provenance import library_versions
 from pnp_ovss.vlms.blip import BlipVLM
 
 SIZES = {"blip-large": BLIP_LARGE, "blip-base": BLIP_BASE}

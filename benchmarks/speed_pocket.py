@@ -24,7 +24,7 @@ from PIL import Image
 from pnp_ovss import Segmenter
 from pnp_ovss.datasets.vocabulary import load_vocabulary
 from pnp_ovss.images import load_image
-from pnp_ovss.versions import library_versions
+from pnp_ovss.provenance import library_versions
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 BARE = [sys.executable, "-c", "import torch, transformers"]

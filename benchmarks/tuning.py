@@ -18,10 +18,9 @@ from typing import Any
 
 import torch
 
-from pnp_ovss.config import SegmenterConfig, resolve_config
 from pnp_ovss.datasets import open_dataset
-from pnp_ovss.images import normalise_pixels
-from pnp_ovss.prompt import build_prompts
+from pnp_ovss.presets import resolve_config
+from pnp_ovss.provenance import library_versions
 from pnp_ovss.scorers import MatchScorer
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
@@ -30,19 +29,17 @@ from pnp_ovss.tuning.reward import get_reward
 from pnp_ovss.tuning.search import SearchPlan, shards_of
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.tuning.tune import TuneOptions, search_space
-from pnp_ovss.versions import library_versions
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.loading import find_preset, load_vlm
 
 
-def one_pass_s(vlm: VisionLanguageModel, store: MapStore, config: SegmenterConfig) -> float:
+def one_pass_s(vlm: VisionLanguageModel, store: MapStore) -> float:
     """CPU seconds of one pass for one layer and head over all photos: what each trial would need by itself."""
     layer = vlm.layers[len(vlm.layers) // 2]
+    segmenter = store.segmenter.replace(layer=layer, head=1, drops=0)
     start = time.process_time()
-    for index, image in enumerate(store.images):
-        features = vlm.encode(normalise_pixels(store.pixels(store.photo(index)), vlm.mean, vlm.std))
-        for prompt in build_prompts(image.class_names, config.template, vlm.tokenize, vlm.max_tokens):
-            vlm.attend(features, prompt, layers=(layer,), head=1, gradient=config.gradient)
+    for index in range(len(store.images)):
+        segmenter.look(store.prepared(index, segmenter))
     return time.process_time() - start
 
 
@@ -59,7 +56,7 @@ def measure(root: Path, model: str, images: int, scored_trials: int, scorer_px: 
         start = time.process_time()
         store.build()
         built = time.process_time() - start
-        alone = one_pass_s(vlm, store, config)
+        alone = one_pass_s(vlm, store)
         masks = GradcamMasks(store)
         objective = Objective(store, masks, MatchScorer(vlm, size_px=scorer_px), get_reward("paper"))
         start = time.process_time()

@@ -27,20 +27,20 @@ import torch
 from PIL import Image
 from tuning_compare import Point, compare, miou, plot, print_result
 
-from pnp_ovss.config import SegmenterConfig, resolve_config
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets import Dataset, open_dataset
 from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.metrics import empty_confusion, update
-from pnp_ovss.postprocess import label_image
+from pnp_ovss.postprocess import argmax_labels, score_classes
+from pnp_ovss.presets import resolve_config
+from pnp_ovss.provenance import fingerprint, library_versions
 from pnp_ovss.scorers import make_scorer
-from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
 from pnp_ovss.tuning.reward import REWARDS, Evidence, Reward, among_own, paper_reward
 from pnp_ovss.tuning.search import THRESHOLDS
 from pnp_ovss.tuning.tags import dataset_tags
-from pnp_ovss.versions import library_versions
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.loading import find_preset, load_vlm
 
@@ -92,13 +92,12 @@ class Truth:
 
     def counts(self, config: SegmenterConfig) -> list[list[list[int]]]:
         """One sparse confusion matrix a photo."""
-        segmenter = Segmenter(self.vlm, config)
         found = []
         for index, truth in enumerate(self.truths):
             own = [self.names.index(name) + 1 for name in self.store.images[index].class_names]
             maps = self.store.maps(index, config.layer, config.head)
-            scores, channels = segmenter.label_scores(maps, range(len(own)), truth.shape)
-            labels = np.array([0, *own])[label_image(scores, channels, truth.shape)]
+            scores, rows = score_classes(maps, truth.shape, config)
+            labels = argmax_labels(scores, [0 if row is None else own[row] for row in rows], truth.shape)
             confusion = update(empty_confusion(len(self.names)), truth, labels)
             found.append(ImageCounts.of(confusion).to_json())
         return found
@@ -122,10 +121,8 @@ class Study:
         self.config = resolve_config(
             preset, size_px=given.size, refine="none", blur=given.blur, threshold=given.threshold
         )
-        module: Any = getattr(self.vlm, "model")  # noqa: B009 (not part of the protocol)
-        weights = sum(float(p.detach().double().abs().sum()) for p in module.parameters())
         scorer = f"{given.scorer.replace(':', '-').replace('/', '-')}-{given.scorer_size}"
-        self.work = given.work / f"{preset.name}-{weights:.6e}-{given.size}-{given.blur}-{scorer}"
+        self.work = given.work / f"{preset.name}-{fingerprint(self.vlm.model)}-{given.size}-{given.blur}-{scorer}"
         self.work.mkdir(parents=True, exist_ok=True)
         self.objective = self._objective()
 

@@ -1,4 +1,4 @@
-"""Make docs/api.md, the library's public names with their signatures and docstrings: python docs/make_api.py
+"""Make docs/api.md, the library's public names with their signatures and docstrings: `make docs`
 
 Reads the source files and imports nothing but `pnp_ovss`, so that the page is the same whatever is installed.
 """
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parent / "api.md"
 SOURCE = Path(pnp_ovss.__file__).parent
 TITLE = """# The library
 
-Made from the docstrings by `python docs/make_api.py`; a test compares. Arrays are (height, width), colours RGB, labels
+Made from the docstrings by `make docs`. Arrays are (height, width), colours RGB, labels
 0 = background and i = the i-th class. Every error that is raised on purpose is a `pnp_ovss.PnPError` of one line.
 """
 MODULES: dict[str, Sequence[str]] = {  # no names: the module's `__all__`
@@ -24,7 +24,10 @@ MODULES: dict[str, Sequence[str]] = {  # no names: the module's `__all__`
         "ConfigError", "ClassNameError", "ImageError", "ModelError", "DatasetError", "OutputError", "RefinerError",
         "DependencyError",
     ),
-    "pnp_ovss.policies": ("ClassPolicy", "Request", "Choice", "KeepRule", "read_candidates"),
+    "pnp_ovss.trace": ("Prepared", "Pass", "Trace"),
+    "pnp_ovss.provenance": ("Provenance", "fingerprint", "digest"),
+    "pnp_ovss.presets": ("ModelPreset", "load_preset", "load_method", "resolve_config"),
+    "pnp_ovss.policies": ("ClassPolicy", "Request", "Choice", "KeepRule", "Candidates"),
     "pnp_ovss.images": ("load_image",),
     "pnp_ovss.refiners": ("Refiner", "get_refiner"),
     "pnp_ovss.export": (),
@@ -60,7 +63,7 @@ class Module:
 
     def __init__(self, name: str) -> None:
         path = SOURCE.joinpath(*name.split(".")[1:])
-        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
         self.text = file.read_text("utf-8")
         self.body = ast.parse(self.text).body
         self.homes = {

@@ -1,16 +1,12 @@
 """Settings: defaults, files, precedence and refusals."""
 
+import dataclasses
+
 import pytest
 
-from pnp_ovss.config import (
-    SegmenterConfig,
-    list_methods,
-    list_presets,
-    load_method,
-    load_preset,
-    resolve_config,
-)
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.presets import list_methods, list_presets, load_method, load_preset, resolve_config
 
 
 def test_defaults_are_the_papers_values():
@@ -64,10 +60,15 @@ def test_another_refiner_does_not_inherit_a_methods_refiner_options():
         ({"drops": True}, "drops = True"),
         ({"drops": -1}, "[0, 100]"),
         ({"head": "min"}, "a whole number, mean"),
-        ({"head": 0}, "heads count from 1"),
+        ({"head": 0}, "head = 0 is out of range; it must lie in [1, 1000]"),
         ({"layer": 0}, "layer = 0"),
         ({"drop_share": 1.0}, "between 0 and 1"),
-        ({"patches_per_round": 0}, "at least 1"),
+        ({"patches_per_round": 0}, "patches_per_round = 0 is out of range"),
+        ({"threshold": float("nan")}, "threshold = nan is out of range"),
+        ({"blur": float("inf")}, "blur = inf"),
+        ({"background": -0.1}, "background = -0.1"),
+        ({"match_top_k": -1}, "match_top_k = -1"),
+        ({"refine_options": 4}, "refine_options = 4 is not possible; choose from a table"),
         ({"background": "sky"}, "complement"),
         ({"template": "A picture"}, "{classes} once"),
         ({"threshhold": 0.1}, "unknown setting 'threshhold'"),
@@ -113,7 +114,25 @@ def test_missing_files_and_unknown_names(tmp_path):
         assert words in str(caught.value)
 
 
-def test_digest_changes_with_any_setting():
-    digests = {SegmenterConfig(**s).digest() for s in ({}, {"drops": 3}, {"blur": 0.1}, {"refine": "none"})}
-    assert len(digests) == 4
-    assert SegmenterConfig().digest() == SegmenterConfig().digest()
+def test_a_setting_says_which_step_reads_it_and_what_it_means():
+    fields = dataclasses.fields(SegmenterConfig)
+    assert {field.metadata["step"] for field in fields} == {"load", "prepare", "look", "label"}
+    assert all(field.metadata["help"].endswith(".") for field in fields)
+    assert SegmenterConfig().differing(SegmenterConfig(head=1, blur=0, drops=2), "look") == ["head", "drops"]
+
+
+def test_another_refiner_does_not_take_over_options():
+    config = SegmenterConfig(refine="densecrf", refine_options={"iterations": 3})
+    assert config.replace(refine="pamr").refine_options == {}
+    assert config.replace(refine="densecrf").refine_options == {"iterations": 3}
+    assert config.replace(refine="pamr", refine_options={"iterations": 2}).refine_options == {"iterations": 2}
+
+
+def test_what_a_policy_implies_gives_way_to_what_is_set(tmp_path):
+    assert resolve_config(None, policy="all").normalise == "global"
+    assert resolve_config(None, policy="all", normalise="per_class").normalise == "per_class"
+    assert resolve_config(None, "authors-cvpr", policy="all").normalise == "per_class"  # the method says it
+    clip = resolve_config(load_preset("pocket"), policy="clip")
+    assert (clip.match_threshold, clip.match_relative) == (0.0, 0.5)
+    assert resolve_config(load_preset("pocket"), policy="clip", match_threshold=0.2).match_threshold == 0.2
+    assert resolve_config(load_preset("pocket")).match_threshold == 0.85

@@ -23,7 +23,7 @@ CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
 
 @pytest.fixture
 def result():
-    return Segmenter(FakeVLM(), CONFIG)(two_squares(), ["red", "green", "blue"], image_id="a & b.png")
+    return Segmenter(FakeVLM(), CONFIG)(two_squares(), ["red", "green", "blue"], image_name="a & b.png")
 
 
 def truth_labels():

@@ -5,15 +5,19 @@ import json
 import numpy as np
 import pytest
 
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import (
     AllClasses,
+    Candidates,
+    Choice,
     ClipPolicy,
     KeepRule,
-    ListedClasses,
     MatchPolicy,
     Request,
-    make_policy,
+    best_class,
+    get_policy,
+    kept_indices,
     read_candidates,
 )
 
@@ -21,9 +25,9 @@ CLASSES = (("cat",), ("sofa", "couch"), ("tv",))
 SCORES = {"cat": 0.9, "sofa": 0.1, "couch": 0.6, "tv": 0.4}
 
 
-def request(image_id="a/photo.jpg"):
+def request():
     image = np.zeros((2, 2, 3), np.uint8)
-    return Request(CLASSES, image, image_id, lambda names: [SCORES[n] for n in names])
+    return Request(CLASSES, image, "photo.jpg", lambda names: [SCORES[n] for n in names])
 
 
 def test_match_takes_a_classes_best_name():
@@ -74,34 +78,20 @@ def test_clip_shares_the_probability_among_the_classes():
     assert ClipPolicy(Likeness())(request()).kept == (0,)
 
 
-def test_clip_by_name_loads_its_model_once(monkeypatch):
-    from pnp_ovss import scorers
+def test_clip_is_loaded_once_for_any_number_of_photos_and_settings(monkeypatch):
+    from pnp_ovss import Segmenter, scorers
+    from pnp_ovss.testing.fake_vlm import FakeVLM
 
     loaded = []
     monkeypatch.setattr(
         scorers.ClipScorer, "from_pretrained", lambda model, device: loaded.append((model, device)) or Likeness()
     )
-    options = {"model": "my/clip", "top_k": 2, "relative": 0.0}
-    for _ in range(3):
-        policy = make_policy("clip", options=options, device="cpu")
+    config = SegmenterConfig(layer=2, head=2, policy="clip", clip_model="my/clip", match_top_k=2, match_threshold=0.0)
+    segmenter = Segmenter(FakeVLM(), config)
+    assert segmenter.policy(request()).kept == (0, 1)
+    one = segmenter.replace(match_top_k=1, blur=0)
+    assert one.policy(request()).kept == (0,)
     assert loaded == [("my/clip", "cpu")]
-    assert policy.rule == KeepRule(0.0, relative=0.0, top_k=2)
-    assert policy(request()).kept == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("itm", {"model": "x"}, "policy 'itm' has no option 'model'; its options are relative, top_k"),
-        ("all", {"top_k": 1}, "policy 'all' has no option 'top_k'; its options are none"),
-        ("itm", {"top_k": 1.5}, "policy 'itm': top_k = 1.5 is not possible"),
-        ("clip", {"relative": -1}, "relative = -1 is not possible"),
-        ("itm", {"relative": True}, "relative = True is not possible"),
-    ],
-)
-def test_wrong_options_are_errors(name, options, message):
-    with pytest.raises(ConfigError, match=message):
-        make_policy(name, options=options)
 
 
 def test_all_asks_no_model():
@@ -111,37 +101,38 @@ def test_all_asks_no_model():
 
 
 @pytest.mark.parametrize("key", ["a/photo.jpg", "photo.jpg", "photo"])
-def test_listed_by_path_name_or_stem_any_case_and_any_synonym(key):
-    choice = ListedClasses({key: ["Couch", "zebra"]})(request())
-    assert choice.kept == (1,)
+def test_a_photo_is_listed_by_path_name_or_stem(key):
+    assert Candidates({key: ["Couch", "zebra"]}).of("a/photo.jpg") == ["Couch", "zebra"]
 
 
 def test_keys_with_an_ending_name_an_image_without_one():
-    asked = Request(CLASSES, np.zeros((1, 1, 3)), "photo", lambda names: [])
-    assert ListedClasses({"photo.jpg": ["sofa"], "other.jpg": []})(asked).kept == (1,)
+    assert Candidates({"photo.jpg": ["sofa"], "other.jpg": []}).of("photo") == ["sofa"]
     with pytest.raises(ConfigError, match="name no image 'photo'"):
-        ListedClasses({"photo.jpg": ["sofa"], "photo.png": ["cat"]})(asked)  # which of the two?
+        Candidates({"photo.jpg": ["sofa"], "photo.png": ["cat"]}).of("photo")  # which of the two?
 
 
 def test_an_empty_list_is_an_answer_a_missing_one_is_not():
-    assert ListedClasses({"photo": []})(request()).kept == ()
+    assert Candidates({"photo": []}).of("photo.jpg") == []
     with pytest.raises(ConfigError, match="name no image"):
-        ListedClasses({"other": []})(request())
+        Candidates({"other": []}).of("photo.jpg")
 
 
-def test_names():
-    assert [make_policy(n, candidates={}).name for n in ("all", "itm", "file", "oracle")] == [
-        "all",
-        "itm",
-        "file",
-        "oracle",
-    ]
-    with pytest.raises(ConfigError, match="unknown policy 'best'"):
-        make_policy("best")
-    with pytest.raises(ConfigError, match="needs --candidates"):
-        make_policy("file")
-    with pytest.raises(ConfigError, match="ground truth"):
-        make_policy("oracle")
+def test_kept_by_any_synonym_in_any_case_in_the_classes_order():
+    assert kept_indices(CLASSES, ["TV", "Couch", "zebra"]) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["all", "itm", "file", "oracle"])
+def test_the_policy_of_a_configuration(name):
+    policy = get_policy(SegmenterConfig(policy=name, match_threshold=0.3, match_relative=0.2, match_top_k=4))
+    assert policy.name == name
+    if name == "itm":
+        assert policy.rule == KeepRule(0.3, relative=0.2, top_k=4)
+
+
+def test_when_nothing_is_kept_the_policys_own_scores_say_what_is_best():
+    unasked = Request(CLASSES, np.zeros((1, 1, 3)), "", lambda names: pytest.fail("asked the model"))
+    assert best_class(unasked, Choice((), (0.1, 0.3, 0.2))) == Choice((1,), (0.1, 0.3, 0.2))
+    assert best_class(request(), Choice((), (None, None, None))) == Choice((0,), (0.9, 0.6, 0.4))
 
 
 def test_candidates_file(tmp_path):

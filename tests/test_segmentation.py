@@ -19,7 +19,7 @@ from tests.scenes import two_squares
 @pytest.fixture(scope="module")
 def result():
     config = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
-    return Segmenter(FakeVLM(), config)(two_squares(), ["red", "green", "blue"], image_id="scene.jpg")
+    return Segmenter(FakeVLM(), config)(two_squares(), ["red", "green", "blue"], image_name="scene.jpg")
 
 
 def test_frozen(result):
@@ -41,7 +41,8 @@ def test_unknown_class(result):
 def test_json_lists_every_asked_class(result):
     data = json.loads(json.dumps(result.to_dict()))
     assert set(data) == {
-        "image", "size", "classes", "model", "method", "policy", "config", "versions", "seconds",
+        "image", "size", "classes", "model", "weights", "method", "policy", "refiner", "passes", "config", "versions",
+        "time", "seconds",
     }  # fmt: skip
     assert data["size"] == [96, 128]
     assert [c["name"] for c in data["classes"]] == ["red", "green", "blue"]

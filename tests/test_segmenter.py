@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from pnp_ovss import PnPError, Segmenter
-from pnp_ovss.config import list_methods, resolve_config
 from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
 from pnp_ovss.images import to_pixels
+from pnp_ovss.presets import list_methods, resolve_config
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.scenes import BLUE, RED, two_squares
 from tests.segmented import CONFIG, NAMES, interior, segment
@@ -34,7 +34,7 @@ def test_mask_shapes_and_types():
     assert result.scores.shape == (3, 96, 128)
     assert result.channels == (0, 1, 2)
     assert result.maps.shape == (2, 12, 12)
-    assert result.map_labels == (1, 2)
+    assert result.kept == (1, 2)
     np.testing.assert_array_equal(result.mask("blue"), result.labels == 2)
 
 
@@ -56,22 +56,22 @@ def test_one_encoding_a_pass_and_the_first_serves_the_policy(drops):
 
 def passes_of(vlm=None, names=("red", "blue"), **settings):
     segmenter = Segmenter(vlm or FakeVLM(), CONFIG.replace(**settings))
-    return segmenter.saliency_passes(to_pixels(two_squares(), (96, 96)), list(names))
+    return segmenter.look(segmenter.prepare(two_squares(), names, keep=names)).passes
 
 
 def test_passes_halve_the_patches_and_dropped_ones_stay_zero():
     passes = passes_of()
-    assert [int(p.kept.sum()) for p in passes] == [144, 72, 36, 18, 9]
+    assert [int(p.visible.sum()) for p in passes] == [144, 72, 36, 18, 9]
     for earlier, later in pairwise(passes):
-        assert not (later.kept & ~earlier.kept).any()
-        assert (later.maps[:, ~later.kept] == 0).all()
-    dropped = passes[0].kept & ~passes[1].kept
+        assert not (later.visible & ~earlier.visible).any()
+        assert (later.maps[:, ~later.visible] == 0).all()
+    dropped = passes[0].visible & ~passes[1].visible
     salient = passes[0].maps.sum(0)
-    assert salient[dropped].min() >= salient[passes[1].kept].max()
+    assert salient[dropped].min() >= salient[passes[1].visible].max()
 
 
 def test_patches_per_round_and_the_end_of_patches():
-    assert [int(p.kept.sum()) for p in passes_of(patches_per_round=60)] == [144, 84, 24]
+    assert [int(p.visible.sum()) for p in passes_of(patches_per_round=60)] == [144, 84, 24]
 
 
 class Watching(FakeVLM):
@@ -93,7 +93,7 @@ def test_holes_are_black_before_or_zero_after_normalisation(hole, value):
     pixels, kept = vlm.seen[1]
     assert kept is None
     plain = pixels * 0.25 + 0.5
-    hidden = ~passes[1].kept.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    hidden = ~passes[1].visible.repeat_interleave(8, 0).repeat_interleave(8, 1)
     torch.testing.assert_close(plain[:, hidden], torch.full_like(plain[:, hidden], value))
     torch.testing.assert_close(plain[:, ~hidden], to_pixels(two_squares(), (96, 96))[:, ~hidden])
 
@@ -102,8 +102,8 @@ def test_removed_tokens_leave_the_pixels_alone():
     vlm = Watching()
     passes = passes_of(vlm, hole="remove_tokens", drops=2)
     assert torch.equal(vlm.seen[2][0], vlm.seen[0][0])
-    assert torch.equal(vlm.seen[2][1], passes[2].kept.flatten())
-    assert (passes[2].maps[:, ~passes[2].kept] == 0).all()
+    assert torch.equal(vlm.seen[2][1], passes[2].visible.flatten())
+    assert (passes[2].maps[:, ~passes[2].visible] == 0).all()
 
 
 def test_a_list_longer_than_the_text_encoder_gives_the_same_maps():
@@ -112,7 +112,7 @@ def test_a_list_longer_than_the_text_encoder_gives_the_same_maps():
     chunked = passes_of(FakeVLM(max_tokens=7), names)
     for one, other in zip(whole, chunked, strict=True):
         torch.testing.assert_close(one.maps, other.maps)
-        assert torch.equal(one.kept, other.kept)
+        assert torch.equal(one.visible, other.visible)
 
 
 def test_paper_literal_gradient_is_not_the_default_and_none_ignores_gradients():
@@ -125,14 +125,14 @@ def test_paper_literal_gradient_is_not_the_default_and_none_ignores_gradients():
 def test_softmax_over_classes_sums_to_one():
     maps = passes_of(gradient="none", softmax_over_classes=True, drops=1)
     torch.testing.assert_close(maps[0].maps.sum(0), torch.ones(12, 12))
-    assert (maps[1].maps.sum(0)[~maps[1].kept] == 0).all()
+    assert (maps[1].maps.sum(0)[~maps[1].visible] == 0).all()
 
 
 @pytest.mark.parametrize("method", list_methods())
 def test_every_method_segments(method):
     settings = resolve_config(None, method, layer=2, head=2, size_px=96, refine="none", refine_options={})
     image = two_squares()
-    result = Segmenter(FakeVLM(), settings)(image, NAMES, candidates={"": ["red", "blue"]})
+    result = Segmenter(FakeVLM(), settings)(image, NAMES, keep=["red", "blue"])
     assert (result.labels[interior(image, RED)] == 1).mean() > 0.9
     assert (result.labels[interior(image, BLUE)] == 2).mean() > 0.9
     assert result.shares["green"] == 0

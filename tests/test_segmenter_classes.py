@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError
@@ -31,28 +30,26 @@ def test_the_prompt_holds_the_kept_names_or_all(prompted, texts):
 
     settings = CONFIG.replace(policy="file", prompted=prompted)
     segmenter = Segmenter(Listening(), settings)
-    result = segmenter(two_squares(), [("red",), ("blue",)], candidates={"": ["blue"]})
+    result = segmenter(two_squares(), [("red",), ("blue",)], keep=["blue"])
     assert asked == texts
-    assert result.map_labels == (2,)
+    assert result.kept == (2,)
     assert result.maps.shape[0] == 1
     assert set(np.unique(result.labels)) == {0, 2}
     asked.clear()
-    assert not segmenter(two_squares(), [("red",), ("blue",)], candidates={"": []}).labels.any()
+    assert not segmenter(two_squares(), [("red",), ("blue",)], keep=[]).labels.any()
     assert not asked
 
 
 def test_with_all_names_prompted_the_dropout_sees_what_does_not_compete():
     """The patches of the red square go in the first round although only blue competes."""
     image = two_squares()
-    pixels = to_pixels(image, (96, 96))
     red = to_pixels(image, (12, 12))[0] > 0.9
     gone = {}
     for prompted in ("kept", "all"):
         segmenter = Segmenter(FakeVLM(), CONFIG.replace(prompted=prompted, drop_share=0.3))
-        names, groups = segmenter._names((("red",), ("blue",)), (1,))
-        passes = segmenter.saliency_passes(pixels, names)
-        assert segmenter.summed_maps(passes, groups).shape[0] == 1
-        gone[prompted] = float((~passes[1].kept[red]).float().mean())
+        trace = segmenter.look(segmenter.prepare(image, ["red", "blue"], keep=["blue"]))
+        assert segmenter.sum_maps(trace).shape[0] == 1
+        gone[prompted] = float((~trace.passes[1].visible[red]).float().mean())
     assert gone["all"] > 0.9
     assert gone["kept"] < 0.7
 
@@ -66,7 +63,7 @@ def test_with_nothing_kept_every_way_of_thresholding_gives_background():
 
 def test_policy_all_lets_absent_classes_compete():
     result = segment(policy="all")
-    assert result.map_labels == (1, 2, 3)
+    assert result.kept == (1, 2, 3)
     assert result.match_scores == {"red": None, "blue": None, "green": None}
 
 
@@ -81,16 +78,19 @@ def test_without_background_every_pixel_has_a_class():
     assert set(np.unique(result.labels)) <= {1, 2}
 
 
-def test_file_policy_needs_its_list(tmp_path):
-    path = tmp_path / "scene.png"
-    Image.fromarray(two_squares()).save(path)
-    segmenter = Segmenter(FakeVLM(), CONFIG.replace(policy="file"))
-    for key in ("scene.png", "scene"):
-        assert segmenter(path, NAMES, candidates={key: ["Blue"]}).map_labels == (2,)
-    with pytest.raises(ConfigError, match="name no image"):
-        segmenter(path, NAMES, candidates={"other.png": ["red"]})
-    with pytest.raises(ConfigError, match="needs --candidates"):
-        segmenter(path, NAMES)
+@pytest.mark.parametrize(("policy", "written"), [("itm", "keep"), ("file", "file"), ("oracle", "oracle")])
+def test_the_caller_says_which_names_may_win(policy, written):
+    segmenter = Segmenter(FakeVLM(), CONFIG.replace(policy=policy))
+    result = segmenter(two_squares(), NAMES, keep=["Blue", "zebra"])
+    assert result.kept == (2,)
+    assert result.provenance.policy == written
+    assert set(result.match_scores.values()) == {None}
+
+
+@pytest.mark.parametrize("policy", ["file", "oracle"])
+def test_a_policy_of_lists_needs_its_list(policy):
+    with pytest.raises(ConfigError, match=f"policy '{policy}' needs the names that may win"):
+        Segmenter(FakeVLM(), CONFIG.replace(policy=policy))(two_squares(), NAMES)
 
 
 def test_a_policy_object_stands_in():
@@ -102,5 +102,5 @@ def test_a_policy_object_stands_in():
             return Choice((1,), (None, 1.0, None))
 
     result = Segmenter(FakeVLM(), CONFIG, policy=Second())(two_squares(), NAMES)
-    assert result.map_labels == (2,)
-    assert result.policy == "second"
+    assert result.kept == (2,)
+    assert result.provenance.policy == "second"

@@ -19,8 +19,8 @@ _HOMES = {
     "Segmentation": "pnp_ovss.segmentation",
     "SegmenterConfig": "pnp_ovss.config",
     "PnPError": "pnp_ovss.errors",
-    "list_presets": "pnp_ovss.config",
-    "list_methods": "pnp_ovss.config",
+    "list_presets": "pnp_ovss.presets",
+    "list_methods": "pnp_ovss.presets",
     "list_refiners": "pnp_ovss.refiners",
 }
 

@@ -1,108 +1,158 @@
-"""Every setting of the method, its default written once, and the files that change it.
+"""Every setting of the method: name, type, default, range, the step that reads it and one sentence, written once.
 
-`SegmenterConfig()` alone is the paper's method with its choice for BLIP. A *preset* (`presets/NAME.toml`) holds what
-depends on the checkpoint, a *method* (`presets/methods/NAME.toml`) a named variant of the method itself.
-Explicit settings win over the method, the method over the preset, the preset over the defaults.
+`SegmenterConfig()` alone is the paper's method with its choice for BLIP. What a checkpoint or a named method changes
+stands in files (`pnp_ovss.presets`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import tomllib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from functools import cache
+from typing import Any, Literal, get_args, get_type_hints
 
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.validation import check_settings
 
 Gradient = Literal["match_logit", "margin", "paper-literal", "none"]
 Scale = Literal["per_class", "global", "none"]
 Policy = Literal["all", "itm", "file", "oracle", "clip"]
 Precision = Literal["float32", "bfloat16", "bfloat16-vision"]
+Step = Literal["load", "prepare", "look", "label"]
+
+
+def _setting(default: Any, step: Step, text: str, low: float = -math.inf, high: float = math.inf) -> Any:
+    """A field: what reads it, what it means, and the finite range [low, high] of its numbers."""
+    metadata = {"step": step, "help": text, "range": (low, high)}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterConfig:
-    """All settings of one segmentation. Layers and heads count from 1, as in the paper's Table 2."""
+    """All settings of one segmentation. Layers and heads count from 1, as in the paper's Table 2.
+
+    Each field says in its metadata which step reads it: `load`, `prepare`, `look` or `label`.
+    """
 
     # What the checkpoint decides (Table 2).
-    layer: int = 8
-    """Cross-attention layer, from 1."""
-    head: int | Literal["mean"] = 10
-    """Attention head, from 1, or the mean over the layer's heads (Table 6)."""
-    threshold: float = 0.15
-    """T of §3.3, compared with the sum of passes (or with its min-max map, see `accumulate`)."""
-    size_px: int = 336
-    """Side S of the square input; the short side with `keep_aspect`."""
-    precision: Precision = "float32"
-    """Of the weights: `bfloat16` all of them, `bfloat16-vision` those of the image side only."""
+    layer: int = _setting(8, "look", "Cross-attention layer, from 1.", 1, 1000)
+    head: int | Literal["mean"] = _setting(
+        10, "look", "Attention head, from 1, or mean: the mean over the layer's heads (Table 6).", 1, 1000
+    )
+    threshold: float = _setting(
+        0.15, "label", "T of §3.3, compared with the sum of passes (or with its min-max map, see accumulate).", 0, 1e9
+    )
+    size_px: int = _setting(
+        336, "prepare", "Side S of the model's square input, px; the short side with keep_aspect.", 16, 4096
+    )
+    precision: Precision = _setting(
+        "float32", "load", "Of the weights: bfloat16 all of them, bfloat16-vision those of the image side only."
+    )
 
     # Input and prompt (§3).
-    keep_aspect: bool = False
-    """Keep the photo's aspect ratio: short side S, both sides multiples of the patch size."""
-    template: str = "A picture of {classes}"
-    """The prompt; `{classes}` stands once in it and becomes the names, with blanks between."""
-    prompted: Literal["kept", "all"] = "kept"
-    """Names in the prompt: those that compete, or the whole vocabulary whatever competes (CVPR-time scripts)."""
+    keep_aspect: bool = _setting(
+        False, "prepare", "Keep the photo's aspect ratio: short side S, both sides multiples of the patch size."
+    )
+    template: str = _setting(
+        "A picture of {classes}",
+        "prepare",
+        "The prompt; {classes} stands once in it and becomes the names, with blanks between.",
+    )
+    prompted: Literal["kept", "all"] = _setting(
+        "kept", "prepare", "Names in the prompt: those that compete, or all whatever competes (CVPR-time scripts)."
+    )
+
+    # Which classes may win (step 0).
+    policy: Policy = _setting(
+        "itm",
+        "prepare",
+        "Which classes compete: itm (those that the model's matching finds), all, clip (those that a CLIP finds), file "
+        "(a list for each photo), oracle (those of the ground truth).",
+    )
+    match_threshold: float = _setting(
+        0.5, "prepare", "Policies itm and clip: a class competes if its score reaches this.", 0, 1
+    )
+    match_relative: float = _setting(
+        0.0, "prepare", "Policies itm and clip: and this share of the photo's best score.", 0, 1
+    )
+    match_top_k: int = _setting(
+        0, "prepare", "Policies itm and clip: at most so many classes, the best; 0 = any number.", 0, 100_000
+    )
+    clip_model: str = _setting("", "prepare", "Policy clip: hub id or folder of the CLIP; empty = the paper's.")
+    empty: Literal["background", "best"] = _setting(
+        "background", "prepare", "When no class is kept: all background, or the best-matching class."
+    )
 
     # Saliency (§3.1, §3.2).
-    gradient: Gradient = "match_logit"
-    """What is differentiated by the attention. `paper-literal` is Eq. 1 as printed, which inverts the sign."""
-    softmax_over_classes: bool = False
-    """Softmax over the K maps before anything else (the text after Fig. 3; for `gradient = "none"`)."""
-    drops: int = 4
-    """Rounds of Saliency DropOut R; R + 1 passes are summed."""
-    drop_share: float = 0.5
-    """Share of the remaining patches that a round drops."""
-    patches_per_round: int | None = None
-    """Drop this many patches instead of a share (10 in the authors' later code)."""
-    drop_score: Literal["classes", "tokens"] = "classes"
-    """U of Eq. 2: summed over classes, or over the classes' tokens and the closing [SEP] (authors' code)."""
-    hole: Literal["black", "mean", "remove_tokens"] = "black"
-    """A dropped patch is black before normalisation, zero after it, or leaves the token sequence."""
+    gradient: Gradient = _setting(
+        "match_logit",
+        "look",
+        "What is differentiated by the attention; paper-literal is Eq. 1 as printed, which inverts the sign.",
+    )
+    softmax_over_classes: bool = _setting(
+        False, "look", "Softmax over the K maps before anything else (the text after Fig. 3; with gradient none)."
+    )
+    drops: int = _setting(4, "look", "Rounds of Saliency DropOut R; R + 1 passes are summed.", 0, 100)
+    drop_share: float = _setting(0.5, "look", "Share of the remaining patches that a drop takes.", 0, 1)
+    patches_per_round: int | None = _setting(
+        None, "look", "Drop this many patches instead of a share (10 in the authors' later code).", 1, 1_000_000
+    )
+    drop_score: Literal["classes", "tokens"] = _setting(
+        "classes",
+        "look",
+        "U of Eq. 2: summed over classes, or over their tokens and the closing [SEP] (authors' code).",
+    )
+    hole: Literal["black", "mean", "remove_tokens"] = _setting(
+        "black", "look", "A dropped patch is black before normalisation, zero after it, or leaves the token sequence."
+    )
 
     # From passes to scores (§3.3).
-    accumulate: Literal["per_round_minmax", "raw"] = "per_round_minmax"
-    """Sum of min-max maps, or the min-max of the raw sum."""
-    normalise: Scale = "per_class"
-    """The scale of every min-max: each class its own, one for all classes, or none."""
-    first_round_weight: float = 1.0
-    """Weight of the first pass (2 in the authors' code)."""
-    thresholding: Literal["binary", "soft"] = "binary"
-    """Above T, 1 or the min-max map's value (authors' later code)."""
-    resize: Literal["bilinear", "bilinear-align-corners", "bicubic"] = "bilinear"
-    """How maps are enlarged from the patch grid to the photo."""
-    blur: float = 0.05
-    """Standard deviation of the Gaussian as a share of the photo's longer side; 0 = off."""
-    background: Literal["complement", "zero_max", "off"] | float = "complement"
-    """The background channel; a number is a constant score."""
-    output_px: int = 2048
-    """Scores of larger photos are computed at this longer side, their labels enlarged (nearest)."""
-    refine: str = "densecrf"
-    """A name of `list_refiners`."""
-    refine_options: Mapping[str, Any] = field(default_factory=dict)
-    """The refiner's options, as for `get_refiner`."""
-
-    # Which classes may win.
-    policy: Policy = "itm"
-    """Who decides: the model's own matching, nobody (`all`), a list (`file`), the ground truth (`oracle`), a CLIP."""
-    match_threshold: float = 0.5
-    """Policy `itm`: a class competes if its match probability reaches this."""
-    policy_options: Mapping[str, Any] = field(default_factory=dict)
-    """Policy `itm`: `relative`, `top_k`; policy `clip`: these, `threshold` and `model` (see `policies.KeepRule`)."""
-    empty: Literal["background", "best"] = "background"
-    """When no class is kept: all background, or the best-matching class."""
+    accumulate: Literal["per_round_minmax", "raw"] = _setting(
+        "per_round_minmax", "label", "Sum of min-max maps, or the min-max of the raw sum."
+    )
+    normalise: Scale = _setting(
+        "per_class", "label", "The scale of every min-max: each class its own, one for all classes, or none."
+    )
+    first_round_weight: float = _setting(
+        1.0, "label", "Weight of the first pass in the sum (2 in the authors' code).", 0, 100
+    )
+    thresholding: Literal["binary", "soft"] = _setting(
+        "binary", "label", "Above T, 1 or the min-max map's value (authors' later code)."
+    )
+    resize: Literal["bilinear", "bilinear-align-corners", "bicubic"] = _setting(
+        "bilinear", "label", "How maps are enlarged from the patch grid to the photo."
+    )
+    blur: float = _setting(
+        0.05, "label", "Standard deviation of the Gaussian as a share of the photo's longer side; 0 = none.", 0, 1
+    )
+    background: Literal["complement", "zero_max", "off"] | float = _setting(
+        "complement", "label", "The background channel; a number is a constant score.", 0, 1000
+    )
+    output_px: int = _setting(
+        2048,
+        "label",
+        "Scores of larger photos are computed at this longer side, their labels enlarged (nearest).",
+        16,
+        16384,
+    )
+    refine: str = _setting("densecrf", "label", "What sharpens the masks: densecrf, pamr, densecrf-reference or none.")
+    refine_options: Mapping[str, Any] = _setting({}, "label", "The refiner's options, as for get_refiner.")
 
     def __post_init__(self) -> None:
-        check_settings(self, get_type_hints(type(self)))
+        for setting in dataclasses.fields(self):
+            _check(setting, getattr(self, setting.name))
+        if not 0 < self.drop_share < 1:
+            raise ConfigError(f"drop_share = {self.drop_share}; it must lie between 0 and 1")
+        if self.template.count("{classes}") != 1:
+            raise ConfigError(f"template = {self.template!r}; it must contain {{classes}} once")
 
     def replace(self, **changes: Any) -> SegmenterConfig:
         """A copy with some settings changed; unknown names are errors.
+
+        Another refiner does not take over the options of the one before.
 
         >>> SegmenterConfig().replace(drops=2).drops
         2
@@ -111,118 +161,60 @@ class SegmenterConfig:
         for name in changes:
             if name not in known:
                 raise ConfigError(f"unknown setting '{name}'; the settings are {', '.join(sorted(known))}")
+        if changes.get("refine", self.refine) != self.refine:
+            changes = {"refine_options": {}, **changes}
         return dataclasses.replace(self, **changes)
+
+    def differing(self, other: SegmenterConfig, step: Step) -> list[str]:
+        """Names of the settings that a step reads and that the two have different.
+
+        >>> SegmenterConfig().differing(SegmenterConfig(size_px=768, blur=0), "prepare")
+        ['size_px']
+        """
+        names = [f.name for f in dataclasses.fields(self) if f.metadata["step"] == step]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain JSON values, {name: value}."""
-        plain = {name: dict(getattr(self, name)) for name in ("refine_options", "policy_options")}
-        return {**dataclasses.asdict(self), **plain}
-
-    def digest(self) -> str:
-        """Twelve hex digits that change whenever a setting does."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return {**dataclasses.asdict(self), "refine_options": dict(self.refine_options)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelPreset:
-    """What is known of one checkpoint: where it lives, how it is loaded and the settings that it changes."""
-
-    name: str
-    family: str
-    title: str = ""
-    hub_id: str | None = None
-    revision: str | None = None
-    path: str | None = None
-    """A local folder or safetensors file, instead of the hub."""
-    download_mb: int = 0
-    licence: str = ""
-    parameters_m: float = 0.0
-    layers: str = ""
-    """Its layers with cross-attention, from 1, for example "7-12"; `models check` compares them with the weights'."""
-    heads: int = 0
-    """Heads of each of them; 0 = not stated."""
-    source: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Mapping: "a table"}
 
 
-def list_presets() -> list[str]:
-    """The names of the built-in model presets, in alphabetical order."""
-    return _names("presets")
+def _check(setting: dataclasses.Field[Any], value: Any) -> None:
+    """Raise ConfigError for an impossible value: another type, none of the choices, out of range or not finite."""
+    allowed = _choices()[setting.name]
+    if allowed and not any(_admits(choice, value) for choice in allowed):
+        names = ", ".join(sorted(_KINDS.get(choice, str(choice)) for choice in allowed))
+        raise ConfigError(f"{setting.name} = {value!r} is not possible; choose from {names}")
+    low, high = setting.metadata["range"]
+    if isinstance(value, int | float) and not isinstance(value, bool) and not low <= value <= high:
+        raise ConfigError(f"{setting.name} = {value} is out of range; it must lie in [{low}, {high}]")
 
 
-def list_methods() -> list[str]:
-    """The names of the built-in methods, in alphabetical order: what `method` takes beside a TOML file."""
-    return _names("presets/methods")
+@cache
+def _choices() -> dict[str, tuple[Any, ...]]:
+    """{setting: the literal values and plain types that it admits; empty = anything}."""
+    return {name: _allowed(hint) for name, hint in get_type_hints(SegmenterConfig).items()}
 
 
-def load_preset(model: str | Path) -> ModelPreset:
-    """The preset of a model name, hub id or `.toml` file.
-
-    Raises ConfigError for an unknown name or a malformed file.
-    """
-    path = Path(model)
-    if path.suffix == ".toml":
-        return _parse_preset(path.stem, _read_toml(path), str(path))
-    for name in list_presets():
-        data = tomllib.loads((_root() / "presets" / f"{name}.toml").read_text("utf-8"))
-        if str(model) in (name, data["model"].get("hub_id")):
-            return _parse_preset(name, data, f"presets/{name}.toml")
-    raise ConfigError(f"unknown model '{model}'; built in are {', '.join(list_presets())}")
+def _allowed(hint: Any) -> tuple[Any, ...]:
+    if hint in (int, float, bool, str, type(None)):
+        return (None,) if hint is type(None) else (hint,)
+    if "Mapping" in str(hint):
+        return (Mapping,)
+    found: list[Any] = []
+    for arg in get_args(hint):
+        found.extend(_allowed(arg) or (arg,))
+    return tuple(found)
 
 
-def load_method(method: str | Path) -> dict[str, Any]:
-    """The settings of a method: `paper`, `authors-cvpr`, `authors-later`, or a TOML file of settings."""
-    path = Path(method)
-    if path.suffix == ".toml":
-        data = _read_toml(path)
-    elif str(method) in list_methods():
-        data = tomllib.loads((_root() / "presets/methods" / f"{method}.toml").read_text("utf-8"))
-    else:
-        raise ConfigError(f"unknown method '{method}'; choose from {', '.join(list_methods())} or give a .toml file")
-    SegmenterConfig().replace(**data)
-    return data
-
-
-def resolve_config(
-    preset: ModelPreset | None = None, method: str | Path | None = None, **explicit: Any
-) -> SegmenterConfig:
-    """Defaults < preset < method < explicit settings; `None` among the explicit ones means "not given"."""
-    settings = dict(preset.settings) if preset else {}
-    settings |= load_method(method) if method else {}
-    given = {name: value for name, value in explicit.items() if value is not None}
-    if "refine" in given and given["refine"] != settings.get("refine"):
-        settings.pop("refine_options", None)  # they are another refiner's
-    settings |= given
-    return SegmenterConfig().replace(**settings)
-
-
-def _parse_preset(name: str, data: dict[str, Any], where: str) -> ModelPreset:
-    model, settings = data.get("model", {}), data.get("settings", {})
-    extra = set(data) - {"model", "settings", "evidence"}
-    known = {f.name for f in dataclasses.fields(ModelPreset)} - {"settings"}
-    unknown = sorted(extra | (set(model) - known))
-    if unknown or "family" not in model:
-        problem = f"unknown keys {', '.join(unknown)}" if unknown else "no key 'family' in [model]"
-        raise ConfigError(f"{where}: {problem}; a preset has [model] (family, hub_id, ...) and [settings]")
-    SegmenterConfig().replace(**settings)
-    values: dict[str, Any] = {"name": name, **model, "settings": settings}
-    return ModelPreset(**values)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-
-
-def _root() -> Any:
-    return resources.files("pnp_ovss")
-
-
-def _names(folder: str) -> list[str]:
-    entries = (_root() / folder).iterdir()
-    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+def _admits(choice: Any, value: Any) -> bool:
+    if choice is Mapping:
+        return isinstance(value, Mapping)
+    if not isinstance(choice, type):
+        return value == choice and isinstance(value, type(choice))
+    if choice is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is choice

@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from pnp_ovss.errors import OutputError
-from pnp_ovss.images import ImageSource, load_image, to_pixels
-from pnp_ovss.postprocess import accumulate
+from pnp_ovss.images import ImageSource
 from pnp_ovss.prompt import parse_classes
 from pnp_ovss.saliency import minmax
-
-if TYPE_CHECKING:
-    from pnp_ovss.saliency import SaliencyPass
 from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.trace import Pass
 
 TILE_PX = 240
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)
@@ -35,20 +30,17 @@ def explain_photo(
     All classes are prompted together and none is left out by a policy. Without rounds (`drops` = 0) there is no DropOut
     among the stages.
     """
-    names = [group[0] for group in parse_classes(class_names)]
-    photo = load_image(image)
-    config = segmenter.config
-    pixels = to_pixels(photo, segmenter.input_size(*photo.shape[:2]))
-    passes = segmenter.saliency_passes(pixels, names)
-    plain = type(segmenter)(segmenter.vlm, config.replace(gradient="none", drops=0), refiner=segmenter.refiner)
-    attention = plain.saliency_passes(pixels, names)[0].maps
-    total = accumulate(torch.stack([p.maps for p in passes]), config)
+    first_names = [group[0] for group in parse_classes(class_names)]
+    prepared = segmenter.prepare(image, first_names, keep=first_names)
+    trace = segmenter.look(prepared)
+    attention = segmenter.replace(gradient="none", drops=0).look(prepared).passes[0].maps
+    total, drops = segmenter.sum_maps(trace), segmenter.config.drops
     return {
         name: {
-            "stages": _stages(photo, name, attention[k], passes[0].maps[k], total[k] if config.drops else None),
-            "rounds": _rounds(photo, name, k, passes, total[k]),
+            "stages": _stages(prepared.image, name, attention[k], trace.passes[0].maps[k], total[k] if drops else None),
+            "rounds": _rounds(prepared.image, name, k, trace.passes, total[k]),
         }
-        for k, name in enumerate(names)
+        for k, name in enumerate(first_names)
     }
 
 
@@ -79,8 +71,8 @@ def _stages(photo: np.ndarray, name: str, attention: Tensor, gradcam: Tensor, to
     return _sheet([tiles])
 
 
-def _rounds(photo: np.ndarray, name: str, k: int, passes: Sequence[SaliencyPass], total: Tensor) -> Image.Image:
-    seen = [(f"pass {i}: {_percent(p.kept)} of patches", _holes(photo, p.kept)) for i, p in enumerate(passes, 1)]
+def _rounds(photo: np.ndarray, name: str, k: int, passes: Sequence[Pass], total: Tensor) -> Image.Image:
+    seen = [(f"pass {i}: {_percent(p.visible)} of patches", _holes(photo, p.visible)) for i, p in enumerate(passes, 1)]
     maps = [(f"{name}, pass {i}", _heat(photo, p.maps[k])) for i, p in enumerate(passes, 1)]
     return _sheet([[*seen, ("", _tile(photo))], [*maps, ("sum", _heat(photo, total))]])
 

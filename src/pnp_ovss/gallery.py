@@ -94,7 +94,7 @@ def draw_grid(rows: Sequence[Row], tile_px: int = TILE_PX) -> Image.Image:
 
 
 def _heads(rows: Sequence[Row]) -> list[str]:
-    first = rows[0].result
+    first = rows[0].result.provenance
     heads = ["photo", f"PnP-OVSS ({first.model}, policy {first.policy})"]
     return [*heads, "ground truth"] if any(row.truth is not None for row in rows) else heads
 
@@ -171,7 +171,7 @@ figcaption {{ color: #555; }}
 
 def render_page(rows: Sequence[Row]) -> str:
     """The HTML page: each picture a link to its file, what it shows as text; no script, nothing from elsewhere."""
-    first = rows[0].result
+    first = rows[0].result.provenance
     asked = f"model {first.model}, method {first.method}, class policy {first.policy}, {len(rows)} photos"
     return _PAGE.format(caption=html.escape(asked), rows="\n".join(_section(row) for row in rows))
 

@@ -1,20 +1,21 @@
 """Which classes compete for an image's pixels (the class policy, step 0 of the method).
 
-A policy is any callable `policy(request) -> Choice`. It is printed with every result, because it decides what a
-number means: `oracle` (the ground truth's classes) is the protocol of the paper's Table 3, `itm` is open.
+A policy is any callable `policy(request) -> Choice`, built once and asked for each photo. It is written with every
+result, because it decides what a number means. Where the caller says which names may win (`keep=`), no policy is asked:
+`oracle`, the ground truth's classes, and `file`, a list for each photo, are such callers.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 
 Classes = Sequence[Sequence[str]]
@@ -24,13 +25,13 @@ Classes = Sequence[Sequence[str]]
 class Request:
     """What a policy may look at.
 
-    classes: K classes, each a name and its synonyms. image: (H, W, 3) uint8. image_id: the file name, or "".
-    match: the VLM's match probability of each name, "A picture of {name}", in [0, 1]; computed when called.
+    classes: K classes, each a name and its synonyms. image: (H, W, 3) uint8. image_name: the file name, or "".
+    match: the VLM's match probability of each name alone in the prompt, in [0, 1]; computed when called.
     """
 
     classes: Classes
     image: np.ndarray
-    image_id: str
+    image_name: str
     match: Callable[[Sequence[str]], list[float]]
 
 
@@ -144,36 +145,92 @@ def _best_of_synonyms(classes: Classes, scores: Sequence[float]) -> tuple[float,
 
 
 @dataclass(frozen=True)
-class ListedClasses:
-    """The classes that a list names for each image: from a tagger, an LLM, a person (`file`), or the ground truth.
+class CallersList:
+    """Stands where the configuration says that the caller lists the names (`file`, `oracle`) and the caller did not."""
 
-    candidates: {image id: class names}; the image's id or the key may be a file name with or without its ending.
-    """
+    name: str
 
-    candidates: Mapping[str, Sequence[str]]
-    name: str = "file"
-
-    def __call__(self, request: Request) -> Choice:
-        """Keep the listed classes; names outside the vocabulary are ignored."""
-        listed = self._listed(request.image_id)
-        kept = tuple(i for i, group in enumerate(request.classes) if {n.casefold() for n in group} & listed)
-        return Choice(kept, (None,) * len(request.classes))
-
-    def _listed(self, image_id: str) -> set[str]:
-        for key in (image_id, Path(image_id).name, Path(image_id).stem):
-            if key in self.candidates:
-                return {name.casefold() for name in self.candidates[key]}
-        alike = [key for key in self.candidates if Path(key).stem == image_id]
-        if len(alike) == 1:
-            return {name.casefold() for name in self.candidates[alike[0]]}
+    def __call__(self, request: Request) -> Choice:  # noqa: ARG002
+        """Raise ConfigError, with what is missing."""
         raise ConfigError(
-            f"policy '{self.name}': the candidates name no image '{image_id}'; "
-            f"they name {len(self.candidates)} others: add it, or use policy itm"
+            f"policy '{self.name}' needs the names that may win: pass keep=[...] (a candidates file on the command line, "
+            "ground truth in an evaluation); or choose policy itm or all"
         )
 
 
+def best_class(request: Request, choice: Choice) -> Choice:
+    """The class with the highest score alone: of the policy's scores, or the model's match where it has none."""
+    known = [score for score in choice.scores if score is not None]
+    if len(known) < len(choice.scores):
+        known = list(_best_of_synonyms(request.classes, request.match(_all_names(request.classes))))
+    return Choice((int(np.argmax(known)),), tuple(known))
+
+
+def keep_rule(config: SegmenterConfig) -> KeepRule:
+    """The rule of the settings match_threshold, match_relative and match_top_k."""
+    return KeepRule(config.match_threshold, config.match_relative, config.match_top_k)
+
+
+def with_rule(policy: ClassPolicy, config: SegmenterConfig) -> ClassPolicy:
+    """The policy with the configuration's keep rule, if it is one of those here that have one."""
+    if isinstance(policy, MatchPolicy | ClipPolicy):
+        return replace(policy, rule=keep_rule(config))
+    return policy
+
+
+def get_policy(config: SegmenterConfig, device: str = "auto") -> ClassPolicy:
+    """The policy of the configuration; `device`: where a CLIP runs. Raises ModelError when CLIP's weights are missing."""
+    if config.policy == "all":
+        return AllClasses()
+    if config.policy == "itm":
+        return MatchPolicy(keep_rule(config))
+    if config.policy == "clip":
+        from pnp_ovss.scorers import CLIP_MODEL, ClipScorer
+
+        scorer = ClipScorer.from_pretrained(config.clip_model or CLIP_MODEL, device=device)
+        return ClipPolicy(scorer, keep_rule(config))
+    return CallersList(config.policy)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The names that a list gives for each photo: from a tagger, an LLM, a person.
+
+    names: {photo: class names}; a photo or a key may be a file name with or without its folder or ending.
+    """
+
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Candidates:
+        """From a JSON file {photo: [class names]}. Raises ConfigError when it is anything else."""
+        return cls(read_candidates(path))
+
+    def of(self, photo: str) -> Sequence[str]:
+        """The names listed for a photo. Raises ConfigError when it is not listed, or twice."""
+        for key in (photo, Path(photo).name, Path(photo).stem):
+            if key in self.names:
+                return self.names[key]
+        alike = [key for key in self.names if Path(key).stem == photo]
+        if len(alike) == 1:
+            return self.names[alike[0]]
+        raise ConfigError(
+            f"the candidates name no image '{photo}'; they name {len(self.names)} others: add it, or use policy itm"
+        )
+
+
+def kept_indices(classes: Classes, keep: Sequence[str]) -> tuple[int, ...]:
+    """Indices of the classes that have one of these names, in the classes' order; other names are ignored.
+
+    >>> kept_indices([("cat",), ("sofa", "couch")], ["Couch", "zebra"])
+    (1,)
+    """
+    wanted = {name.casefold() for name in keep}
+    return tuple(i for i, group in enumerate(classes) if {name.casefold() for name in group} & wanted)
+
+
 def read_candidates(path: str | Path) -> dict[str, list[str]]:
-    """A JSON file {image id: [class names]} for policy `file`. Raises ConfigError when it is anything else."""
+    """A JSON file {image id: [class names]} for `Candidates`. Raises ConfigError when it is anything else."""
     try:
         data = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
@@ -184,57 +241,3 @@ def read_candidates(path: str | Path) -> dict[str, list[str]]:
     if not lists or any(not isinstance(name, str) for names in data.values() for name in names):
         raise ConfigError(f'{path} must look like {{"photo.jpg": ["cat", "sofa"], ...}}')
     return data
-
-
-def make_policy(
-    name: str,
-    *,
-    threshold: float = 0.5,
-    candidates: Mapping[str, Sequence[str]] | None = None,
-    options: Mapping[str, Any] | None = None,
-    device: str = "auto",
-) -> ClassPolicy:
-    """The policy of this name. `file` and `oracle` need candidates (for `oracle` the evaluation gives them).
-
-    options: for `itm` `relative` and `top_k` of a KeepRule, whose threshold is `threshold`; for `clip` all three and
-    `model`, a hub id or folder. device: where CLIP runs. Raises ConfigError, or ModelError when CLIP's weights are missing.
-    """
-    given = dict(options or {})
-    _check_options(name, given)
-    if name == "all":
-        return AllClasses()
-    if name == "itm":
-        return MatchPolicy(KeepRule(threshold, **given))
-    if name == "clip":
-        scorer = _clip_scorer(str(given.pop("model", "")), device)
-        settings: dict[str, Any] = {"threshold": 0.0, "relative": 0.5, **given}
-        return ClipPolicy(scorer, KeepRule(**settings))
-    if name in ("file", "oracle"):
-        if candidates is None:
-            source = "--candidates FILE.json" if name == "file" else "a data set with ground truth (pnp-ovss evaluate)"
-            raise ConfigError(f"policy '{name}' needs {source}; or choose policy itm or all")
-        return ListedClasses(candidates, name)
-    raise ConfigError(f"unknown policy '{name}'; choose from all, itm, file, oracle, clip")
-
-
-_OPTIONS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "itm": {"relative": (int, float), "top_k": int},
-    "clip": {"threshold": (int, float), "relative": (int, float), "top_k": int, "model": str},
-}
-
-
-def _check_options(name: str, given: Mapping[str, Any]) -> None:
-    known = _OPTIONS.get(name, {})
-    for key, value in given.items():
-        if key not in known:
-            raise ConfigError(f"policy '{name}' has no option '{key}'; its options are {', '.join(known) or 'none'}")
-        if not isinstance(value, known[key]) or isinstance(value, bool) or (not isinstance(value, str) and value < 0):
-            raise ConfigError(f"policy '{name}': {key} = {value!r} is not possible")
-
-
-@lru_cache(maxsize=1)
-def _clip_scorer(model: str, device: str) -> Similarity:
-    """CLIP, loaded once however many images there are."""
-    from pnp_ovss.scorers import CLIP_MODEL, ClipScorer
-
-    return ClipScorer.from_pretrained(model or CLIP_MODEL, device=device)

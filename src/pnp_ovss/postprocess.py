@@ -33,6 +33,27 @@ def accumulate(passes: Tensor, config: SegmenterConfig) -> Tensor:
     return (weights * scaled).sum(dim=0)
 
 
+def score_classes(
+    total: Tensor, size: tuple[int, int], config: SegmenterConfig
+) -> tuple[Tensor, tuple[int | None, ...]]:
+    """Scores (C, H, W) ≥ 0 from summed maps (K, P_h, P_w), and the row of each channel, None for background (steps 10-12).
+
+    A class whose mask is empty has no channel. Where every pixel needs a class and no mask has any, the maps are used
+    without the threshold.
+    """
+    background = config.background != "off"
+    masks = apply_threshold(total, config) if len(total) else total
+    live = [row for row in range(len(masks)) if bool(masks[row].any())]
+    if not live and (background or not len(total)):
+        return torch.ones(1, *size), (None,)
+    if not live:
+        live, masks = list(range(len(total))), total
+    scores = enlarge(masks[live], size, config)
+    if not background:
+        return scores, tuple(live)
+    return add_background(scores, masks[live], config), (None, *live)
+
+
 def apply_threshold(maps: Tensor, config: SegmenterConfig) -> Tensor:
     """§3.3: 1 where the map exceeds T (`binary`), or the min-max map there (`soft`), else 0. maps: (K, P_h, P_w)."""
     if config.thresholding == "binary":
@@ -72,14 +93,12 @@ def _resize_matrix(n_in: int, n_out: int, mode: str, sigma_px: float) -> Tensor:
 
 
 def add_background(scores: Tensor, maps: Tensor, config: SegmenterConfig) -> Tensor:
-    """The background channel first, if the configuration has one. Returns (1 + K, H, W), or (K, H, W) for `off`.
+    """The background channel first. Returns (1 + K, H, W).
 
     scores: (K, H, W) after resize and blur; maps: (K, P_h, P_w) before them.
     `complement`: max(0, 1 − Σ_k scores). `zero_max` (later code): 1 where every class is 0 after the resize and
     before the blur, then blurred and min-max. A number: that constant.
     """
-    if config.background == "off":
-        return scores
     if config.background == "complement":
         channel = (1 - scores.sum(dim=0)).clamp(min=0)
     elif config.background == "zero_max":
@@ -96,12 +115,12 @@ def _zero_max(maps: Tensor, size: tuple[int, int], config: SegmenterConfig) -> T
     return minmax(torch.from_numpy(blurred)[None].to(maps), keep_constant=True)[0]
 
 
-def merge_synonyms(maps: Tensor, groups: list[list[int]]) -> Tensor:
+def merge_synonyms(maps: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     """The maximum over each class's synonyms. maps: (K', ...); groups: for each class its rows. Returns (K, ...)."""
-    return torch.stack([maps[rows].amax(dim=0) for rows in groups])
+    return torch.stack([maps[list(rows)].amax(dim=0) for rows in groups])
 
 
-def label_image(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+def argmax_labels(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """(H, W) uint16: the label of the highest channel at each pixel, the first one at ties (step 14)."""
     table = np.asarray(channels, dtype=np.uint16)
     labels = table[scores.argmax(dim=0).cpu().numpy()]

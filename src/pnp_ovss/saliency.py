@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,14 +12,6 @@ from pnp_ovss.config import Gradient
 
 CONSTANT = 1e-5
 """A map whose range is below this share of its largest value is constant: the rest is rounding of float32 sums."""
-
-
-@dataclass(frozen=True)
-class SaliencyPass:
-    """One GradCAM pass: maps (K, P_h, P_w) ≥ 0 of the prompted names and kept (P_h, P_w) bool, what it could see."""
-
-    maps: Tensor
-    kept: Tensor
 
 
 def match_objective(logits: Tensor, gradient: Gradient) -> Tensor:
@@ -51,6 +42,15 @@ def token_saliency(probs: Tensor, grad: Tensor | None) -> Tensor:
 def class_maps(tokens: Tensor, spans: Sequence[Sequence[int]]) -> Tensor:
     """The mean over each class's tokens. tokens: (T, N). Returns (K, N)."""
     return torch.stack([tokens[list(span)].mean(dim=0) for span in spans])
+
+
+def head_maps(probs: Tensor, grad: Tensor | None, spans: Sequence[Sequence[int]]) -> Tensor:
+    """Class maps of each head and, last, of the mean over heads (Table 6). probs, grad: (heads, T, N).
+
+    Returns (heads + 1, K, N).
+    """
+    chosen = [slice(head, head + 1) for head in range(len(probs))] + [slice(None)]
+    return torch.stack([class_maps(token_saliency(probs[h], None if grad is None else grad[h]), spans) for h in chosen])
 
 
 def scored_tokens(tokens: Tensor, spans: Sequence[Sequence[int]]) -> Tensor:

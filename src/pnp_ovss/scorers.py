@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pnp_ovss.config import ModelPreset, resolve_config
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.images import input_size, normalise_pixels, to_pixels
+from pnp_ovss.presets import ModelPreset, resolve_config
 from pnp_ovss.prompt import MATCH_TEMPLATE, Prompt, build_prompts
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel, evaluating
 

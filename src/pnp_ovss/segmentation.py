@@ -15,7 +15,7 @@ from PIL import Image
 from pnp_ovss.errors import ClassNameError, OutputError
 
 if TYPE_CHECKING:
-    from pnp_ovss.config import SegmenterConfig
+    from pnp_ovss.provenance import Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,9 @@ class Segmentation:
     labels: (H, W) uint16, 0 = background, i = the i-th class (from 1). class_names: the K names that were asked.
     scores: (C, H', W') float32 ≥ 0, what the labels are the argmax of; C = the channels that could win and
     (H', W') = (H, W) up to `config.output_px`. channels: (C,), the label of each. maps: (C_k, P_h, P_w) float32, the
-    summed saliency of the competing classes before the threshold, map_labels: the label of each.
-    match_scores: {name: match probability, or None where the policy did not ask}.
-    policy: the class policy that decided which classes compete. image: (H, W, 3) uint8, as segmented.
-    seconds: wall time by step. versions: of the libraries.
+    summed saliency of the competing classes before the threshold, kept: the label of each.
+    match_scores: {name: score of the class policy in [0, 1], or None where it has none}.
+    image: (H, W, 3) uint8, as segmented. provenance: what made it. seconds: wall time by step.
     """
 
     labels: np.ndarray
@@ -36,16 +35,12 @@ class Segmentation:
     scores: np.ndarray
     channels: tuple[int, ...]
     maps: np.ndarray
-    map_labels: tuple[int, ...]
+    kept: tuple[int, ...]
     match_scores: Mapping[str, float | None]
     image: np.ndarray
     image_name: str
-    model: str
-    method: str
-    policy: str
-    config: SegmenterConfig
+    provenance: Provenance
     seconds: Mapping[str, float] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def shares(self) -> dict[str, float]:
@@ -80,11 +75,7 @@ class Segmentation:
             "image": self.image_name,
             "size": list(self.labels.shape),
             "classes": classes,
-            "model": self.model,
-            "method": self.method,
-            "policy": self.policy,
-            "config": self.config.to_dict(),
-            "versions": dict(self.versions),
+            **self.provenance.to_dict(),
             "seconds": {step: round(s, 4) for step, s in self.seconds.items()},
         }
 

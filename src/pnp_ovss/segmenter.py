@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from pnp_ovss import gradcam
 from pnp_ovss.clock import Clock
-from pnp_ovss.config import SegmenterConfig, resolve_config
-from pnp_ovss.errors import PnPError
-from pnp_ovss.images import (
-    ImageSource,
-    input_size,
-    limited_size,
-    load_image,
-    normalise_pixels,
-    punch_holes,
-    shown,
-    to_pixels,
-)
-from pnp_ovss.policies import Choice, ClassPolicy, Request, make_policy
-from pnp_ovss.postprocess import (
-    accumulate,
-    add_background,
-    apply_threshold,
-    enlarge,
-    label_image,
-    merge_synonyms,
-)
-from pnp_ovss.prompt import Prompt, build_prompts, flatten_classes, parse_classes
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.errors import ConfigError, PnPError
+from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, shown, to_pixels
+from pnp_ovss.policies import Choice, ClassPolicy, Request, best_class, get_policy, kept_indices, with_rule
+from pnp_ovss.postprocess import accumulate, argmax_labels, merge_synonyms, score_classes
+from pnp_ovss.presets import IMPLIED, resolve_config
+from pnp_ovss.prompt import flatten_classes, parse_classes
+from pnp_ovss.provenance import Provenance, fingerprint, library_versions
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
-from pnp_ovss.saliency import SaliencyPass, class_maps, drop_most_salient, scored_tokens, token_saliency
 from pnp_ovss.segmentation import Segmentation
-from pnp_ovss.versions import library_versions
-from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel, check_layer_and_head
+from pnp_ovss.trace import Pass, Prepared, Trace
+from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
+
+ClassNames = str | Iterable[str | Sequence[str]]
+"""Class names: "cat, sofa", names, or (name, synonym, ...) tuples, merged by maximum."""
+Track = Callable[[Iterator[Pass]], Iterable[Pass]]
 
 
 class Segmenter:
-    """Segments photos with any class names.
+    """Segments photos with any class names: `prepare`, `look`, `label`; called, it does all three.
 
     vlm: an adapter (`pnp_ovss.vlms`). config: all settings. refiner, policy: objects that stand in for the
     configuration's names. method: the name that is written with the results.
@@ -60,9 +51,9 @@ class Segmenter:
         self.config = config or SegmenterConfig()
         self.method = method
         self.refiner = refiner or get_refiner(self.config.refine, **self.config.refine_options)
-        self._policy = policy
         check_layer_and_head(vlm, self.config.layer, self.config.head)
         self.input_size(1, 1)  # a size that does not fit the model is refused at once
+        self.policy = policy or get_policy(self.config, device=str(vlm.device))
 
     @classmethod
     def from_pretrained(
@@ -88,59 +79,35 @@ class Segmenter:
         chosen = None if isinstance(refiner, str) else refiner
         return cls(vlm, config, refiner=chosen, method=Path(method).stem if method else "preset")
 
+    def replace(self, **settings: Any) -> Segmenter:
+        """The same model with other settings; refiner and policy objects stay unless a setting names another.
+
+        >>> from pnp_ovss.testing.fake_vlm import FakeVLM
+        >>> Segmenter(FakeVLM(), SegmenterConfig(layer=2, head=2)).replace(blur=0).config.blur
+        0
+        """
+        implied = IMPLIED.get(settings["policy"], {}) if "policy" in settings else {}
+        config = self.config.replace(**{**implied, **settings})
+        refiner = None if {"refine", "refine_options"} & set(settings) else self.refiner
+        policy = None if {"policy", "clip_model"} & set(settings) else with_rule(self.policy, config)
+        other = type(self)(self.vlm, config, refiner=refiner, policy=policy, method=self.method)
+        if "weights" in self.__dict__:
+            other.weights = self.weights
+        return other
+
     def __call__(
         self,
         image: ImageSource,
-        class_names: str | Iterable[str | Sequence[str]],
+        class_names: ClassNames,
         *,
-        candidates: Mapping[str, Sequence[str]] | None = None,
-        image_id: str | None = None,
+        keep: Sequence[str] | None = None,
+        image_name: str | None = None,
     ) -> Segmentation:
-        """Segment one photo.
-
-        image: a path, a file's bytes, a PIL image or a uint8 array (H, W), (H, W, 3) or (H, W, 4); see `load_image`.
-        class_names: "cat, sofa", names, or (name, synonym, ...) tuples, merged by maximum. candidates: {image id:
-        names} for policy `file` or `oracle`; image_id: the photo's key in it (default: its file name).
-        Raises ImageError, ClassNameError, ConfigError.
-        """
-        clock = Clock()
-        classes = parse_classes(class_names)
-        photo = load_image(image)
-        name = image_id or (str(image) if isinstance(image, str | Path) else "")
-        with clock("encode"):
-            pixels = to_pixels(photo, self.input_size(*photo.shape[:2]))  # step 1
-            whole = self._encode(pixels)
-        with clock("policy"):
-            choice = self._choose(classes, photo, name, whole, candidates)  # step 0
-        names, groups = self._names(classes, choice.kept)
-        with clock("saliency"):
-            passes = self.saliency_passes(pixels, names, whole) if names else []  # steps 2-8
-        with clock("labels"):
-            total = self.summed_maps(passes, groups)  # step 9
-            scores, channels = self.label_scores(total, choice.kept, photo.shape[:2])  # steps 10-12
-        with clock("refine"):
-            scores = refine_photo(self.refiner, photo, scores)  # step 13
-        labels = label_image(scores, channels, photo.shape[:2])  # step 14
-        return Segmentation(
-            labels=labels,
-            class_names=tuple(group[0] for group in classes),
-            scores=scores.cpu().numpy(),
-            channels=channels,
-            maps=total.cpu().numpy(),
-            map_labels=tuple(index + 1 for index in choice.kept),
-            match_scores={group[0]: score for group, score in zip(classes, choice.scores, strict=True)},
-            image=photo,
-            image_name=Path(shown(name)).name,
-            model=self.vlm.name,
-            method=self.method,
-            policy=self._policy.name if self._policy else self.config.policy,
-            config=self.config,
-            seconds=clock.seconds,
-            versions=library_versions(),
-        )
+        """Segment one photo. The arguments are those of `prepare`, and so are the errors."""
+        return self.label(self.look(self.prepare(image, class_names, keep=keep, image_name=image_name)))
 
     def segment_many(
-        self, images: Iterable[ImageSource], class_names: str | Iterable[str | Sequence[str]], **options: Any
+        self, images: Iterable[ImageSource], class_names: ClassNames, **options: Any
     ) -> Iterator[Segmentation | PnPError]:
         """Segment photos one after the other, lazily and in their order.
 
@@ -153,111 +120,142 @@ class Segmenter:
             except PnPError as error:
                 yield error
 
+    def prepare(
+        self,
+        image: ImageSource,
+        class_names: ClassNames,
+        *,
+        keep: Sequence[str] | None = None,
+        image_name: str | None = None,
+    ) -> Prepared:
+        """Encode a photo and choose the classes that compete (steps 0 to 2).
+
+        image: a path, a file's bytes, a PIL image or a uint8 array (H, W), (H, W, 3) or (H, W, 4); see `load_image`.
+        keep: the names that may win; None: the policy decides. image_name: written with the result (default: the path).
+        Raises ImageError, ClassNameError, ConfigError.
+        """
+        clock = Clock()
+        classes = parse_classes(class_names)
+        photo = load_image(image)
+        name = image_name or (str(image) if isinstance(image, str | Path) else "")
+        with clock("encode"):
+            pixels = to_pixels(photo, self.input_size(*photo.shape[:2]))  # step 1
+            features = gradcam.encode(self.vlm, pixels, self.config)
+        with clock("policy"):
+            match = partial(gradcam.match_probabilities, self.vlm, features, config=self.config)
+            policy, choice = self._choose(Request(classes, photo, name, match), keep)  # step 0
+        everything = tuple(range(len(classes)))
+        prompted = everything if self.config.prompted == "all" and choice.kept else choice.kept
+        names, groups = flatten_classes(classes, prompted)  # step 2
+        rows = dict(zip(prompted, map(tuple, groups), strict=True))
+        return Prepared(
+            image=photo,
+            image_name=Path(shown(name)).name,
+            classes=classes,
+            pixels=pixels,
+            features=features,
+            kept=choice.kept,
+            names=tuple(names),
+            groups=tuple(rows[index] for index in choice.kept),
+            match_scores=choice.scores,
+            policy=policy,
+            config=self.config,
+            seconds=clock.seconds,
+        )
+
+    def look(self, prepared: Prepared, track: Track = iter) -> Trace:
+        """GradCAM and Saliency DropOut (steps 3 to 8): up to R + 1 passes. `track` wraps them, for a progress bar.
+
+        Raises ConfigError for a `Prepared` of other settings than this segmenter's where `prepare` reads them.
+        """
+        self._check(prepared)
+        clock = Clock()
+        with clock("saliency"):
+            passes = tuple(track(gradcam.passes(self.vlm, prepared, self.config))) if prepared.names else ()
+        return Trace(prepared, passes, clock.seconds)
+
+    def look_all(self, prepared: Prepared) -> dict[tuple[int, Head], Trace]:
+        """The first pass of every layer, head and mean over heads, from one forward and one backward pass.
+
+        {(layer, head): trace}, both from 1, head also "mean".
+        """
+        self._check(prepared)
+        if not prepared.names:
+            heads = (*range(1, self.vlm.heads + 1), "mean")
+            return {(layer, head): Trace(prepared, ()) for layer in self.vlm.layers for head in heads}
+        found = gradcam.first_passes(self.vlm, prepared, self.config)
+        return {place: Trace(prepared, (seen,)) for place, seen in found.items()}
+
+    def label(self, trace: Trace) -> Segmentation:
+        """Who gets each pixel (steps 9 to 14), with the settings of this segmenter."""
+        clock, prepared = Clock(), trace.prepared
+        size = prepared.image.shape[:2]
+        with clock("labels"):
+            total = self.sum_maps(trace)  # step 9
+            limited = limited_size(size, self.config.output_px)
+            scores, rows = score_classes(total, limited, self.config)  # steps 10-12
+        with clock("refine"):
+            scores = refine_photo(self.refiner, prepared.image, scores)  # step 13
+        channels = tuple(0 if row is None else prepared.kept[row] + 1 for row in rows)
+        return Segmentation(
+            labels=argmax_labels(scores, channels, size),  # step 14
+            class_names=tuple(group[0] for group in prepared.classes),
+            scores=scores.cpu().numpy(),
+            channels=channels,
+            maps=total.cpu().numpy(),
+            kept=tuple(index + 1 for index in prepared.kept),
+            match_scores={group[0]: s for group, s in zip(prepared.classes, prepared.match_scores, strict=True)},
+            image=prepared.image,
+            image_name=prepared.image_name,
+            provenance=self._provenance(prepared.policy, len(trace.passes)),
+            seconds={**prepared.seconds, **trace.seconds, **clock.seconds},
+        )
+
+    def sum_maps(self, trace: Trace) -> Tensor:
+        """The passes' sum, synonyms merged: (k, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without a kept class."""
+        if not trace.passes or not trace.prepared.groups:
+            return torch.zeros(0, 1, 1)
+        total = accumulate(torch.stack([p.maps for p in trace.passes]), self.config)
+        return merge_synonyms(total, trace.prepared.groups)
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The (S_h, S_w) px at which a (H, W) photo enters the model. Raises ConfigError if it cannot have `size_px`."""
         return input_size(height, width, self.config.size_px, self.vlm.size_step_px, self.config.keep_aspect)
 
-    def saliency_passes(
-        self, pixels: Tensor, names: Sequence[str], whole: ImageFeatures | None = None
-    ) -> list[SaliencyPass]:
-        """GradCAM and Saliency DropOut (steps 2-8): up to R + 1 passes, each on the patches left by the one before.
+    @cached_property
+    def weights(self) -> str:
+        """The fingerprint of the model's weights."""
+        return fingerprint(self.vlm.model)
 
-        pixels: (3, S_h, S_w) in [0, 1]. names: what is prompted. whole: the encoded whole image, if there is one.
-        """
-        config = self.config
-        prompts = build_prompts(names, config.template, self.vlm.tokenize, self.vlm.max_tokens)  # steps 2-3
-        features = whole or self._encode(pixels)
-        kept = torch.ones(features.grid[0] * features.grid[1], dtype=torch.bool, device=self.vlm.device)
-        passes = []
-        for drop in range(config.drops + 1):
-            maps, saliency = self._gradcam(features, prompts, kept)  # steps 4-6
-            passes.append(SaliencyPass(maps.unflatten(1, features.grid), kept.unflatten(0, features.grid)))
-            kept = drop_most_salient(saliency, kept, share=config.drop_share, count=config.patches_per_round)  # step 7
-            if drop == config.drops or not kept.any():
-                break
-            features = self._encode(pixels, kept)  # step 8
-        return passes
+    def _choose(self, request: Request, keep: Sequence[str] | None) -> tuple[str, Choice]:
+        """Who decided, and what competes."""
+        if keep is None:
+            policy, choice = self.policy.name, self.policy(request)
+        else:
+            policy = self.config.policy if self.config.policy in ("file", "oracle") else "keep"
+            choice = Choice(kept_indices(request.classes, keep), (None,) * len(request.classes))
+        if choice.kept or self.config.empty == "background":
+            return policy, choice
+        return policy, best_class(request, choice)
 
-    def summed_maps(self, passes: Sequence[SaliencyPass], groups: list[list[int]]) -> Tensor:
-        """The passes' sum, synonyms merged: (K, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without passes.
+    def _check(self, prepared: Prepared) -> None:
+        different = self.config.differing(prepared.config, "prepare")
+        if different:
+            name = different[0]
+            raise ConfigError(
+                f"this photo was prepared with {name} = {getattr(prepared.config, name)!r}, and this segmenter has "
+                f"{getattr(self.config, name)!r}; prepare it again"
+            )
 
-        groups: for each of the K classes, the rows of its names in the passes' maps.
-        """
-        if not passes:
-            return torch.zeros(0, 1, 1)
-        return merge_synonyms(accumulate(torch.stack([p.maps for p in passes]), self.config), groups)
-
-    def label_scores(self, total: Tensor, kept: Sequence[int], size: tuple[int, int]) -> tuple[Tensor, tuple[int, ...]]:
-        """Scores (C, H', W') of background and surviving classes, and the label of each channel (steps 10-12).
-
-        total: (K, P_h, P_w). kept: the index of each of the K classes among those asked. size: (H, W) px.
-        """
-        masks = apply_threshold(total, self.config) if kept else total
-        live = [row for row in range(len(masks)) if bool(masks[row].any())]
-        size = limited_size(size, self.config.output_px)
-        if not live and (self.config.background != "off" or not kept):
-            return torch.ones(1, *size), (0,)
-        if not live:  # every pixel needs a class: fall back to the maps without a threshold
-            live, masks = list(range(len(total))), total
-        labels = tuple(kept[row] + 1 for row in live)
-        with_background = add_background(enlarge(masks[live], size, self.config), masks[live], self.config)
-        return with_background, labels if len(with_background) == len(labels) else (0, *labels)
-
-    def _gradcam(self, features: ImageFeatures, prompts: Sequence[Prompt], kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Class maps (K, N), zero where dropped, and U (N,) of Eq. 2."""
-        config, maps, saliency = self.config, [], []
-        for prompt in prompts:
-            attention = self.vlm.attend(
-                features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient
-            )[0]
-            tokens = token_saliency(attention.probs, attention.grad) * kept
-            maps.append(class_maps(tokens, prompt.spans))
-            saliency.append(scored_tokens(tokens, prompt.spans))
-        stacked = torch.cat(maps)
-        if config.softmax_over_classes:
-            stacked = stacked.softmax(dim=0) * kept
-        total = torch.stack(saliency).sum(dim=0) if config.drop_score == "tokens" else stacked.sum(dim=0)
-        return stacked, total
-
-    def _encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
-        """The image's features, dropped patches blacked out, greyed out or removed (step 8)."""
-        removed = kept if self.config.hole == "remove_tokens" else None
-        if kept is not None and removed is None:
-            fill = (0.0, 0.0, 0.0) if self.config.hole == "black" else self.vlm.mean
-            grid = (pixels.shape[1] // self.vlm.patch_px, pixels.shape[2] // self.vlm.patch_px)
-            pixels = punch_holes(pixels, kept.to(pixels.device), grid, fill)
-        return self.vlm.encode(normalise_pixels(pixels, self.vlm.mean, self.vlm.std), removed)
-
-    def _choose(
-        self,
-        classes: Sequence[Sequence[str]],
-        photo: np.ndarray,
-        name: str,
-        whole: ImageFeatures,
-        candidates: Mapping[str, Sequence[str]] | None,
-    ) -> Choice:
-        config = self.config
-        policy = self._policy or make_policy(
-            config.policy,
-            threshold=config.match_threshold,
-            candidates=candidates,
-            options=config.policy_options,
-            device=str(self.vlm.device),
+    def _provenance(self, policy: str, passes: int) -> Provenance:
+        return Provenance(
+            model=self.vlm.name,
+            weights=self.weights,
+            method=self.method,
+            policy=policy,
+            refiner=self.refiner.name,
+            passes=passes,
+            config=self.config,
+            versions=library_versions(),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-
-        def match(names: Sequence[str]) -> list[float]:
-            one = (build_prompts([n], config.template, self.vlm.tokenize, self.vlm.max_tokens) for n in names)
-            prompts = [prompt for (prompt,) in one]
-            return self.vlm.match(whole, prompts).softmax(dim=1)[:, 1].tolist()
-
-        choice = policy(Request(classes, photo, name, match))
-        if choice.kept or config.empty == "background":
-            return choice
-        scores = [max(match(group)) for group in classes]
-        return Choice((int(np.argmax(scores)),), tuple(scores))
-
-    def _names(self, classes: Sequence[Sequence[str]], kept: Sequence[int]) -> tuple[list[str], list[list[int]]]:
-        """What is prompted, synonyms included, and each kept class's rows among it (step 2); nothing if none is kept."""
-        everything = range(len(classes)) if self.config.prompted == "all" and kept else kept
-        names, groups = flatten_classes(classes, everything)
-        return names, [groups[list(everything).index(index)] for index in kept]

@@ -18,6 +18,7 @@ from PIL import Image
 
 from pnp_ovss.batch.job import Job
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.provenance import Provenance
 from pnp_ovss.segmentation import Segmentation
 
 CLASSES = (("red",), ("green",), ("blue",))
@@ -34,7 +35,7 @@ class ColourSegmenter:
     def __init__(self, job: Job) -> None:
         self.config = SegmenterConfig(**job.settings)
 
-    def __call__(self, image, classes, *, candidates=None, image_id=None):
+    def __call__(self, image, classes, *, keep=None, image_name=None):
         poison(tuple(image[0, 0].tolist()))
         labels = np.zeros(image.shape[:2], dtype=np.uint16)
         names = tuple(group[0] for group in classes)
@@ -42,8 +43,11 @@ class ColourSegmenter:
             labels[(image == COLOURS[name]).all(axis=2)] = label
         return Segmentation(
             labels=labels, class_names=names, scores=np.zeros((1, 1, 1), np.float32), channels=(0,),
-            maps=np.zeros((0, 1, 1), np.float32), map_labels=(), match_scores=dict.fromkeys(names, 0.25), image=image,
-            image_name=image_id, model="colours", method="custom", policy="all", config=self.config,
+            maps=np.zeros((0, 1, 1), np.float32), kept=(), match_scores=dict.fromkeys(names, 0.25), image=image,
+            image_name=image_name,
+            provenance=Provenance(
+                model="colours", weights="", method="custom", policy="all", refiner="none", passes=0, config=self.config
+            ),
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ def run(monkeypatch, capsys):
     """run(*arguments) -> (exit code, standard output, standard error), the model replaced by the fake one."""
 
     def fake(model, *, method=None, device="auto", seed=0, settings=None, **explicit):
-        from pnp_ovss.config import resolve_config
+        from pnp_ovss.presets import resolve_config
         from pnp_ovss.vlms.loading import find_preset, pick_device
 
         if model != "pocket":

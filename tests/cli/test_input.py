@@ -109,7 +109,7 @@ def test_odd_photos_work(run, tmp_path, kind, suffix):
         (["-c", "red", "--model", "nope.toml"], "cannot read nope.toml"),
         (["-c", "red", "--method", "nope"], "unknown method 'nope'"),
         (["-c", "red", "--policy", "nope"], "policy = 'nope'"),
-        (["-c", "red", "--policy", "file"], "needs --candidates"),
+        (["-c", "red", "--policy", "file"], "needs the names that may win"),
         (["-c", "red", "--candidates", "none.json"], "cannot read none.json"),
         (["-c", "red", "--refine", "nope"], "nope"),
         (["-c", "red", "--precision", "float8"], "precision = 'float8'"),

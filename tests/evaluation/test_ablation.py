@@ -32,8 +32,8 @@ def query(rectangles):
 def alone(segmenter, query, **changes):
     """Labels of one ordinary run of the whole method with some settings changed."""
     config = segmenter.config.replace(**changes)
-    listed = {query.id: [query.classes[label - 1][0] for label in query.present]}
-    return Segmenter(segmenter.vlm, config)(query.image, query.classes, candidates=listed, image_id=query.id).labels
+    keep = [query.classes[label - 1][0] for label in query.present] if config.policy == "oracle" else None
+    return Segmenter(segmenter.vlm, config)(query.image, query.classes, keep=keep, image_name=query.id).labels
 
 
 @pytest.mark.parametrize("policy", ["itm", "oracle", "all"])

@@ -7,9 +7,9 @@ from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.cli import options
-from pnp_ovss.config import resolve_config
 from pnp_ovss.evaluation.records import read_records
 from pnp_ovss.evaluation.report import load_report
+from pnp_ovss.presets import resolve_config
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.commands import caller
 

@@ -14,6 +14,7 @@ from pnp_ovss.evaluation.records import ImageRecord, read_records
 from pnp_ovss.evaluation.report import image_miou, load_report, summarise
 from pnp_ovss.evaluation.run import RunOptions, run
 from pnp_ovss.evaluation.systems import dataset_settings
+from pnp_ovss.policies import Candidates
 
 
 def test_a_perfect_system_scores_one(rectangles, painter, records):
@@ -67,7 +68,7 @@ def test_the_oracle_keeps_what_is_there(rectangles, fake_system, records):
 def test_the_policy_file_reads_its_list(rectangles, fake_system, records):
     def make():
         system = fake_system(policy="file")
-        return type(system)(system.segmenter, {sample.id: ["red"] for sample in rectangles})
+        return type(system)(system.segmenter, Candidates({sample.id: ["red"] for sample in rectangles}))
 
     results = run(rectangles, make, records)
     assert {record.kept[""] for record in results.records} == {(1,)}

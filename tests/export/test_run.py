@@ -24,7 +24,7 @@ from tests.scenes import two_squares
 
 def test_reads_what_a_segmentation_saves(tmp_path):
     config = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
-    result = Segmenter(FakeVLM(), config)(Image.fromarray(two_squares()), ["red", "green", "blue"], image_id="x.jpg")
+    result = Segmenter(FakeVLM(), config)(Image.fromarray(two_squares()), ["red", "green", "blue"], image_name="x.jpg")
     result.save(tmp_path)
     run = read_run(tmp_path)
     assert run.class_names == ("red", "green", "blue")

@@ -1,5 +1,7 @@
 """One forward and one backward for all layers and heads, equal to asking for each alone; bounded on disk."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ from PIL import Image
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.gradcam import first_passes
 from pnp_ovss.prompt import build_prompt
 from pnp_ovss.saliency import class_maps, minmax, token_saliency
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.tuning.maps import MapStore, TaggedImage, all_maps
+from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import binary_masks, masks_at
 from pnp_ovss.tuning.tags import tagged_files
 from tests.scenes import two_squares
@@ -65,23 +68,26 @@ def tiny_vlm():
 def test_all_at_once_equal_each_alone():
     vlm, features = tiny_vlm()
 
-    found = all_maps(vlm, features, ["cat", "old sofa"], CONFIG)
+    found = first_passes(vlm, SimpleNamespace(features=features, names=("cat", "old sofa")), CONFIG)
 
-    assert found.shape == (3, 5, 2, 12)
+    assert list(found) == [(layer, head) for layer in vlm.layers for head in (1, 2, 3, 4, "mean")]
     prompt = build_prompt(["cat", "old sofa"], CONFIG.template, vlm.tokenize)
     for layer in vlm.layers:
-        for row, head in enumerate([1, 2, 3, 4, "mean"]):
+        for head in (1, 2, 3, 4, "mean"):
             alone = vlm.attend(features, prompt, layers=(layer,), head=head, gradient="match_logit")[0]
-            expected = minmax(class_maps(token_saliency(alone.probs, alone.grad), prompt.spans))
-            torch.testing.assert_close(found[layer - 1, row], expected, atol=1e-5, rtol=1e-4)
-    assert (found[:2].amax(dim=-1) > 0.99).all()
+            expected = class_maps(token_saliency(alone.probs, alone.grad), prompt.spans).unflatten(1, (3, 4))
+            torch.testing.assert_close(minmax(found[layer, head].maps), minmax(expected), atol=1e-4, rtol=1e-3)
+            assert found[layer, head].visible.all()
+    assert all((minmax(found[layer, 1].maps).amax(dim=(1, 2)) > 0.99).all() for layer in (1, 2))
 
 
 def test_the_last_layer_has_no_gradient_at_class_tokens():
     """The matching head reads position 0, which the last layer's other rows no longer reach: no map, whatever head."""
     vlm, features = tiny_vlm()
 
-    assert all_maps(vlm, features, ["cat", "old sofa"], CONFIG)[-1].count_nonzero() == 0
+    found = first_passes(vlm, SimpleNamespace(features=features, names=("cat", "old sofa")), CONFIG)
+    assert all(found[3, head].maps.count_nonzero() == 0 for head in (1, 2, 3, 4, "mean"))
+    assert found[2, "mean"].maps.count_nonzero() > 0
 
 
 def test_the_store_gives_them_back_in_half_precision(store):

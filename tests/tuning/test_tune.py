@@ -10,8 +10,9 @@ from PIL import Image
 
 from pnp_ovss.cli import main as cli
 from pnp_ovss.cli import options
-from pnp_ovss.config import SegmenterConfig, load_preset
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.presets import load_preset
 from pnp_ovss.scorers import MatchScorer
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.testing.fake_vlm import SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM

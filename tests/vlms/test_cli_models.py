@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pnp_ovss.cli.main import main
-from pnp_ovss.config import list_presets
+from pnp_ovss.presets import list_presets
 from pnp_ovss.testing.small_models import small_blip
 from tests.vlms import originals
 

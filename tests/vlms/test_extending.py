@@ -35,7 +35,7 @@ def test_and_it_segments(tmp_path):
     result = _page(tmp_path)["result"]
 
     assert result.labels.shape == (48, 60)
-    assert result.model == "mine"
+    assert result.provenance.model == "mine"
 
 
 def test_the_adapter_is_about_sixty_lines():

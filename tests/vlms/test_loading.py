@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pnp_ovss.config import ModelPreset, list_presets, load_preset, resolve_config
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.presets import ModelPreset, list_presets, load_preset, resolve_config
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.vlms import hub, loading

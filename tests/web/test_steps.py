@@ -29,7 +29,7 @@ def steps_of(config, names="red, green, blue"):
 def test_every_step_of_the_method_has_its_masks():
     _, steps, said = steps_of(CONFIG)
     assert [s.name for s in steps] == ["attention", "GradCAM", "drop 1", "drop 2", "drop 3", "blur", "refiner pamr"]
-    assert said[0] == "looking at 100 % of the patches"
+    assert said[:2] == ["looked at 100 % of the patches", "looked at 50 % of the patches"]
     assert said[-1] == "refining with pamr"
     shares = [round(float(step.seen.mean()), 4) for step in steps[:5]]
     assert shares == [1, 1, 0.5, 0.25, 0.125]
@@ -37,7 +37,7 @@ def test_every_step_of_the_method_has_its_masks():
 
 def test_the_result_is_the_plain_segmenters():
     result, steps, _ = steps_of(CONFIG)
-    plain = Segmenter(FakeVLM(), CONFIG)(two_squares(), "red, green, blue", image_id="x.png")
+    plain = Segmenter(FakeVLM(), CONFIG)(two_squares(), "red, green, blue", image_name="x.png")
     assert (result.labels == plain.labels).all()
     assert (steps[-1].labels == plain.labels).all()
     unrefined = Segmenter(FakeVLM(), CONFIG.replace(refine="none"))(two_squares(), "red, green, blue")

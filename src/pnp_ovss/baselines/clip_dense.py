@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_ovss.evaluation.systems import weights_digest
 from pnp_ovss.images import normalise_pixels, to_pixels
+from pnp_ovss.provenance import fingerprint
 from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
 from pnp_ovss.vlms.base import evaluating
 
@@ -45,7 +45,7 @@ class DenseClip:
 
     def weights(self) -> str:
         """A digest of the weights."""
-        return weights_digest(self.model)
+        return fingerprint(self.model)
 
     @torch.no_grad()
     def dense(self, image: np.ndarray) -> DenseFeatures:

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_ovss.config import ModelPreset
 from pnp_ovss.errors import ModelError
-from pnp_ovss.evaluation.systems import Answer, Query, weights_digest
+from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.images import normalise_pixels, to_pixels
+from pnp_ovss.presets import ModelPreset
+from pnp_ovss.provenance import fingerprint
 from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, _load_tokenizer
 from pnp_ovss.vlms.base import evaluating
 from pnp_ovss.vlms.hub import locate
@@ -64,7 +65,7 @@ class GroupViT:
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""
         below = BACKGROUND_BELOW if self.background else None
-        own = {"weights": weights_digest(self.model), "background_below": below}
+        own = {"weights": fingerprint(self.model), "background_below": below}
         return {"model": f"GroupViT {self.name}", "policy": "all", "size": self.size_px, **own}
 
     def answer(self, query: Query) -> dict[str, Answer]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pnp_ovss.batch.sources import PhotoRef
 from pnp_ovss.export.rle import encode_labels
 from pnp_ovss.images import shown
+from pnp_ovss.provenance import digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,8 +55,8 @@ def result_row(number: int, ref: PhotoRef, result: Segmentation, *, png: str | N
     ]
     height, width = result.labels.shape
     return _row(number, ref) | {
-        "status": "ok", "height": height, "width": width, "classes": classes, "png": png, "model": result.model,
-        "config_hash": result.config.digest(), "seconds": round(seconds, 4),
+        "status": "ok", "height": height, "width": width, "classes": classes, "png": png, "model": result.provenance.model,
+        "config_hash": digest(result.provenance.config.to_dict()), "seconds": round(seconds, 4),
     }  # fmt: skip
 
 

@@ -25,8 +25,9 @@ from pnp_ovss.batch.sources import PhotoReader, PhotoRef
 from pnp_ovss.batch.storage import write_atomically
 from pnp_ovss.errors import ImageError, ModelError, OutputError, PnPError
 from pnp_ovss.images import load_image
+from pnp_ovss.policies import Candidates
+from pnp_ovss.provenance import digest, library_versions
 from pnp_ovss.segmentation import labels_image
-from pnp_ovss.versions import library_versions
 
 
 def serve(connection: Connection, job: Job, out: Path, device: str, threads: int) -> None:
@@ -82,13 +83,14 @@ class _Worker:
         self._folder = BatchFolder(out)
         self._read = PhotoReader()
         self._segmenter = job.make_segmenter(device)
+        self._listed = None if job.candidates is None else Candidates(job.candidates)
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says about the model."""
         config = self._segmenter.config
         return {
             "model": self._segmenter.vlm.name,
-            "config_hash": config.digest(),
+            "config_hash": digest(config.to_dict()),
             "config": config.to_dict(),
             "versions": library_versions(),
         }
@@ -98,7 +100,8 @@ class _Worker:
         start = time.perf_counter()
         try:
             image = load_image(self._read(ref))
-            result = self._segmenter(image, self._job.classes, candidates=self._job.candidates, image_id=ref.id)
+            keep = None if self._listed is None else self._listed.of(ref.id)
+            result = self._segmenter(image, self._job.classes, keep=keep, image_name=ref.id)
         except OutputError:
             raise
         except ImageError as error:

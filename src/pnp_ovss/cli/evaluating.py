@@ -46,7 +46,7 @@ def make_system(model: str, has_background: bool, candidates: Path | None, *, ki
     from pnp_ovss.evaluation.ablation import AblationSystem
     from pnp_ovss.evaluation.sensitivity import SensitivitySystem
     from pnp_ovss.evaluation.systems import SegmenterSystem, dataset_settings
-    from pnp_ovss.policies import read_candidates
+    from pnp_ovss.policies import Candidates
 
     given = {item.partition("=")[0].strip() for item in options["settings"] or []}
     decided = {key: value for key, value in dataset_settings(has_background).items() if key not in given}
@@ -55,7 +55,7 @@ def make_system(model: str, has_background: bool, candidates: Path | None, *, ki
     segmenter = o.make_segmenter(model, **options, **decided)
     if segmenter.config.policy == "file" and candidates is None:
         raise ConfigError("policy 'file' needs --candidates FILE.json; or choose --policy itm, all or oracle")
-    listed = read_candidates(candidates) if candidates is not None else {}
+    listed = Candidates.read(candidates) if candidates is not None else Candidates()
     if kind == "ablation":
         return AblationSystem(segmenter, listed)
     if kind:

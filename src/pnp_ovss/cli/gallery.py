@@ -60,7 +60,7 @@ def gallery(
     rows = []
     for entry, stem in track(jobs, "segmenting", console=errors, transient=True, disable=len(jobs) < 2):
         try:
-            result = segmenter(entry.load(), entry.classes, image_id=str(entry.photo))
+            result = segmenter(entry.load(), entry.classes, image_name=str(entry.photo))
             result.save(out, stem)
             rows.append(_row(result, entry, stem, ground_truth))
         except OutputError:

@@ -109,7 +109,7 @@ def _report(found: Any) -> str:
 
 
 def _rows() -> list[dict[str, Any]]:
-    from pnp_ovss.config import list_presets, load_preset, resolve_config
+    from pnp_ovss.presets import list_presets, load_preset, resolve_config
 
     rows = []
     for name in list_presets():

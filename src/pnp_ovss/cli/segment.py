@@ -16,6 +16,7 @@ from pnp_ovss.cli import options as o
 from pnp_ovss.errors import ImageError, OutputError, PnPError
 
 if TYPE_CHECKING:
+    from pnp_ovss.policies import Candidates
     from pnp_ovss.segmentation import Segmentation
     from pnp_ovss.segmenter import Segmenter
 
@@ -50,9 +51,9 @@ def segment(
     names = o.read_classes(classes, classes_file)
     listed = None
     if candidates is not None:
-        from pnp_ovss.policies import read_candidates
+        from pnp_ovss.policies import Candidates
 
-        listed = read_candidates(candidates)
+        listed = Candidates.read(candidates)
         policy = policy or "file"
     check_folder(out)
     check_any(photos)
@@ -134,7 +135,7 @@ def _run(
     out: Path,
     *,
     json_lines: bool = False,
-    candidates: dict[str, list[str]] | None = None,
+    candidates: Candidates | None = None,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
     from pnp_ovss.images import shown
@@ -152,7 +153,7 @@ def _run(
         disable=json_lines or len(jobs) < 2,
     ):
         try:
-            result = segmenter(photo, names, candidates=candidates)
+            result = segmenter(photo, names, keep=candidates.of(str(photo)) if candidates else None)
             paths = result.save(out, stem)
         except OutputError:
             raise
@@ -188,7 +189,8 @@ def unique_stems(photos: Sequence[Path]) -> list[str]:
 def _print_table(screen: Console, result: Segmentation, paths: dict[str, Path]) -> None:
     from pnp_ovss.images import shown
 
-    screen.print(f"{result.image_name} (model {result.model}, policy {result.policy})", markup=False, highlight=False)
+    made = result.provenance
+    screen.print(f"{result.image_name} (model {made.model}, policy {made.policy})", markup=False, highlight=False)
     table = Table()
     table.add_column("class")
     table.add_column("pixels", justify="right")

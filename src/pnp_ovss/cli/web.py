@@ -51,7 +51,7 @@ def web(
 
 def offered_models(model: str) -> list[str]:
     """The asked model first, then every built-in preset whose weights are on this machine: a page must not download."""
-    from pnp_ovss.config import list_presets, load_preset
+    from pnp_ovss.presets import list_presets, load_preset
     from pnp_ovss.vlms.hub import cached_folder
     from pnp_ovss.vlms.loading import is_built_in
 

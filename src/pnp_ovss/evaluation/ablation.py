@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pnp_ovss.evaluation.paper import load_tables
 from pnp_ovss.evaluation.report import EvaluationReport
-from pnp_ovss.evaluation.stages import finish, oracle_or_listed, passes_of, prepare
-from pnp_ovss.evaluation.systems import Answer, Query, segmenter_settings
+from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
-from pnp_ovss.refiners import get_refiner
+from pnp_ovss.policies import Candidates
 from pnp_ovss.segmenter import Segmenter
 
 ATTENTION, SOFTMAX = "attention", "attention, softmax over classes"
@@ -30,7 +28,7 @@ class AblationSystem:
     """
 
     segmenter: Segmenter
-    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    candidates: Candidates = Candidates()
 
     def settings(self) -> dict[str, Any]:
         """Those of the whole method; the variants say what is left out."""
@@ -38,38 +36,23 @@ class AblationSystem:
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """Labels of every row."""
-        base, rows = self.segmenter, self._rows
-        prepared = prepare(base, query, oracle_or_listed(base, query, self.candidates))
-        passes = passes_of(base, prepared)
-        drawn = {
-            name: finish(rows[GRADCAM], prepared, passes_of(rows[name], prepared)) for name in (ATTENTION, SOFTMAX)
+        whole = self.segmenter
+        prepared = whole.prepare(
+            query.image, query.classes, keep=names_that_may_win(whole, query, self.candidates), image_name=query.id
+        )
+        bare = whole.replace(blur=0.0, refine="none")
+        plain = whole.replace(gradient="none", softmax_over_classes=False, drops=0)
+        trace = whole.look(prepared)
+        rows = {
+            ATTENTION: bare.label(plain.look(prepared)),
+            SOFTMAX: bare.label(plain.replace(softmax_over_classes=True).look(prepared)),
+            GRADCAM: bare.label(trace.first(1)),
+            **{f"drop{drop}": bare.label(trace.first(drop + 1)) for drop in range(1, whole.config.drops + 1)},
+            BLUR: whole.replace(refine="none").label(trace),
+            CRF: whole.replace(blur=0.0).label(trace),
+            BOTH: whole.label(trace),
         }
-        drawn |= {name: finish(rows[GRADCAM], prepared, passes[:count]) for name, count in self._counts().items()}
-        drawn |= {name: finish(rows[name], prepared, passes) for name in (BLUR, CRF, BOTH)}
-        return {name: Answer(labels, prepared.labels) for name, labels in drawn.items()}
-
-    def _counts(self) -> dict[str, int]:
-        """Passes summed in the rows without blur and CRF."""
-        drops = self.segmenter.config.drops
-        return {GRADCAM: 1, **{f"drop{drop}": drop + 1 for drop in range(1, drops + 1)}}
-
-    @cached_property
-    def _rows(self) -> dict[str, Segmenter]:
-        """The segmenters that differ; all share the model."""
-        base = self.segmenter
-        plain = base.config.replace(blur=0.0, refine="none", refine_options={})
-        attention = plain.replace(gradient="none", softmax_over_classes=False, drops=0)
-        softmax = attention.replace(softmax_over_classes=True)
-        blurred = plain.replace(blur=base.config.blur)
-        refiner, none = base.refiner, get_refiner("none")
-        return {
-            ATTENTION: Segmenter(base.vlm, attention, refiner=none),
-            SOFTMAX: Segmenter(base.vlm, softmax, refiner=none),
-            GRADCAM: Segmenter(base.vlm, plain, refiner=none),
-            BLUR: Segmenter(base.vlm, blurred, refiner=none),
-            CRF: Segmenter(base.vlm, plain, refiner=refiner),
-            BOTH: Segmenter(base.vlm, blurred, refiner=refiner),
-        }
+        return {name: Answer(result.labels, result.kept) for name, result in rows.items()}
 
 
 def ablation_table(reports: Mapping[str, EvaluationReport]) -> Table:

@@ -6,7 +6,6 @@ line that was cut off is dropped. The same lines, read again, give the intervals
 of two runs.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,11 +53,6 @@ class ImageRecord:
             kept={name: None if part["kept"] is None else tuple(part["kept"]) for name, part in variants.items()},
             seconds=entry["seconds"],
         )
-
-
-def digest(settings: Mapping[str, Any]) -> str:
-    """Twelve hex digits that change whenever a setting does."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read_records(path: Path) -> tuple[dict[str, Any], tuple[ImageRecord, ...]]:

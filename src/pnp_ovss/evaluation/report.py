@@ -16,8 +16,8 @@ from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_miou
 from pnp_ovss.evaluation.metrics import Metrics, compute, merge
 from pnp_ovss.evaluation.presence import Presence, presence
-from pnp_ovss.evaluation.records import digest
 from pnp_ovss.evaluation.run import Results
+from pnp_ovss.provenance import digest
 
 Bounds = tuple[float | None, float | None]
 
@@ -100,7 +100,7 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
     variant: of `results.variants`; a plain system has the one variant "". seed: of the bootstrap over images.
     Raises OutputError if not one image could be evaluated.
     """
-    from pnp_ovss.versions import library_versions
+    from pnp_ovss.provenance import library_versions
 
     finished, dataset, settings = results.finished, results.dataset, results.settings
     failures = tuple({"id": r.id, "error": r.error} for r in results.records if r.error is not None)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import torch
-
 from pnp_ovss.evaluation.paper import load_tables
 from pnp_ovss.evaluation.report import EvaluationReport
-from pnp_ovss.evaluation.stages import Prepared, finish, oracle_or_listed, passes_of, prepare
-from pnp_ovss.evaluation.systems import Answer, Query, segmenter_settings
+from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
-from pnp_ovss.saliency import SaliencyPass
+from pnp_ovss.policies import Candidates
 from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.tuning.maps import raw_maps
 from pnp_ovss.vlms.base import Head
 
 Stage = Literal["gradcam", "full"]
@@ -34,7 +30,7 @@ class SensitivitySystem:
     segmenter: Segmenter
     stage: Stage = "gradcam"
     every_head: bool = False
-    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    candidates: Candidates = Candidates()
 
     def settings(self) -> dict[str, Any]:
         """Those of the method, the stage, and which variants there are."""
@@ -47,12 +43,18 @@ class SensitivitySystem:
     def answer(self, query: Query) -> dict[str, Answer]:
         """Labels of every layer's mean and of the heads."""
         base = self.segmenter
-        prepared = prepare(base, query, oracle_or_listed(base, query, self.candidates))
-        found = self._first_passes(prepared) if self.stage == "gradcam" else self._all_passes(prepared)
-        return {
-            name: Answer(finish(base, prepared, passes), prepared.labels)
-            for name, passes in zip(self.variants, found, strict=True)
-        }
+        prepared = base.prepare(
+            query.image, query.classes, keep=names_that_may_win(base, query, self.candidates), image_name=query.id
+        )
+        if self.stage == "gradcam":
+            found = base.look_all(prepared)
+        else:
+            found = {
+                (layer, head): base.replace(layer=layer, head=head).look(prepared)
+                for layer, head in self.variants.values()
+            }
+        results = {name: base.label(found[place]) for name, place in self.variants.items()}
+        return {name: Answer(result.labels, result.kept) for name, result in results.items()}
 
     @cached_property
     def variants(self) -> dict[str, tuple[int, Head]]:
@@ -62,28 +64,6 @@ class SensitivitySystem:
         pairs: list[tuple[int, Head]] = [(layer, "mean") for layer in vlm.layers]
         pairs += [(layer, head) for layer in layers for head in range(1, vlm.heads + 1)]
         return {f"{layer}/{head}": (layer, head) for layer, head in pairs}
-
-    def _first_passes(self, prepared: Prepared) -> list[list[SaliencyPass]]:
-        if not prepared.names:
-            return [[] for _ in self.variants]
-        vlm, config = self.segmenter.vlm, self.segmenter.config
-        maps = raw_maps(vlm, prepared.whole, prepared.names, config)
-        if config.softmax_over_classes:
-            maps = maps.softmax(dim=2)
-        grid = prepared.whole.grid
-        everything = torch.ones(grid, dtype=torch.bool, device=maps.device)
-        rows = [
-            maps[vlm.layers.index(layer), vlm.heads if head == "mean" else head - 1]
-            for layer, head in self.variants.values()
-        ]
-        return [[SaliencyPass(row.unflatten(1, grid), everything)] for row in rows]
-
-    def _all_passes(self, prepared: Prepared) -> list[list[SaliencyPass]]:
-        base = self.segmenter
-        return [
-            passes_of(Segmenter(base.vlm, base.config.replace(layer=layer, head=head), refiner=base.refiner), prepared)
-            for layer, head in self.variants.values()
-        ]
 
 
 def sensitivity_table(reports: Mapping[str, EvaluationReport], stage: Stage) -> Table:

@@ -1,19 +1,17 @@
 """What can be evaluated: anything that answers a query about an image with labels, our Segmenter among it."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.datasets.base import Dataset
-from pnp_ovss.evaluation.records import digest
+from pnp_ovss.policies import Candidates
+from pnp_ovss.provenance import digest
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from pnp_ovss.segmenter import Segmenter
 
 Classes = tuple[tuple[str, ...], ...]
@@ -58,11 +56,11 @@ class System(Protocol):
 class SegmenterSystem:
     """The method of the paper.
 
-    candidates: {image id: class names} for the policy `file`; the policy `oracle` gets the query's own.
+    candidates: the names for each image, for the policy `file`; the policy `oracle` gets the query's own.
     """
 
     segmenter: "Segmenter"
-    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    candidates: Candidates = Candidates()
 
     def settings(self) -> dict[str, Any]:
         """Model, method, policy, refiner, size and the whole configuration."""
@@ -70,40 +68,36 @@ class SegmenterSystem:
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """The Segmenter's labels."""
-        listed = self.candidates
-        if self.segmenter.config.policy == "oracle":
-            listed = {query.id: [query.classes[label - 1][0] for label in query.present]}
-        result = self.segmenter(query.image, query.classes, candidates=listed, image_id=query.id)
-        return {"": Answer(result.labels, result.map_labels)}
+        result = self.segmenter(
+            query.image,
+            query.classes,
+            keep=names_that_may_win(self.segmenter, query, self.candidates),
+            image_name=query.id,
+        )
+        return {"": Answer(result.labels, result.kept)}
 
 
-def segmenter_settings(segmenter: "Segmenter", candidates: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def names_that_may_win(segmenter: "Segmenter", query: Query, candidates: Candidates) -> Sequence[str] | None:
+    """`keep=` for one query: its own classes for the policy `oracle`, the listed ones for `file`, else None."""
+    if segmenter.config.policy == "oracle":
+        return [query.classes[label - 1][0] for label in query.present]
+    return candidates.of(query.id) if segmenter.config.policy == "file" else None
+
+
+def segmenter_settings(segmenter: "Segmenter", candidates: Candidates) -> dict[str, Any]:
     """What a report says of a Segmenter; for the policy `file` with a digest of the candidates."""
     config = segmenter.config
-    listed = {name: list(classes) for name, classes in candidates.items()}
+    listed = {name: list(classes) for name, classes in candidates.names.items()}
     return {
         **({"candidates": digest(listed)} if config.policy == "file" else {}),
         "model": segmenter.vlm.name,
-        "weights": weights_digest(segmenter.vlm.model),
+        "weights": segmenter.weights,
         "method": segmenter.method,
-        "policy": config.policy,
+        "policy": config.policy if config.policy in ("file", "oracle") else segmenter.policy.name,
         "refine": segmenter.refiner.name,
         "size": config.size_px,
         "config": config.to_dict(),
     }
-
-
-def weights_digest(model: "nn.Module") -> str:
-    """Twelve hex digits of a model's weights: names, shapes and up to 64 values of each, spread over it.
-
-    Runs with other weights must not be mistaken for the same by their settings.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        flat = tensor.detach().flatten()
-        some = flat[:: max(1, flat.numel() // 64)][:64].float().cpu().numpy()
-        digest.update(f"{name} {tuple(tensor.shape)} ".encode() + some.tobytes())
-    return digest.hexdigest()[:12]
 
 
 def dataset_settings(has_background: bool) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.postprocess import label_image
 from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.trace import Trace
 from pnp_ovss.tuning.maps import MapStore
 
 MaskStage = Literal["gradcam", "dropout", "crf"]
@@ -49,15 +49,32 @@ class GradcamMasks:
         return binary_masks(maps, config.threshold, self.store.photo(index).shape[:2])
 
 
-class DropoutMasks:
-    """All passes of Saliency DropOut: the summed map > T. The sum of a layer and head is computed once."""
+class _Traces:
+    """The traces of the store's photos for one layer and head, made once: a blur or a T needs no other."""
 
     def __init__(self, store: MapStore) -> None:
         self.store = store
+        self._found: dict[int, tuple[SegmenterConfig, Trace]] = {}
+
+    def __call__(self, index: int, segmenter: Segmenter) -> Trace:
+        made_by, trace = self._found.get(index, (None, None))
+        if trace is None or made_by is None or made_by.differing(segmenter.config, "look"):
+            trace = segmenter.look(self.store.prepared(index, segmenter))
+            self._found[index] = segmenter.config, trace
+        return trace
+
+
+class DropoutMasks:
+    """All passes of Saliency DropOut: the summed map > T."""
+
+    def __init__(self, store: MapStore) -> None:
+        self.store = store
+        self._traces = _Traces(store)
 
     def __call__(self, index: int, config: SegmenterConfig) -> Tensor:
         """(K, H, W) bool."""
-        total = summed_maps(self.store, index, Segmenter(self.store.vlm, config.replace(refine="none")))
+        segmenter = _with(self.store.segmenter, config)
+        total = segmenter.sum_maps(self._traces(index, segmenter))
         return binary_masks(total, config.threshold, self.store.photo(index).shape[:2])
 
 
@@ -66,25 +83,16 @@ class FinishedMasks:
 
     def __init__(self, store: MapStore) -> None:
         self.store = store
+        self._traces = _Traces(store)
 
     def __call__(self, index: int, config: SegmenterConfig) -> Tensor:
         """(K, H, W) bool."""
-        segmenter = Segmenter(self.store.vlm, config)
-        photo = np.asarray(self.store.photo(index))
-        total = summed_maps(self.store, index, segmenter)
-        scores, channels = segmenter.label_scores(total, range(len(total)), photo.shape[:2])
-        if len(scores) > 1:
-            scores = segmenter.refiner.refine(photo, scores)
-        labels = torch.from_numpy(label_image(scores, channels, photo.shape[:2]).astype(np.int32))
-        return torch.stack([labels == label for label in range(1, len(total) + 1)])
+        segmenter = _with(self.store.segmenter, config)
+        labels = torch.from_numpy(segmenter.label(self._traces(index, segmenter)).labels.astype(np.int32))
+        return torch.stack([labels == label for label in range(1, len(self.store.images[index].class_names) + 1)])
 
 
-def summed_maps(store: MapStore, index: int, segmenter: Segmenter) -> Tensor:
-    """M̂ (K, P_h, P_w) of step 9, kept on disk for each layer and head."""
-    config, names = segmenter.config, store.images[index].class_names
-
-    def compute() -> np.ndarray:
-        passes = segmenter.saliency_passes(store.pixels(store.photo(index)), names)
-        return segmenter.summed_maps(passes, [[row] for row in range(len(names))]).cpu().numpy()
-
-    return store.cached(index, f"sum-{config.layer}-{config.head}", compute)
+def _with(segmenter: Segmenter, config: SegmenterConfig) -> Segmenter:
+    """The store's segmenter with the settings of `config` that `look` and `label` read."""
+    names = [*segmenter.config.differing(config, "look"), *segmenter.config.differing(config, "label")]
+    return segmenter.replace(**{name: getattr(config, name) for name in names})

@@ -10,13 +10,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pnp_ovss.config import ModelPreset
 from pnp_ovss.errors import OutputError
+from pnp_ovss.presets import ModelPreset
+from pnp_ovss.provenance import library_versions
 from pnp_ovss.scorers import Scorer
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.search import Trial
 from pnp_ovss.tuning.tune import Tuned, TuneOptions
-from pnp_ovss.versions import library_versions
 
 SCALES = {
     "gradcam": "one GradCAM pass, min-max in [0, 1]; the method compares T with the sum of R + 1 passes in [0, R + 1]",

@@ -10,7 +10,6 @@ from typing import Any
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ImageError
-from pnp_ovss.evaluation.systems import weights_digest
 from pnp_ovss.images import shown as path_text
 from pnp_ovss.scorers import Scorer
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
@@ -114,10 +113,9 @@ def _blur_trial(objective: Objective, config: SegmenterConfig, blur: float, repo
 
 def basis(store: MapStore, scorer: Scorer, options: TuneOptions) -> dict[str, Any]:
     """Everything that a trial depends on besides its point: photos by their content, and the weights themselves."""
-    model = getattr(store.vlm, "model", None)
     return {
         "model": store.vlm.name,
-        "weights": None if model is None else weights_digest(model),
+        "weights": store.segmenter.weights,
         "images": {f"{i}:{path_text(image.path.name)}": _image(image) for i, image in enumerate(store.images, 1)},
         "config": store.config.to_dict(),
         "scorer": scorer.name,

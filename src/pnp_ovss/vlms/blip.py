@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pnp_ovss.config import Gradient, ModelPreset, Precision
+from pnp_ovss.config import Gradient, Precision
+from pnp_ovss.presets import ModelPreset
 from pnp_ovss.prompt import Prompt, Tokens
 from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, evaluating, scatter_patches
 from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_pretrained, read_config

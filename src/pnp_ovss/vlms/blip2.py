@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pnp_ovss.config import Gradient, ModelPreset, Precision
+from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ModelError
+from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import Head, ImageFeatures, evaluating, layer_index
 from pnp_ovss.vlms.bert_blocks import Found, Records, attention, read_records, record_leaf, split_heads
 from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, CrossAttentionVLM

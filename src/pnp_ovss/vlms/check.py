@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from pnp_ovss.config import ModelPreset, SegmenterConfig, resolve_config
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ModelError
 from pnp_ovss.images import input_size, normalise_pixels, to_pixels
+from pnp_ovss.presets import ModelPreset, resolve_config
 from pnp_ovss.prompt import build_prompt, build_prompts
 from pnp_ovss.vlms.base import VisionLanguageModel, check_layer_and_head
 from pnp_ovss.vlms.loading import load_vlm

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnp_ovss.config import list_presets, load_preset
 from pnp_ovss.errors import ModelError, OutputError
+from pnp_ovss.presets import list_presets, load_preset
 from pnp_ovss.vlms.albef import drop_cross_attention
 from pnp_ovss.vlms.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
 from pnp_ovss.vlms.mplug import MplugModel

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pnp_ovss.config import ModelPreset
 from pnp_ovss.errors import ModelError
+from pnp_ovss.presets import ModelPreset
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt")
 PICKLE = "pytorch_model.bin"

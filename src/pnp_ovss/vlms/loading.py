@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from pnp_ovss.config import ModelPreset, Precision, list_presets, load_preset
+from pnp_ovss.config import Precision
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.presets import ModelPreset, list_presets, load_preset
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.hub import locate
 

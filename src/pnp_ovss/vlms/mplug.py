@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnp_ovss.config import ModelPreset, Precision
+from pnp_ovss.config import Precision
+from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.albef import VOCABULARY_SIZE, drop_cross_attention
 from pnp_ovss.vlms.base import ImageFeatures, evaluating
 from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, CrossAttentionVLM

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pnp_ovss.config import ModelPreset, Precision
+from pnp_ovss.config import Precision
+from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import ImageFeatures, evaluating
 from pnp_ovss.vlms.blip import CrossAttentionVLM
 from pnp_ovss.vlms.efficientnet import STRIDE_PX

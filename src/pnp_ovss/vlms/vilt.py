@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pnp_ovss.config import Gradient, ModelPreset, Precision
+from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import Head, ImageFeatures, evaluating, layer_index
 from pnp_ovss.vlms.bert_blocks import Found, Records, attention, context_grads, record_leaf, split_heads
 from pnp_ovss.vlms.blip import CrossAttentionVLM

@@ -56,7 +56,7 @@ class Desk:
             raise ClassNameError(f"{len(classes)} classes were given; this page takes {MAX_CLASSES} at once")
         report("loading the model")
         ready = self.segmenter(order.model)
-        chosen = Segmenter(ready.vlm, ready.config.replace(**order.settings), method=ready.method)
+        chosen = ready.replace(**order.settings)
         name = Path(order.photo).name
         try:
             photo = load_image(order.photo)

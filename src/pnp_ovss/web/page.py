@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from pnp_ovss.config import load_preset, resolve_config
-from pnp_ovss.errors import ConfigError, PnPError
+from pnp_ovss.errors import PnPError
+from pnp_ovss.presets import resolve_config
+from pnp_ovss.vlms.loading import find_preset
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption
 
@@ -126,11 +127,8 @@ def _options(models: Sequence[str]) -> list[Any]:
 
 
 def preset_config(model: str) -> Any:
-    """The settings that a model's name stands for; the defaults for folders and other names."""
-    try:
-        return resolve_config(load_preset(model))
-    except ConfigError:
-        return resolve_config()
+    """The settings that a model's name, folder or file stands for, as loading resolves them."""
+    return resolve_config(find_preset(model))
 
 
 def _answer() -> _Result:
@@ -191,11 +189,10 @@ def _wire(desk: Desk, inputs: tuple[Any, ...], button: gr.Button, result: _Resul
 
 
 def chosen_settings(values: Sequence[Any]) -> dict[str, Any]:
-    """The options as the configuration wants them: whole numbers as int; where all classes compete, on one scale."""
+    """The options as the configuration wants them: whole numbers as int."""
     policy, size, threshold, drops, refine = values
     chosen = {"policy": policy, "size_px": int(size), "threshold": float(threshold), "drops": int(drops)}
-    scale = {"normalise": "global"} if policy == "all" else {}  # or absent classes would peak as high as present ones
-    return {**chosen, "refine": refine, **scale}
+    return {**chosen, "refine": refine}
 
 
 def show_all(found: Shown, result: _Result) -> dict[Any, Any]:

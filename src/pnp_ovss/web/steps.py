@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import ImageSource, limited_size
-from pnp_ovss.postprocess import label_image
-from pnp_ovss.prompt import Prompt
-from pnp_ovss.refiners import get_refiner
-from pnp_ovss.saliency import SaliencyPass
 from pnp_ovss.segmentation import Segmentation
-from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel
+from pnp_ovss.segmenter import ClassNames, Segmenter
+from pnp_ovss.trace import Pass, Prepared, Trace
 
 LONGEST_PX = 1024
 """Steps are shown, and computed, at this longer side."""
 
 Report = Callable[[str], None]
-ClassList = str | Iterable[str | Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -38,68 +30,24 @@ class Step:
     seen: NDArray[np.bool_] | None = None
 
 
-@dataclass
-class Observed:
-    """What a segmentation went through."""
-
-    passes: list[SaliencyPass] = field(default_factory=list)
-    prompted: tuple[Tensor, Sequence[str]] | None = None
-    groups: list[list[int]] = field(default_factory=list)
-    kept: tuple[int, ...] = ()
-    unrefined: NDArray[np.uint16] | None = None
-
-
-class ObservedSegmenter(Segmenter):
-    """A segmenter that says what it does and keeps what lies between; the results are the plain segmenter's."""
-
-    def __init__(self, vlm: VisionLanguageModel, config: SegmenterConfig, *, method: str, report: Report) -> None:
-        super().__init__(vlm, config, method=method)
-        self.observed = Observed()
-        self._report = report
-
-    def saliency_passes(
-        self, pixels: Tensor, names: Sequence[str], whole: ImageFeatures | None = None
-    ) -> list[SaliencyPass]:
-        """As the segmenter's, kept."""
-        self.observed.prompted = (pixels, names)
-        self.observed.passes = super().saliency_passes(pixels, names, whole)
-        return self.observed.passes
-
-    def summed_maps(self, passes: Sequence[SaliencyPass], groups: list[list[int]]) -> Tensor:
-        """As the segmenter's; which rows are synonyms is kept."""
-        self.observed.groups = groups
-        return super().summed_maps(passes, groups)
-
-    def label_scores(self, total: Tensor, kept: Sequence[int], size: tuple[int, int]) -> tuple[Tensor, tuple[int, ...]]:
-        """As the segmenter's; the labels they would give before the refiner are kept."""
-        scores, channels = super().label_scores(total, kept, size)
-        self.observed.kept = tuple(kept)
-        self.observed.unrefined = label_image(scores, channels, display_size(size))
-        self._report(f"refining with {self.config.refine}")
-        return scores, channels
-
-    def _gradcam(self, features: ImageFeatures, prompts: Sequence[Prompt], kept: Tensor) -> tuple[Tensor, Tensor]:
-        share = 100 * float(kept.float().mean())
-        self._report(f"looking at {share:.3g} % of the patches")
-        return super()._gradcam(features, prompts, kept)
-
-
 def segment_in_steps(
-    segmenter: Segmenter, image: ImageSource, class_names: ClassList, *, image_id: str, report: Report
+    segmenter: Segmenter, image: ImageSource, class_names: ClassNames, *, image_id: str, report: Report
 ) -> tuple[Segmentation, list[Step]]:
     """The result of `segmenter` and its steps: attention, GradCAM, each drop, blur, refiner.
 
     Without a class that competes there is one step, the result. Raises what the segmenter raises.
     """
-    observer = ObservedSegmenter(segmenter.vlm, segmenter.config, method=segmenter.method, report=report)
-    result = observer(image, class_names, image_id=image_id)
-    seen = observer.observed
+    prepared = segmenter.prepare(image, class_names, image_name=image_id)
+    trace = segmenter.look(prepared, lambda passes: _reported(passes, report))
+    report(f"refining with {segmenter.config.refine}")
+    result = segmenter.label(trace)
     final = Step("result", "The labels.", shrink_labels(result.labels))
-    if seen.prompted is None or seen.unrefined is None:
+    if not trace.passes:
         return result, [final]
-    steps = [_attention(observer), *_rounds(observer)]
+    shown = segmenter.replace(refine="none", output_px=min(LONGEST_PX, segmenter.config.output_px))
+    steps = [_attention(shown, prepared), *_rounds(shown, trace)]
     blurred = "Masks smoothed by a Gaussian: T of §3.3 and the blur of Table 2."
-    steps.append(Step("blur", blurred, seen.unrefined))
+    steps.append(Step("blur", blurred, shrink_labels(shown.label(trace).labels)))
     if segmenter.config.refine != "none":
         text = "Edges moved to those of the photo: the result."
         steps.append(Step(f"refiner {segmenter.config.refine}", text, final.labels))
@@ -122,46 +70,34 @@ def shrink_labels(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
     return np.asarray(picture).astype(np.uint16)
 
 
-def _attention(observer: ObservedSegmenter) -> Step:
+def _reported(passes: Iterator[Pass], report: Report) -> Iterator[Pass]:
+    for seen in passes:
+        report(f"looked at {100 * float(seen.visible.float().mean()):.3g} % of the patches")
+        yield seen
+
+
+def _attention(segmenter: Segmenter, prepared: Prepared) -> Step:
     """Masks of the plain cross-attention, first row of Table 5."""
-    assert observer.observed.prompted is not None
-    config = observer.config.replace(gradient="none", drops=0)
-    pixels, names = observer.observed.prompted
-    with torch.no_grad():
-        passes = _plain(observer, config).saliency_passes(pixels, names)
-    text = f"Cross-attention of layer {config.layer}, head {config.head}: where the words look, before any gradient."
-    return Step("attention", text, _labels(observer, config, passes), _kept(passes[0]))
+    plain = segmenter.replace(gradient="none", drops=0)
+    text = (
+        f"Cross-attention of layer {plain.config.layer}, head {plain.config.head}: where the words look, before any "
+        "gradient."
+    )
+    return _step("attention", text, segmenter, plain.look(prepared))
 
 
-def _rounds(observer: ObservedSegmenter) -> list[Step]:
+def _rounds(segmenter: Segmenter, trace: Trace) -> list[Step]:
     """GradCAM, and the sum after each Saliency DropOut."""
-    passes, steps = observer.observed.passes, []
-    for count, last in enumerate(passes, 1):
-        share = 100 * float(last.kept.float().mean())
-        if count == 1:
-            name, text = (
-                "GradCAM",
-                "Attention weighted by its gradient (Eq. 1): what raises the match of photo and text.",
-            )
-        else:
-            name = f"drop {count - 1}"
-            text = f"The most salient patches are black, {share:.3g} % are left; the maps of {count} passes are summed."
-        steps.append(Step(name, text, _labels(observer, observer.config, passes[:count]), _kept(last)))
+    text = "Attention weighted by its gradient (Eq. 1): what raises the match of photo and text."
+    steps = [_step("GradCAM", text, segmenter, trace.first(1))]
+    for drop, last in enumerate(trace.passes[1:], 1):
+        share = 100 * float(last.visible.float().mean())
+        text = f"The most salient patches are black, {share:.3g} % are left; the maps of {drop + 1} passes are summed."
+        steps.append(_step(f"drop {drop}", text, segmenter, trace.first(drop + 1)))
     return steps
 
 
-def _labels(observer: ObservedSegmenter, config: SegmenterConfig, passes: Sequence[SaliencyPass]) -> NDArray[np.uint16]:
+def _step(name: str, text: str, segmenter: Segmenter, trace: Trace) -> Step:
     """Threshold and argmax of these passes, without blur and refiner: how every row of Table 5 ends."""
-    plain, seen = _plain(observer, config.replace(blur=0.0)), observer.observed
-    assert seen.unrefined is not None
-    size = (seen.unrefined.shape[0], seen.unrefined.shape[1])
-    scores, channels = plain.label_scores(plain.summed_maps(passes, seen.groups), seen.kept, size)
-    return label_image(scores, channels, size)
-
-
-def _plain(observer: ObservedSegmenter, config: SegmenterConfig) -> Segmenter:
-    return Segmenter(observer.vlm, config, refiner=get_refiner("none"))
-
-
-def _kept(seen: SaliencyPass) -> NDArray[np.bool_]:
-    return seen.kept.cpu().numpy()
+    labels = segmenter.replace(blur=0.0).label(trace).labels
+    return Step(name, text, shrink_labels(labels), trace.passes[-1].visible.cpu().numpy())

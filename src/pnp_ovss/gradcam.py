@@ -1,0 +1,89 @@
+"""GradCAM and Saliency DropOut on a model (steps 3 to 8): the formulas of `saliency`, fed by an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.images import normalise_pixels, punch_holes
+from pnp_ovss.prompt import Prompt, build_prompts
+from pnp_ovss.saliency import class_maps, drop_most_salient, head_maps, scored_tokens, token_saliency
+from pnp_ovss.trace import Pass, Prepared
+from pnp_ovss.vlms.base import Head, ImageFeatures, VisionLanguageModel
+
+
+def encode(
+    vlm: VisionLanguageModel, pixels: Tensor, config: SegmenterConfig, visible: Tensor | None = None
+) -> ImageFeatures:
+    """The features of (3, S_h, S_w) pixels in [0, 1]; patches that are not visible (N,) are dropped as `hole` says (step 8)."""
+    removed = visible if config.hole == "remove_tokens" else None
+    if visible is not None and removed is None:
+        fill = (0.0, 0.0, 0.0) if config.hole == "black" else vlm.mean
+        grid = (pixels.shape[1] // vlm.patch_px, pixels.shape[2] // vlm.patch_px)
+        pixels = punch_holes(pixels, visible.to(pixels.device), grid, fill)
+    return vlm.encode(normalise_pixels(pixels, vlm.mean, vlm.std), removed)
+
+
+def match_probabilities(
+    vlm: VisionLanguageModel, features: ImageFeatures, names: Sequence[str], config: SegmenterConfig
+) -> list[float]:
+    """The match probability of each name alone in the prompt, in [0, 1]."""
+    prompts = [prompt for name in names for prompt in _prompts(vlm, [name], config)]
+    return vlm.match(features, prompts).softmax(dim=1)[:, 1].tolist()
+
+
+def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> Iterator[Pass]:
+    """Up to R + 1 passes, each on the patches that the one before left."""
+    prompts, features = _prompts(vlm, prepared.names, config), prepared.features  # step 3
+    visible = torch.ones(features.grid[0] * features.grid[1], dtype=torch.bool, device=vlm.device)
+    for drop in range(config.drops + 1):
+        maps, saliency = _gradcam(vlm, features, prompts, visible, config)  # steps 4-6
+        yield Pass(maps.unflatten(1, features.grid), visible.unflatten(0, features.grid))
+        visible = drop_most_salient(
+            saliency, visible, share=config.drop_share, count=config.patches_per_round
+        )  # step 7
+        if drop == config.drops or not visible.any():
+            return
+        features = encode(vlm, prepared.pixels, config, visible)  # step 8
+
+
+def first_passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> dict[tuple[int, Head], Pass]:
+    """The first pass of every layer, head and mean over heads, from one forward and one backward pass."""
+    features, heads = prepared.features, (*range(1, vlm.heads + 1), "mean")
+    chunks = []
+    for prompt in _prompts(vlm, prepared.names, config):
+        found = vlm.attend(features, prompt, layers=vlm.layers, head="mean", gradient=config.gradient)
+        chunks.append(torch.cat([head_maps(a.probs, a.grad, prompt.spans) for a in found]))
+    maps = torch.cat(chunks, dim=1)
+    maps = maps.softmax(dim=1) if config.softmax_over_classes else maps
+    visible = torch.ones(features.grid, dtype=torch.bool, device=maps.device)
+    pairs: list[tuple[int, Head]] = [(layer, head) for layer in vlm.layers for head in heads]
+    return {pair: Pass(m.unflatten(1, features.grid), visible) for pair, m in zip(pairs, maps, strict=True)}
+
+
+def _prompts(vlm: VisionLanguageModel, names: Sequence[str], config: SegmenterConfig) -> tuple[Prompt, ...]:
+    return build_prompts(names, config.template, vlm.tokenize, vlm.max_tokens)
+
+
+def _gradcam(
+    vlm: VisionLanguageModel,
+    features: ImageFeatures,
+    prompts: Sequence[Prompt],
+    visible: Tensor,
+    config: SegmenterConfig,
+) -> tuple[Tensor, Tensor]:
+    """Class maps (M, N), zero where dropped, and U (N,) of Eq. 2."""
+    maps, saliency = [], []
+    for prompt in prompts:
+        found = vlm.attend(features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient)[0]
+        tokens = token_saliency(found.probs, found.grad) * visible
+        maps.append(class_maps(tokens, prompt.spans))
+        saliency.append(scored_tokens(tokens, prompt.spans))
+    stacked = torch.cat(maps)
+    if config.softmax_over_classes:
+        stacked = stacked.softmax(dim=0) * visible
+    total = torch.stack(saliency).sum(dim=0) if config.drop_score == "tokens" else stacked.sum(dim=0)
+    return stacked, total

@@ -1,0 +1,135 @@
+"""Model presets, methods, and how they and explicit settings become one configuration.
+
+A *preset* (`presets/NAME.toml`) holds what depends on the checkpoint, a *method* (`presets/methods/NAME.toml`) a named
+variant of the method itself. Explicit settings win over the method, the method over what the policy implies, that over
+the preset, the preset over the defaults.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPreset:
+    """What is known of one checkpoint: where it lives, how it is loaded and the settings that it changes."""
+
+    name: str
+    family: str
+    title: str = ""
+    hub_id: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    """A local folder or safetensors file, instead of the hub."""
+    download_mb: int = 0
+    licence: str = ""
+    parameters_m: float = 0.0
+    layers: str = ""
+    """Its layers with cross-attention, from 1, for example "7-12"; `models check` compares them with the weights'."""
+    heads: int = 0
+    """Heads of each of them; 0 = not stated."""
+    source: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def list_presets() -> list[str]:
+    """The names of the built-in model presets, in alphabetical order."""
+    return _names("presets")
+
+
+def list_methods() -> list[str]:
+    """The names of the built-in methods, in alphabetical order: what `method` takes beside a TOML file."""
+    return _names("presets/methods")
+
+
+def load_preset(model: str | Path) -> ModelPreset:
+    """The preset of a model name, hub id or `.toml` file.
+
+    Raises ConfigError for an unknown name or a malformed file.
+    """
+    path = Path(model)
+    if path.suffix == ".toml":
+        return _parse_preset(path.stem, _read_toml(path), str(path))
+    for preset in built_in_presets():
+        if str(model) in (preset.name, preset.hub_id):
+            return preset
+    raise ConfigError(f"unknown model '{model}'; built in are {', '.join(list_presets())}")
+
+
+@cache
+def built_in_presets() -> tuple[ModelPreset, ...]:
+    """All built-in presets, read once."""
+    texts = {name: (_root() / "presets" / f"{name}.toml").read_text("utf-8") for name in list_presets()}
+    return tuple(_parse_preset(name, tomllib.loads(text), f"presets/{name}.toml") for name, text in texts.items())
+
+
+def load_method(method: str | Path) -> dict[str, Any]:
+    """The settings of a method: `paper`, `authors-cvpr`, `authors-later`, or a TOML file of settings."""
+    path = Path(method)
+    if path.suffix == ".toml":
+        data = _read_toml(path)
+    elif str(method) in list_methods():
+        data = tomllib.loads((_root() / "presets/methods" / f"{method}.toml").read_text("utf-8"))
+    else:
+        raise ConfigError(f"unknown method '{method}'; choose from {', '.join(list_methods())} or give a .toml file")
+    SegmenterConfig().replace(**data)
+    return data
+
+
+IMPLIED: dict[str, dict[str, Any]] = {
+    "all": {"normalise": "global"},
+    "clip": {"match_threshold": 0.0, "match_relative": 0.5},
+}
+"""What a policy brings with it unless it is set. `all`: one scale for all classes, or an absent class peaks as high as a
+present one. `clip`: its scores are shares of one among all names, for which a model's match_threshold is not meant."""
+
+
+def resolve_config(
+    preset: ModelPreset | None = None, method: str | Path | None = None, **explicit: Any
+) -> SegmenterConfig:
+    """Defaults < preset < what the policy implies < method < explicit settings; `None` among these means "not given"."""
+    given = {name: value for name, value in explicit.items() if value is not None}
+    chosen = load_method(method) if method else {}
+    config = SegmenterConfig().replace(**preset.settings) if preset else SegmenterConfig()
+    policy = given.get("policy", chosen.get("policy", config.policy))
+    return config.replace(**{**IMPLIED.get(policy, {}), **chosen}).replace(**given)
+
+
+def _parse_preset(name: str, data: dict[str, Any], where: str) -> ModelPreset:
+    model, settings = data.get("model", {}), data.get("settings", {})
+    extra = set(data) - {"model", "settings", "evidence"}
+    known = {f.name for f in fields(ModelPreset)} - {"settings"}
+    unknown = sorted(extra | (set(model) - known))
+    if unknown or "family" not in model:
+        problem = f"unknown keys {', '.join(unknown)}" if unknown else "no key 'family' in [model]"
+        raise ConfigError(f"{where}: {problem}; a preset has [model] (family, hub_id, ...) and [settings]")
+    SegmenterConfig().replace(**settings)
+    values: dict[str, Any] = {"name": name, **model, "settings": settings}
+    return ModelPreset(**values)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _root() -> Any:
+    return resources.files("pnp_ovss")
+
+
+def _names(folder: str) -> list[str]:
+    entries = (_root() / folder).iterdir()
+    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))

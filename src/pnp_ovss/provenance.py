@@ -1,0 +1,70 @@
+"""What made a result: one record for the result, the report, the batch and the tuned preset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from pnp_ovss.config import SegmenterConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What made a result.
+
+    model: the adapter's name. weights: `fingerprint` of its weights. method: "preset", a method's name or "custom".
+    policy: who decided which classes compete. refiner: the refiner's name. passes: GradCAM passes that were summed.
+    config: all settings. versions: of the libraries. time: when, in UTC, ISO 8601.
+    """
+
+    model: str
+    weights: str
+    method: str
+    policy: str
+    refiner: str
+    passes: int
+    config: SegmenterConfig
+    versions: Mapping[str, str] = field(default_factory=dict)
+    time: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "config": self.config.to_dict(), "versions": dict(self.versions)}
+
+    def digest(self) -> str:
+        """Twelve hex digits of all that a label depends on: without versions and time."""
+        return digest({name: value for name, value in self.to_dict().items() if name not in ("versions", "time")})
+
+
+def digest(values: Any) -> str:
+    """Twelve hex digits that change whenever a value of these plain JSON values does."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Twelve hex digits of a model's weights: names, shapes and up to 64 values of each, spread over it.
+
+    Runs with other weights must not be mistaken for the same by their settings.
+    """
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        flat = tensor.detach().flatten()
+        some = flat[:: max(1, flat.numel() // 64)][:64].float().cpu().numpy()
+        found.update(f"{name} {tuple(tensor.shape)} ".encode() + some.tobytes())
+    return found.hexdigest()[:12]
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of this package and of what its numbers depend on."""
+    packages = ("pnp-ovss", "torch", "transformers", "numpy", "pillow")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}

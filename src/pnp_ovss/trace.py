@@ -1,0 +1,71 @@
+"""What lies between a photo and its labels, as values: what is asked (`Prepared`), where the words looked (`Trace`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from torch import Tensor
+
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.policies import Classes, kept_indices
+from pnp_ovss.vlms.base import ImageFeatures
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A photo and class names after steps 0 to 2: encoded, and with the classes chosen.
+
+    image: (H, W, 3) uint8. image_name: its file name, or "". classes: K classes, each a name and its synonyms.
+    pixels: (3, S_h, S_w) float32 in [0, 1], the model's input before normalisation. features: of the whole image.
+    kept: indices of the k classes that compete. names: the M prompted names. groups: for each kept class the rows of
+    its names among them. match_scores: (K,) the policy's score of each class in [0, 1], or None. policy: who decided.
+    config: the settings that were used. seconds: wall time by step.
+    """
+
+    image: np.ndarray
+    image_name: str
+    classes: Classes
+    pixels: Tensor
+    features: ImageFeatures
+    kept: tuple[int, ...]
+    names: tuple[str, ...]
+    groups: tuple[tuple[int, ...], ...]
+    match_scores: tuple[float | None, ...]
+    policy: str
+    config: SegmenterConfig
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One GradCAM pass: maps (M, P_h, P_w) float32 ≥ 0 of the prompted names, visible (P_h, P_w) bool: what it saw."""
+
+    maps: Tensor
+    visible: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Where the words looked: `prepared` and up to R + 1 passes, each on the patches that the one before left.
+
+    Without a class that competes there are no passes. seconds: wall time of the passes.
+    """
+
+    prepared: Prepared
+    passes: tuple[Pass, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def first(self, count: int) -> Trace:
+        """The first passes alone, as if there had been `count` − 1 drops."""
+        return replace(self, passes=self.passes[:count])
+
+    def keep(self, names: Sequence[str]) -> Trace:
+        """The same passes with fewer classes that may win: those of the kept ones that have one of these names."""
+        prepared = self.prepared
+        wanted = kept_indices(prepared.classes, names)
+        rows = [row for row, index in enumerate(prepared.kept) if index in wanted]
+        kept = tuple(prepared.kept[row] for row in rows)
+        groups = tuple(prepared.groups[row] for row in rows)
+        return replace(self, prepared=replace(prepared, kept=kept, groups=groups))
