@@ -71,6 +71,17 @@ def get_refiner(name: str, **options: object) -> Refiner:
     return factory(**options)
 
 
-def refine_photo(refiner: Refiner, photo: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
-    """Refined scores (C, H', W') along a photo (H, W, 3) uint8 of any size; one channel alone is left as it is."""
-    return scores if len(scores) == 1 else refiner.refine(resize_to(photo, scores.shape[1:]), scores)
+def refine_photo(refiner: Refiner, photo: np.ndarray, scores: torch.Tensor, *, keep: float = 0.0) -> torch.Tensor:
+    """Refined scores (C, H', W') along a photo (H, W, 3) uint8 of any size; one channel alone is left as it is.
+
+    keep: the share of its pixels, those it wins in `scores`, that refining leaves to every channel at the least, whatever
+    the refiner does (`cores.hold_cores`); 0 leaves the refiner's result as it is, bit for bit.
+    """
+    if len(scores) == 1:
+        return scores
+    refined = refiner.refine(resize_to(photo, scores.shape[1:]), scores)
+    if not keep:
+        return refined
+    from pnp_ovss.refiners.cores import hold_cores
+
+    return hold_cores(scores, refined, keep)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pnp_ovss.errors import RefinerError
-from pnp_ovss.refiners import Refiner
+from pnp_ovss.refiners import Refiner, refine_photo
 
 SIZES = [(1, 1), (1, 23), (17, 1), (2, 2), (13, 19)]
 """Height and width of the pictures tried: single pixels, rows and columns included."""
@@ -126,6 +126,15 @@ class RefinerContract:
         refined = self.make_refiner().refine(image, scores)
         before = (scores.argmax(0).numpy() == labels).mean()
         assert (refined.argmax(0).numpy() == labels).mean() >= before
+
+    def test_no_class_loses_the_core_it_is_to_keep(self) -> None:
+        for seed in range(3):
+            image, scores = picture(13, 19, seed), random_scores(5, 13, 19, seed)
+            scores[3] *= 1.5  # a strong neighbour of weak classes
+            kept = refine_photo(self.make_refiner(), image, scores, keep=0.3).argmax(0)
+            owners = scores.argmax(0)
+            for channel in owners.unique():
+                assert (kept[owners == channel] == channel).double().mean() >= 0.3
 
     def test_inputs_that_do_not_fit_raise_refiner_errors(self) -> None:
         image, scores = picture(13, 19), random_scores(3, 13, 19)
