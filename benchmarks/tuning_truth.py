@@ -31,7 +31,7 @@ from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets import Dataset, open_dataset
 from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.metrics import empty_confusion, update
-from pnp_ovss.postprocess import argmax_labels, score_classes
+from pnp_ovss.postprocess import argmax_labels, overlay
 from pnp_ovss.presets import resolve_config
 from pnp_ovss.provenance import fingerprint, library_versions
 from pnp_ovss.scorers import make_scorer
@@ -96,7 +96,7 @@ class Truth:
         for index, truth in enumerate(self.truths):
             own = [self.names.index(name) + 1 for name in self.store.images[index].class_names]
             maps = self.store.maps(index, config.layer, config.head)
-            scores, rows = score_classes(maps, truth.shape, config)
+            scores, rows = overlay(maps, truth.shape, config)
             labels = argmax_labels(scores, [0 if row is None else own[row] for row in rows], truth.shape)
             confusion = update(empty_confusion(len(self.names)), truth, labels)
             found.append(ImageCounts.of(confusion).to_json())

@@ -43,7 +43,11 @@ class SegmenterConfig:
         10, "look", "Attention head, from 1, or mean: the mean over the layer's heads (Table 6).", 1, 1000
     )
     threshold: float = _setting(
-        0.15, "label", "T of §3.3, compared with the sum of passes (or with its min-max map, see accumulate).", 0, 1e9
+        0.15,
+        "label",
+        "T of §3.3, compared with the sum of passes, or with its min-max map (accumulate raw; equal_mass).",
+        0,
+        1e9,
     )
     size_px: int = _setting(
         336, "prepare", "Side S of the model's square input, px; the short side with keep_aspect.", 16, 4096
@@ -119,6 +123,21 @@ class SegmenterConfig:
     first_round_weight: float = _setting(
         1.0, "label", "Weight of the first pass in the sum (2 in the authors' code).", 0, 100
     )
+    completion: Literal["none", "affinity"] = _setting(
+        "none", "label", "Spread the summed maps over image tokens that are alike (ours); none = the paper's."
+    )
+    affinity_power: float = _setting(
+        12.0, "label", "Completion: power of the tokens' cosine; the higher, the fewer tokens count as alike.", 1, 1000
+    )
+    competition: Literal["overlay", "equal_mass"] = _setting(
+        "overlay",
+        "label",
+        "Who wins a pixel: overlay compares blurred masks (the paper's); equal_mass asks first whether it is foreground, "
+        "then which class's map has more of its mass there (ours).",
+    )
+    share_blur: float = _setting(
+        0.02, "label", "Competition equal_mass: the blur of the class shares, as a share of the longer side.", 0, 1
+    )
     thresholding: Literal["binary", "soft"] = _setting(
         "binary", "label", "Above T, 1 or the min-max map's value (authors' later code)."
     )
@@ -148,6 +167,11 @@ class SegmenterConfig:
             raise ConfigError(f"drop_share = {self.drop_share}; it must lie between 0 and 1")
         if self.template.count("{classes}") != 1:
             raise ConfigError(f"template = {self.template!r}; it must contain {{classes}} once")
+
+        if self.competition == "equal_mass" and self.background == "zero_max":
+            raise ConfigError(
+                "background = 'zero_max' belongs to competition 'overlay'; with equal_mass use complement"
+            )
 
     def replace(self, **changes: Any) -> SegmenterConfig:
         """A copy with some settings changed; unknown names are errors.

@@ -25,19 +25,22 @@ _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 
 def explain_photo(
     segmenter: Segmenter, image: ImageSource, class_names: str | Iterable[str | Sequence[str]]
 ) -> dict[str, dict[str, Image.Image]]:
-    """{class: {"stages": Fig. 2, "rounds": Fig. 3-4}}: attention, + GradCAM, + DropOut; and every round's saliency.
+    """{class: {"stages": Fig. 2, "rounds": Fig. 3-4}}: attention, + GradCAM, + DropOut, + completion; every round's saliency.
 
-    All classes are prompted together and none is left out by a policy. Without rounds (`drops` = 0) there is no DropOut
-    among the stages.
+    All classes are prompted together and none is left out by a policy. What the configuration has not (`drops` = 0,
+    `completion` = none) is not among the stages.
     """
     first_names = [group[0] for group in parse_classes(class_names)]
     prepared = segmenter.prepare(image, first_names, keep=first_names)
     trace = segmenter.look(prepared)
     attention = segmenter.replace(gradient="none", drops=0).look(prepared).passes[0].maps
-    total, drops = segmenter.sum_maps(trace), segmenter.config.drops
+    total, config = segmenter.replace(completion="none").sum_maps(trace), segmenter.config
+    later = {"+ Saliency DropOut": total} if config.drops else {}
+    later |= {"+ completion": segmenter.sum_maps(trace)} if config.completion != "none" else {}
+    maps = {"cross-attention": attention, "+ GradCAM": trace.passes[0].maps, **later}
     return {
         name: {
-            "stages": _stages(prepared.image, name, attention[k], trace.passes[0].maps[k], total[k] if drops else None),
+            "stages": _stages(prepared.image, name, {stage: found[k] for stage, found in maps.items()}),
             "rounds": _rounds(prepared.image, name, k, trace.passes, total[k]),
         }
         for k, name in enumerate(first_names)
@@ -60,15 +63,8 @@ def save_pictures(pictures: Mapping[str, Mapping[str, Image.Image]], folder: Pat
     return paths
 
 
-def _stages(photo: np.ndarray, name: str, attention: Tensor, gradcam: Tensor, total: Tensor | None) -> Image.Image:
-    tiles = [
-        (f"photo: {name}", _tile(photo)),
-        ("cross-attention", _heat(photo, attention)),
-        ("+ GradCAM", _heat(photo, gradcam)),
-    ]
-    if total is not None:
-        tiles.append(("+ Saliency DropOut", _heat(photo, total)))
-    return _sheet([tiles])
+def _stages(photo: np.ndarray, name: str, maps: Mapping[str, Tensor]) -> Image.Image:
+    return _sheet([[(f"photo: {name}", _tile(photo)), *((stage, _heat(photo, heat)) for stage, heat in maps.items())]])
 
 
 def _rounds(photo: np.ndarray, name: str, k: int, passes: Sequence[Pass], total: Tensor) -> Image.Image:

@@ -23,20 +23,31 @@ from pnp_ovss.saliency import minmax
 def accumulate(passes: Tensor, config: SegmenterConfig) -> Tensor:
     """The sum over passes M̂ (end of §3.2). passes: (R + 1, K, P_h, P_w), ≥ 0. Returns (K, P_h, P_w).
 
-    `per_round_minmax`: each pass's maps in [0, 1] first, sum in [0, R + 1]. `raw`: min-max of the raw sum.
+    `per_round_minmax`: each pass's maps in [0, 1] first, sum in [0, R + 1]. `raw`: the plain sum (see `comparable`).
     """
     weights = torch.ones(len(passes), 1, 1, 1, dtype=passes.dtype, device=passes.device)
     weights[0] = config.first_round_weight
     if config.accumulate == "raw":
-        return minmax((weights * passes).sum(dim=0), config.normalise)
+        return (weights * passes).sum(dim=0)
     scaled = torch.stack([minmax(maps, config.normalise) for maps in passes])
     return (weights * scaled).sum(dim=0)
 
 
-def score_classes(
-    total: Tensor, size: tuple[int, int], config: SegmenterConfig
-) -> tuple[Tensor, tuple[int | None, ...]]:
+def comparable(total: Tensor, config: SegmenterConfig) -> Tensor:
+    """The summed maps (K, P_h, P_w) as the competition takes them: `overlay` a raw sum's min-max, `equal_mass` the sum."""
+    raw = config.accumulate == "raw" and config.competition == "overlay"
+    return minmax(total, config.normalise) if raw else total
+
+
+def on_threshold_scale(maps: Tensor, config: SegmenterConfig) -> Tensor:
+    """Summed maps (K, P_h, P_w) as T is compared with them: for `equal_mass` their min-max, else as they are."""
+    return minmax(maps, config.normalise) if config.competition == "equal_mass" else maps
+
+
+def overlay(total: Tensor, size: tuple[int, int], config: SegmenterConfig) -> tuple[Tensor, tuple[int | None, ...]]:
     """Scores (C, H, W) ≥ 0 from summed maps (K, P_h, P_w), and the row of each channel, None for background (steps 10-12).
+
+    The paper's competition: each class's mask, enlarged and blurred, against the others and the background.
 
     A class whose mask is empty has no channel. Where every pixel needs a class and no mask has any, the maps are used
     without the threshold.
@@ -56,6 +67,7 @@ def score_classes(
 
 def apply_threshold(maps: Tensor, config: SegmenterConfig) -> Tensor:
     """§3.3: 1 where the map exceeds T (`binary`), or the min-max map there (`soft`), else 0. maps: (K, P_h, P_w)."""
+    maps = on_threshold_scale(maps, config)
     if config.thresholding == "binary":
         return (maps > config.threshold).to(maps.dtype)
     unit = minmax(maps, config.normalise)
@@ -68,10 +80,11 @@ def enlarge(maps: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Ten
     The Gaussian's standard deviation is `blur` · max(H, W) px, its border reflected, cut off at 4 deviations.
     Returns (K, H, W) in [0, 1]; with `normalise = "none"` only ≥ 0.
     """
-    return minmax(_resize_and_blur(maps, size, config.resize, config.blur), config.normalise, keep_constant=True)
+    return minmax(resize_and_blur(maps, size, config.resize, config.blur), config.normalise, keep_constant=True)
 
 
-def _resize_and_blur(maps: Tensor, size: tuple[int, int], mode: str, blur: float) -> Tensor:
+def resize_and_blur(maps: Tensor, size: tuple[int, int], mode: str, blur: float) -> Tensor:
+    """Maps (K, P_h, P_w) at (H, W) px and blurred, ≥ 0. mode: a value of `resize`; blur: a share of the longer side."""
     height, width = size
     sigma_px = blur * max(height, width)
     rows = _resize_matrix(maps.shape[1], height, mode, sigma_px).to(maps)
@@ -109,7 +122,7 @@ def add_background(scores: Tensor, maps: Tensor, config: SegmenterConfig) -> Ten
 
 
 def _zero_max(maps: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Tensor:
-    resized = _resize_and_blur(maps, size, config.resize, 0.0)
+    resized = resize_and_blur(maps, size, config.resize, 0.0)
     empty = (resized.amax(dim=0) <= 0).float().cpu().numpy()
     blurred = gaussian_filter(empty, config.blur * max(size), mode="reflect") if config.blur else empty
     return minmax(torch.from_numpy(blurred)[None].to(maps), keep_constant=True)[0]

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from pnp_ovss import gradcam
 from pnp_ovss.clock import Clock
+from pnp_ovss.competition import equal_mass
+from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, PnPError
 from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, shown, to_pixels
 from pnp_ovss.policies import Choice, ClassPolicy, Request, best_class, get_policy, kept_indices, with_rule
-from pnp_ovss.postprocess import accumulate, argmax_labels, merge_synonyms, score_classes
+from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms, overlay
 from pnp_ovss.presets import IMPLIED, resolve_config
 from pnp_ovss.prompt import flatten_classes, parse_classes
 from pnp_ovss.provenance import Provenance, fingerprint, library_versions
@@ -193,7 +195,8 @@ class Segmenter:
         with clock("labels"):
             total = self.sum_maps(trace)  # step 9
             limited = limited_size(size, self.config.output_px)
-            scores, rows = score_classes(total, limited, self.config)  # steps 10-12
+            compete = equal_mass if self.config.competition == "equal_mass" else overlay
+            scores, rows = compete(total, limited, self.config)  # steps 10-12
         with clock("refine"):
             scores = refine_photo(self.refiner, prepared.image, scores)  # step 13
         channels = tuple(0 if row is None else prepared.kept[row] + 1 for row in rows)
@@ -212,11 +215,13 @@ class Segmenter:
         )
 
     def sum_maps(self, trace: Trace) -> Tensor:
-        """The passes' sum, synonyms merged: (k, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without a kept class."""
+        """The passes' sum, completed, synonyms merged: (k, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without a class."""
         if not trace.passes or not trace.prepared.groups:
             return torch.zeros(0, 1, 1)
         total = accumulate(torch.stack([p.maps for p in trace.passes]), self.config)
-        return merge_synonyms(total, trace.prepared.groups)
+        if self.config.completion == "affinity":  # step 9b
+            total = complete(total, self.vlm.patch_tokens(trace.prepared.features), self.config.affinity_power)
+        return merge_synonyms(comparable(total, self.config), trace.prepared.groups)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The (S_h, S_w) px at which a (H, W) photo enters the model. Raises ConfigError if it cannot have `size_px`."""

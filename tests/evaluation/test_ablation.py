@@ -55,6 +55,24 @@ def test_each_step_equals_an_ordinary_run_with_those_settings(fake_system, query
         assert np.array_equal(rows[name].labels, alone(segmenter, query, **changes)), name
 
 
+def test_the_rows_of_our_own_steps_are_ordinary_runs_too(fake_system, query):
+    ours = {"completion": "affinity", "competition": "equal_mass", "threshold": 0.3}
+    segmenter = fake_system(policy="oracle", refine="densecrf", **ours).segmenter
+    rows = AblationSystem(segmenter).answer(query)
+    assert list(rows) == [*STEPS, "completion", "competition", "whole"]
+    paper = {"completion": "none", "competition": "overlay"}
+    ordinary = {
+        "drop4": {**paper, "blur": 0.0, "refine": "none"},
+        "blur+crf": paper,
+        "completion": {"competition": "overlay", "refine": "none"},
+        "competition": {"refine": "none"},
+        "whole": {},
+    }
+    for name, changes in ordinary.items():
+        assert np.array_equal(rows[name].labels, alone(segmenter, query, **changes)), name
+    assert len({rows[name].labels.tobytes() for name in ("drop4", "competition", "whole")}) == 3
+
+
 def test_the_image_is_encoded_once_a_pass(fake_system, query):
     segmenter = fake_system(policy="oracle").segmenter
     AblationSystem(segmenter).answer(query)

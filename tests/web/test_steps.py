@@ -57,6 +57,19 @@ def test_attention_is_the_run_without_gradient():
     assert (steps[0].labels == Segmenter(FakeVLM(), plain)(two_squares(), "red, green, blue").labels).all()
 
 
+def test_completion_and_competition_are_steps():
+    config = CONFIG.replace(completion="affinity", competition="equal_mass", threshold=0.3, drops=1)
+    _, steps, _ = steps_of(config)
+    assert [s.name for s in steps] == ["attention", "GradCAM", "drop 1", "completion", "blur", "refiner pamr"]
+    whole = Segmenter(FakeVLM(), config.replace(refine="none"))
+    image, names = two_squares(), "red, green, blue"
+    assert (steps[4].labels == whole(image, names).labels).all()
+    assert (steps[3].labels == whole.replace(competition="overlay", blur=0.0)(image, names).labels).all()
+    assert (
+        steps[2].labels == whole.replace(competition="overlay", completion="none", blur=0.0)(image, names).labels
+    ).all()
+
+
 def test_without_a_refiner_the_blur_is_last():
     assert steps_of(CONFIG.replace(refine="none"))[1][-1].name == "blur"
 

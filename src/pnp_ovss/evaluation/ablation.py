@@ -11,10 +11,13 @@ from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
 from pnp_ovss.policies import Candidates
+from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.trace import Trace
 
 ATTENTION, SOFTMAX = "attention", "attention, softmax over classes"
 GRADCAM, BLUR, CRF, BOTH = "gradcam", "blur", "crf", "blur+crf"
+COMPLETION, COMPETITION, WHOLE = "completion", "competition", "whole"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class AblationSystem:
     Every row ends in the same threshold and argmax. `attention` is plain cross-attention without a gradient (and the
     same with the softmax over classes that the text after Fig. 3 speaks of), `gradcam` the first pass, `drop1` ... the
     sum of that many more; `blur`, `crf` and `blur+crf` refine the sum of all. Up to the last drop nothing is blurred or
-    refined.
+    refined. Where the configuration has them, three rows more are ours: the blurred sum after `completion`, the same with
+    the other `competition`, and the `whole` method, refined.
     """
 
     segmenter: Segmenter
@@ -40,19 +44,31 @@ class AblationSystem:
         prepared = whole.prepare(
             query.image, query.classes, keep=names_that_may_win(whole, query, self.candidates), image_name=query.id
         )
-        bare = whole.replace(blur=0.0, refine="none")
-        plain = whole.replace(gradient="none", softmax_over_classes=False, drops=0)
         trace = whole.look(prepared)
+        plain = whole.replace(gradient="none", softmax_over_classes=False, drops=0)
+        paper = whole.replace(completion="none", competition="overlay")
+        bare = paper.replace(blur=0.0, refine="none")
         rows = {
             ATTENTION: bare.label(plain.look(prepared)),
             SOFTMAX: bare.label(plain.replace(softmax_over_classes=True).look(prepared)),
             GRADCAM: bare.label(trace.first(1)),
             **{f"drop{drop}": bare.label(trace.first(drop + 1)) for drop in range(1, whole.config.drops + 1)},
-            BLUR: whole.replace(refine="none").label(trace),
-            CRF: whole.replace(blur=0.0).label(trace),
-            BOTH: whole.label(trace),
+            BLUR: paper.replace(refine="none").label(trace),
+            CRF: paper.replace(blur=0.0).label(trace),
+            BOTH: paper.label(trace),
+            **self._ours(trace),
         }
         return {name: Answer(result.labels, result.kept) for name, result in rows.items()}
+
+    def _ours(self, trace: Trace) -> dict[str, Segmentation]:
+        """The rows of what the paper has not, where the configuration has it."""
+        whole, config = self.segmenter, self.segmenter.config
+        rows = {}
+        if config.completion != "none":
+            rows[COMPLETION] = whole.replace(competition="overlay", refine="none").label(trace)
+        if config.competition != "overlay":
+            rows[COMPETITION] = whole.replace(refine="none").label(trace)
+        return {**rows, WHOLE: whole.label(trace)} if rows else {}
 
 
 def ablation_table(reports: Mapping[str, EvaluationReport]) -> Table:
@@ -83,5 +99,8 @@ def _title(variant: str, drops: int) -> str:
         BLUR: f"+ Drop {drops} + Blur",
         CRF: f"+ Drop {drops} + CRF",
         BOTH: f"+ Drop {drops} + Blur + CRF",
+        COMPLETION: f"+ Drop {drops} + Blur, completed (ours)",
+        COMPETITION: f"+ Drop {drops} + Blur, completed, equal mass (ours)",
+        WHOLE: "the same + CRF (ours)",
     }
     return titles.get(variant, variant.replace("drop", "+ Drop "))

@@ -90,6 +90,10 @@ class FakeVLM:
             found.append(CrossAttention(probs, None if gradient == "none" else grad, image.grid, logits))
         return tuple(found)
 
+    def patch_tokens(self, image: ImageFeatures) -> Tensor:
+        """(N', 3) the patches' colours."""
+        return image.tokens[0]
+
     def match(self, image: ImageFeatures, prompts: Sequence[Prompt]) -> Tensor:
         """(n, 2) logits: ±4 as the best colour of the text covers 2 % of the patches or not."""
         covered = [max(self._cover(image.tokens[0], i) for i in prompt.token_ids) for prompt in prompts]

@@ -52,6 +52,25 @@ class ImageContract(VlmCase):
 
     # Images.
 
+    def test_patch_tokens_are_the_patches_that_the_text_looks_at(self) -> None:
+        """One token a patch, in the grid's order, without [CLS]; a removed patch has none; another photo has others."""
+        vlm = self.make()
+        pixels = self._pixels(vlm)
+        whole = vlm.encode(pixels)
+        tokens = vlm.patch_tokens(whole)
+        assert tokens.ndim == 2
+        assert len(tokens) == whole.grid[0] * whole.grid[1]
+        assert bool(torch.isfinite(tokens).all())
+        visible = torch.ones(len(tokens), dtype=torch.bool)
+        visible[::3] = False
+        assert len(vlm.patch_tokens(vlm.encode(pixels, visible))) == int(visible.sum())
+        assert relative_error(vlm.patch_tokens(vlm.encode(1 - pixels)), tokens) > 1e-3
+        changed = pixels.clone()
+        changed[:, : pixels.shape[1] // 2] = changed[:, : pixels.shape[1] // 2].flip(1)
+        moved = (vlm.patch_tokens(vlm.encode(changed)) - tokens).norm(dim=1).reshape(whole.grid)
+        top, bottom = moved.split((whole.grid[0] // 2, whole.grid[0] - whole.grid[0] // 2))
+        assert float(top.mean()) > float(bottom.mean()), "the top was changed and the tokens of the bottom moved more"
+
     def test_removed_patches_are_zero_and_the_rest_changes_place_with_none(self) -> None:
         """With patches removed the maps keep their size, zero where a patch left; with none removed nothing changes."""
         vlm = self.make()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.postprocess import on_threshold_scale
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Trace
 from pnp_ovss.tuning.maps import MapStore
@@ -75,7 +76,7 @@ class DropoutMasks:
         """(K, H, W) bool."""
         segmenter = _with(self.store.segmenter, config)
         total = segmenter.sum_maps(self._traces(index, segmenter))
-        return binary_masks(total, config.threshold, self.store.photo(index).shape[:2])
+        return binary_masks(on_threshold_scale(total, config), config.threshold, self.store.photo(index).shape[:2])
 
 
 class FinishedMasks:

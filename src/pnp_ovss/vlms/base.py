@@ -91,6 +91,10 @@ class VisionLanguageModel(Protocol):
         """Attention and gradient of these layers (from 1), in their order."""
         ...
 
+    def patch_tokens(self, image: ImageFeatures) -> Tensor:
+        """(N', D) tokens of the patches in the sequence, as the cross-attention reads them, without a copy."""
+        ...
+
     def match(self, image: ImageFeatures, prompts: Sequence[Prompt]) -> Tensor:
         """Image-text matching logits (len(prompts), 2), column 1 = match, without a graph."""
         ...

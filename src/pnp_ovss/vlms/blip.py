@@ -71,6 +71,10 @@ class CrossAttentionVLM:
             for layer in layers
         )
 
+    def patch_tokens(self, image: ImageFeatures) -> Tensor:
+        """(N', D) tokens of the patches; of several layers' (BridgeTower's) the last."""
+        return image.tokens[-1, self.prefix_tokens :]
+
     def match(self, image: ImageFeatures, prompts: Sequence[Prompt]) -> Tensor:
         """Matching logits (len(prompts), 2), float32; the image's keys and values are shared by all prompts."""
         ids, mask = pad_prompts([p.token_ids for p in prompts], self.tokenizer.pad)

@@ -44,13 +44,20 @@ def segment_in_steps(
     final = Step("result", "The labels.", shrink_labels(result.labels))
     if not trace.passes:
         return result, [final]
-    shown = segmenter.replace(refine="none", output_px=min(LONGEST_PX, segmenter.config.output_px))
-    steps = [_attention(shown, prepared), *_rounds(shown, trace)]
+    config = segmenter.config
+    shown = segmenter.replace(refine="none", output_px=min(LONGEST_PX, config.output_px))
+    paper = shown.replace(completion="none", competition="overlay", blur=0.0)
+    steps = [_attention(paper, prepared), *_rounds(paper, trace)]
+    if config.completion != "none":
+        text = "Each patch's saliency becomes that of the patches that look alike (ours, not the paper's)."
+        steps.append(_step("completion", text, shown.replace(competition="overlay", blur=0.0), trace))
     blurred = "Masks smoothed by a Gaussian: T of §3.3 and the blur of Table 2."
+    if config.competition != "overlay":
+        blurred = "First foreground or not, then whose map has more of its mass there (ours); blurred as in Table 2."
     steps.append(Step("blur", blurred, shrink_labels(shown.label(trace).labels)))
-    if segmenter.config.refine != "none":
+    if config.refine != "none":
         text = "Edges moved to those of the photo: the result."
-        steps.append(Step(f"refiner {segmenter.config.refine}", text, final.labels))
+        steps.append(Step(f"refiner {config.refine}", text, final.labels))
     return result, steps
 
 
@@ -99,5 +106,4 @@ def _rounds(segmenter: Segmenter, trace: Trace) -> list[Step]:
 
 def _step(name: str, text: str, segmenter: Segmenter, trace: Trace) -> Step:
     """Threshold and argmax of these passes, without blur and refiner: how every row of Table 5 ends."""
-    labels = segmenter.replace(blur=0.0).label(trace).labels
-    return Step(name, text, shrink_labels(labels), trace.passes[-1].visible.cpu().numpy())
+    return Step(name, text, shrink_labels(segmenter.label(trace).labels), trace.passes[-1].visible.cpu().numpy())

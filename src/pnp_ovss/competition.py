@@ -1,0 +1,55 @@
+"""Who wins a pixel, where it is not the paper's overlay: foreground first, class second, with maps of equal mass.
+
+Overlay (§3.3) cuts each class's map to 0 or 1 and compares the blurred masks with one minus their sum, so a narrow class
+inside a broad one has no pixel however strong it is there. Here one question decides what is background, the largest map
+after its own min-max, and another one which class: the share of its own mass that a class has at a place, by which a
+narrow class beats a broad one where both are strong. Not of the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.postprocess import apply_threshold, enlarge, resize_and_blur
+
+Scored = tuple[Tensor, tuple[int | None, ...]]
+"""Scores (C, H, W) ≥ 0, and the row of each channel among the maps, None for background."""
+
+
+def equal_mass(
+    total: Tensor, size: tuple[int, int], config: SegmenterConfig, presence: Sequence[float] | None = None
+) -> Scored:
+    """Scores of background and classes (steps 10 to 12).
+
+    total: (K, P_h, P_w) ≥ 0, the summed maps S. size: (H, W) px. presence: (K,) weights ≥ 0 of the classes, how sure it
+    is that each is there; None: equal ones. fg: min-max maps over T, their maximum, enlarged and blurred as overlay's
+    masks. w_k: p_k · S_k / Σ S_k, enlarged with a small blur, divided by their sum over classes.
+    Background 1 − fg, class fg · w_k / max_j w_j; without background w_k / max_j w_j. A map of zeros has no channel.
+    """
+    rows = tuple(row for row in range(len(total)) if bool(total[row].any()))
+    wants_background = config.background != "off"
+    foreground = apply_threshold(total[list(rows)], config).amax(dim=0, keepdim=True) if rows else torch.zeros(1, 1, 1)
+    if not bool(foreground.any()) and (wants_background or not len(total)):
+        return torch.ones(1, *size), (None,)
+    if not rows:  # every pixel needs a class and no map says which
+        return torch.zeros(len(total), *size), tuple(range(len(total)))
+    weights = None if presence is None else total.new_tensor([presence[row] for row in rows])
+    shares = class_shares(total[list(rows)], size, config, weights)
+    leading = shares / shares.amax(dim=0).clamp(min=torch.finfo(shares.dtype).tiny)
+    if not wants_background:
+        return leading, rows
+    inside = enlarge(foreground, size, config)
+    outside = 1 - inside if isinstance(config.background, str) else torch.full_like(inside, config.background)
+    return torch.cat([outside, inside * leading]), (None, *rows)
+
+
+def class_shares(total: Tensor, size: tuple[int, int], config: SegmenterConfig, weights: Tensor | None) -> Tensor:
+    """w (K, H, W): who a pixel belongs to if it belongs to anyone; sums to 1 over the classes, or is 0 where all are."""
+    mass = total / total.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
+    mass = mass if weights is None else mass * weights[:, None, None]
+    large = resize_and_blur(mass, size, config.resize, config.share_blur)
+    return large / large.sum(dim=0).clamp(min=torch.finfo(large.dtype).tiny)

@@ -1,0 +1,104 @@
+"""Foreground first, class second: by hand on small maps, and what it is for."""
+
+import numpy as np
+import pytest
+import torch
+
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.competition import equal_mass
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.postprocess import overlay
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.scenes import BLUE, RED, two_squares
+from tests.segmented import NAMES, interior
+
+CONFIG = SegmenterConfig(competition="equal_mass", threshold=0.25, blur=0.0, share_blur=0.0, refine="none")
+BROAD = torch.tensor([[0.0, 4, 4, 0], [0, 4, 6, 0], [0, 4, 4, 0], [0, 0, 0, 0]])
+NARROW = torch.tensor([[0.0, 0, 0, 0], [0, 0, 3, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+
+
+def test_by_hand_on_four_by_four():
+    """Masses 26 and 3: in the shared patch 6/26 against 3/3, so the narrow class has it; around it the broad one."""
+    scores, rows = equal_mass(torch.stack([BROAD, NARROW]), (4, 4), CONFIG)
+    assert rows == (None, 0, 1)
+    share = (6 / 26) / (6 / 26 + 1)
+    expected = torch.zeros(3, 4, 4)
+    expected[0] = (BROAD == 0).float()
+    expected[1] = ((BROAD > 0) & (NARROW == 0)).float()
+    expected[1, 1, 2] = share / (1 - share)  # w_0 / max w
+    expected[2, 1, 2] = 1
+    torch.testing.assert_close(scores, expected)
+    stuff, rows = equal_mass(torch.stack([BROAD, NARROW]), (4, 4), CONFIG.replace(background="off"))
+    assert rows == (0, 1)
+    torch.testing.assert_close(stuff, expected[1:])
+
+
+def test_overlay_loses_the_nested_class_and_equal_mass_keeps_it():
+    maps = torch.stack([BROAD, NARROW])
+    config = CONFIG.replace(competition="overlay", threshold=0.5)
+    won = [
+        set(s.argmax(dim=0).unique().tolist())
+        for s in (overlay(maps, (4, 4), config)[0], equal_mass(maps, (4, 4), CONFIG)[0])
+    ]
+    assert won == [{0, 1}, {0, 1, 2}]
+
+
+def test_a_pixel_is_foreground_where_any_map_is_on_its_own_scale_or_on_one():
+    faint = torch.zeros(4, 4)
+    faint[3, 0] = 1.0  # a sixth of the other's peak
+    each, _ = equal_mass(torch.stack([BROAD, faint]), (4, 4), CONFIG)
+    assert each[0, 3, 0] == 0
+    one, _ = equal_mass(torch.stack([BROAD, faint]), (4, 4), CONFIG.replace(normalise="global"))
+    assert one[0, 3, 0] == 1
+
+
+def test_presence_weighs_the_mass():
+    maps = torch.stack([BROAD, NARROW])
+    for weights, winner in [((1.0, 1.0), 2), ((1.0, 0.2), 1), ((0.2, 0.2), 2)]:
+        scores, _ = equal_mass(maps, (4, 4), CONFIG, weights)
+        assert scores[:, 1, 2].argmax() == winner
+
+
+def test_the_size_of_a_map_is_of_no_account():
+    one, _ = equal_mass(torch.stack([BROAD, NARROW]), (4, 4), CONFIG)
+    other, _ = equal_mass(torch.stack([BROAD * 100, NARROW / 7]), (4, 4), CONFIG)
+    torch.testing.assert_close(one, other)
+
+
+def test_maps_of_zeros_and_flat_ones():
+    zero = torch.zeros(4, 4)
+    assert equal_mass(torch.stack([zero, BROAD]), (4, 4), CONFIG)[1] == (None, 1)
+    for maps in (torch.zeros(0, 1, 1), torch.stack([zero]), torch.stack([zero + 3])):
+        scores, rows = equal_mass(maps, (5, 6), CONFIG)
+        assert rows == (None,)
+        assert scores.shape == (1, 5, 6)
+    assert equal_mass(torch.stack([zero, zero]), (5, 6), CONFIG.replace(background="off"))[1] == (0, 1)
+    assert equal_mass(torch.zeros(0, 1, 1), (5, 6), CONFIG.replace(background="off"))[1] == (None,)
+
+
+def test_a_constant_background_and_one_that_belongs_elsewhere():
+    scores, _ = equal_mass(torch.stack([BROAD]), (4, 4), CONFIG.replace(background=0.3))
+    torch.testing.assert_close(scores[0], torch.full((4, 4), 0.3))
+    with pytest.raises(ConfigError, match="zero_max"):
+        CONFIG.replace(background="zero_max")
+
+
+def test_scores_are_within_one_at_any_size_and_blur():
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(5, 7, 6, generator=generator)
+    scores, rows = equal_mass(maps, (61, 47), CONFIG.replace(blur=0.05, share_blur=0.02))
+    assert scores.shape == (6, 61, 47)
+    assert rows == (None, 0, 1, 2, 3, 4)
+    assert 0 <= float(scores.min()) <= float(scores.max()) <= 1 + 1e-5
+    torch.testing.assert_close(scores[0] + scores[1:].amax(dim=0), torch.ones(61, 47), atol=1e-4, rtol=0)
+
+
+def test_the_whole_method_with_both_steps():
+    image = two_squares()
+    config = CONFIG.replace(layer=2, head=2, size_px=96, completion="affinity", drops=0)
+    result = Segmenter(FakeVLM(), config)(image, NAMES)
+    assert (result.labels[interior(image, RED)] == 1).all()
+    assert (result.labels[interior(image, BLUE)] == 2).all()
+    assert result.shares["green"] == 0
+    assert result.labels[-5:, :20].max() == 0
+    assert set(np.unique(result.labels)) == {0, 1, 2}
