@@ -40,3 +40,16 @@ def many() -> np.ndarray:
     labels[2:5, 3:7] = 290
     labels[6] = 7
     return labels
+
+
+def write_run(folder: Path, results: dict[str, tuple[np.ndarray, list[str]]]) -> Path:
+    """A folder as `pnp-ovss segment` leaves it: {photo below /photos: (labels, class names)}."""
+    from pnp_ovss.outputs import OutputFolder, unique_stems
+
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = [Path("/photos") / name for name in results]
+    made = OutputFolder(folder).begin()
+    for photo, stem, (labels, names) in zip(photos, unique_stems(photos), results.values(), strict=True):
+        write_result(folder, stem, photo.name, labels, names)
+        made.add([folder / f"{stem}.labels.png", folder / f"{stem}.json"], photo=str(photo))
+    return folder

@@ -20,6 +20,7 @@ from pnp_ovss.segmentation import Segmentation
 
 TILE_PX = 400
 _GAP_PX, _LINE_PX, _FONT_PX = 10, 24, 15
+_PICTURES = (".photo.jpg", ".truth.png")
 _ENDINGS = (".labels.png", ".png", ".tif", ".tiff", ".bmp")
 
 
@@ -72,6 +73,11 @@ def save_gallery(rows: Sequence[Row], folder: Path, tile_px: int = TILE_PX) -> t
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}; choose another --out") from error
     return png, page
+
+
+def gallery_names(stems: Sequence[str]) -> list[str]:
+    """The files that `save_gallery` may write for rows of these stems."""
+    return ["gallery.png", "gallery.html", *(f"{stem}{ending}" for stem in stems for ending in _PICTURES)]
 
 
 def draw_grid(rows: Sequence[Row], tile_px: int = TILE_PX) -> Image.Image:

@@ -16,8 +16,9 @@ from pnp_ovss.batch.run import run_batch
 from pnp_ovss.cli.main import app
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.export import FORMATS, default_out, export_run, read_run
-from pnp_ovss.export.batch_run import _location, _unique_stems
+from pnp_ovss.export.batch_run import _location
 from pnp_ovss.export.hf import load
+from pnp_ovss.export.run import RunPhoto, file_stems
 from pnp_ovss.images import load_image
 
 
@@ -52,7 +53,7 @@ def test_names_labels_and_what_is_left_out(out, photos):
     assert {photo.file_name: photo.stem for photo in run.photos} == {
         "a/x.png": "a/x",
         "b/x.bmp": "b/x",
-        "b/x.png": "b/x-2",
+        "b/x.png": "b/x",
         "p.png": "p",
         "rows-0": "rows-0",
         "shard.tar/in/t.png": "shard.tar/in/t",
@@ -74,9 +75,18 @@ def test_given_names_come_first(out, photos):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_takes_it(out, name, tmp_path):
+def test_every_format_takes_it(out, photos, name, tmp_path):
     target = tmp_path / default_out(name)
-    assert export_run(read_run(out), name, target) >= 14
+    if name in ("cvat", "voc", "yolo"):
+        with pytest.raises(DatasetError, match=r"b/x\.bmp .* and b/x\.png .* would share one file"):
+            export_run(read_run(out), name, target)
+        (photos / "b" / "x.bmp").rename(photos / "b" / "y.bmp")
+        out = tmp_path / "again"
+        run_batch([str(photos)], out, job(), Resources(workers=1), shard_size=3)
+        (photos / "b" / "y.bmp").rename(photos / "b" / "x.bmp")
+    written = export_run(read_run(out), name, target)
+    assert written.masks >= 14
+    assert not written.failures
     if name == "hf":
         assert set(load(target)) == {photo.file_name for photo in read_run(out).photos}
     if name == "voc":
@@ -88,7 +98,7 @@ def test_command(out, tmp_path):
     result = CliRunner().invoke(app, ["export", str(out), "--to", "coco", "--out", str(tmp_path / "x.json")])
     assert result.exit_code == 0
     assert "7 photos, 3 classes, " in result.output
-    assert "; 1 photos of the batch failed or are not done" in result.output
+    assert "; 1 photos of the run failed or are not done" in result.output
     data = json.loads((tmp_path / "x.json").read_text())
     assert "b/x.bmp" in [image["file_name"] for image in data["images"]]
 
@@ -123,6 +133,7 @@ def test_a_folder_of_a_photo_s_own_name_is_no_tar():
     assert _location("/d/x.png/x.png", "x.png/x.png") == PurePosixPath("/d/x.png/x.png")
 
 
-def test_a_suffix_goes_only_if_it_is_a_photo_s():
-    places = [PurePosixPath(name) for name in ("data.v2-5", "x.png", "x.jpg", "x-2.png")]
-    assert list(_unique_stems(places)) == ["data.v2-5", "x", "x-2", "x-2-2"]
+def test_a_suffix_goes_only_if_it_is_a_photo_s_and_no_two_are_one_file():
+    names = ("data.v2-5", "x.png", "x.jpg", "x-2.png", "X.png")
+    photos = [RunPhoto(name, (1, 1), lambda: np.zeros((1, 1), np.uint16), (0,)) for name in names]
+    assert list(file_stems(photos).values()) == ["data.v2-5", "x", "x-2", "x-2-2", "X-3"]

@@ -162,7 +162,7 @@ def test_a_name_that_is_no_text_is_segmented_and_shown(run, photo, tmp_path):
         out.encode()  # text
         shown = json.loads(out.splitlines()[0])["image"] if more else out
         assert "caf\\xe9.png" in shown
-    assert len(list((tmp_path / "o").iterdir())) == 6
+    assert len(list((tmp_path / "o").glob("[!.]*"))) == 6
     saved = next(path for path in (tmp_path / "o").glob("*.json") if path.stem != "scene")
     assert json.loads(saved.read_text("utf-8"))["image"] == "caf\\xe9.png"
 

@@ -35,7 +35,7 @@ def test_reads_what_a_segmentation_saves(tmp_path):
 
 def test_photos_with_other_classes_share_one_list(run):
     assert run.class_names == ("cat", "traffic light", "absent", "Katze & Co", "dog")
-    assert [photo.stem for photo in run.photos] == ["a", "a-2", "b"]
+    assert [photo.stem for photo in run.photos] == ["p/a", "q/a", "q/b"]
     assert (run.photos[0].labels() == holes()).all()
     assert (run.photos[2].labels() == np.array([0, 4, 2, 5])[noise()]).all()
 
@@ -47,13 +47,9 @@ def test_given_names_come_first_and_keep_their_ids(run_dir):
 
 
 def test_sixteen_bit_labels(wide_run):
-    photo = wide_run.photos[3]
+    photo = wide_run.photos[1]
     assert wide_run.class_names[photo.table[290] - 1] == "thing 290"
     assert ((photo.labels() == photo.table[290]) == (many() == 290)).all()
-
-
-def test_photos_of_one_name_get_different_file_names(run):
-    assert [photo.file_name for photo in run.photos] == ["a.jpg", "a-2.jpg", "b.png"]
 
 
 @given(arrays(np.uint16, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 2)))
@@ -79,7 +75,7 @@ def test_a_run_without_specks(run):
     cleaned = run.without_specks(20)
     assert (cleaned.photos[0].labels()[15:, 24:27] == 0).all()
     assert (cleaned.photos[0].labels()[5:7, 6:8] == 1).all()
-    assert run.without_specks(0) is run
+    assert run.without_specks(0) == run
     with pytest.raises(ConfigError, match="at least -1 px"):
         run.without_specks(-1)
 
@@ -122,10 +118,10 @@ def test_damaged_results(run_dir):
 def test_unknown_formats_endings_and_folders(run, tmp_path):
     with pytest.raises(ConfigError, match="unknown format 'png'; choose from coco,"):
         export_run(run, "png", tmp_path)
-    with pytest.raises(ConfigError, match=r"writes one \.zip file"):
+    with pytest.raises(ConfigError, match=r"cvat is one \.zip file"):
         export_run(run, "cvat", tmp_path / "out.tar")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="choose another --out"):
+    with pytest.raises(OutputError, match=r"cannot write to .*/file"):
         export_run(run, "voc", tmp_path / "file")
 
 

@@ -20,8 +20,14 @@ def export(
         Path | None, typer.Option("--out", "-o", help="Where to; export-FORMAT in this folder if not given.")
     ] = None,
     min_region: Annotated[
-        int, typer.Option("--min-region", help="Regions and holes smaller than so many px go to what is around them.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--min-region",
+            help="Regions and holes smaller than so many px go to what is around them; 0 keeps all. Left out, yolo "
+            "has a limit of its own: 1/5000 of the photo.",
+            show_default=False,
+        ),
+    ] = None,
     classes: o.Classes = None,
     classes_file: o.ClassesFile = None,
 ) -> int:
@@ -33,10 +39,15 @@ def export(
 
     pinned = o.read_classes(classes, classes_file) if classes or classes_file else ()
     target = out or default_out(to)
-    run = read_run(run_dir, [group[0] for group in pinned]).without_specks(min_region)
-    masks = export_run(run, to, target)
-    found = f"{len(run.photos)} photos, {len(run.class_names)} classes, {masks} masks"
+    run = read_run(run_dir, [group[0] for group in pinned])
+    written = export_run(run, to, target, min_region_px=min_region)
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    for photo, error in written.failures:
+        errors.print(f"pnp-ovss: {photo} is left out: {error}", markup=False)
+    found = f"{len(run.photos) - len(written.failures)} photos, {len(run.class_names)} classes, {written.masks} masks"
     if run.left_out:
-        found += f"; {run.left_out} photos of the batch failed or are not done: see `pnp-ovss batch-report {run_dir}`"
+        found += f"; {run.left_out} photos of the run failed or are not done"
+    if run.older:
+        found += f"; {run.older} results of earlier runs in {run_dir} are no part of it"
     Console(soft_wrap=True, highlight=False).print(f"{target}: {found}", markup=False)
-    return 0
+    return 1 if written.failures else 0

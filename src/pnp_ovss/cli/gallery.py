@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.segment import check_any, check_folder, unique_stems
+from pnp_ovss.cli.segment import check_any, check_folder, check_results
 from pnp_ovss.errors import DatasetError, ImageError, OutputError, PnPError
+from pnp_ovss.outputs import OutputFolder, result_names, unique_stems
 
 if TYPE_CHECKING:
     from pnp_ovss.gallery import Row
@@ -45,32 +46,43 @@ def gallery(
 
     Writes gallery.png, gallery.html and what `segment` writes. Exit code 1: some photos failed and are left out.
     """
-    from pnp_ovss.gallery import save_gallery
+    from pnp_ovss.batch.storage import locked
+    from pnp_ovss.gallery import gallery_names, save_gallery
 
     entries = _entries(photos or [], classes, classes_file, listed)
     if ground_truth is not None and not ground_truth.is_dir():
         raise DatasetError(f"--ground-truth {ground_truth} is not a folder; give one with STEM.png for each photo")
     check_folder(out)
+    if ground_truth is not None and ground_truth.resolve() == out.resolve():
+        raise OutputError(f"{out} is the folder of the ground truth; choose another --out")
     check_any([entry.photo for entry in entries])
+    jobs = _jobs(entries, grey)
+    check_results(out, [entry.photo for entry in entries], [stem for _, stem in jobs])
     segmenter = o.make_segmenter(
         model, method=method, device=device, settings=setting, policy=policy, size_px=size, refine=refine
     )
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
-    jobs = _jobs(entries, grey)
     rows = []
-    for entry, stem in track(jobs, "segmenting", console=errors, transient=True, disable=len(jobs) < 2):
-        try:
-            result = segmenter(entry.load(), entry.classes, image_name=str(entry.photo))
-            result.save(out, stem)
-            rows.append(_row(result, entry, stem, ground_truth))
-        except OutputError:
-            raise
-        except PnPError as error:
-            errors.print(f"pnp-ovss: {error}", markup=False)
-    if not rows:
-        return 2
-    for path in save_gallery(rows, out, tile):
-        Console().print(str(path), soft_wrap=True, highlight=False)
+    with locked(out):
+        pages = gallery_names([stem for _, stem in jobs])
+        made = OutputFolder(out).begin([*pages, *(name for _, stem in jobs for name in result_names(stem))])
+        for entry, stem in track(jobs, "segmenting", console=errors, transient=True, disable=len(jobs) < 2):
+            photo = {"photo": str(entry.photo.absolute()), "grey": entry.grey}
+            try:
+                result = segmenter(entry.load(), entry.classes, image_name=str(entry.photo))
+                row = _row(result, entry, stem, ground_truth)
+                made.add(result.save(out, stem).values(), **photo)
+                rows.append(row)
+            except OutputError:
+                raise
+            except PnPError as error:
+                made.add([], **photo, error=str(error))
+                errors.print(f"pnp-ovss: {error}", markup=False)
+        if not rows:
+            return 2
+        for path in save_gallery(rows, out, tile):
+            Console().print(str(path), soft_wrap=True, highlight=False, markup=False)
+        made.add(path for name in pages if (path := out / name).is_file())
     return 0 if len(rows) == len(jobs) else 1
 
 

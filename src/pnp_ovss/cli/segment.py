@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.errors import ImageError, OutputError, PnPError
+from pnp_ovss.outputs import OutputFolder, refuse_inputs, result_names, unique_stems
 
 if TYPE_CHECKING:
     from pnp_ovss.policies import Candidates
@@ -55,8 +56,10 @@ def segment(
 
         listed = Candidates.read(candidates)
         policy = policy or "file"
+    photos = list(dict.fromkeys(photos))
     check_folder(out)
     check_any(photos)
+    check_results(out, photos, unique_stems(photos))
     segmenter = o.make_segmenter(
         model, method=method, device=device, seed=seed, settings=setting,
         policy=policy, size_px=size, refine=refine, precision=precision,
@@ -114,6 +117,13 @@ def check_folder(out: Path) -> None:
         raise OutputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
 
 
+def check_results(out: Path, photos: Sequence[Path], stems: Sequence[str]) -> None:
+    """Refuse, before a model is loaded, results that would replace what is read or what no run of ours made."""
+    names = [name for stem in stems for name in result_names(stem)]
+    refuse_inputs([out / name for name in names], photos, "a photo that is read")
+    OutputFolder(out).check(names)
+
+
 def check_any(photos: Sequence[Path]) -> None:
     """Fail before a model is loaded when no photo is there at all."""
     if not any(map(_may_exist, photos)):
@@ -138,52 +148,44 @@ def _run(
     candidates: Candidates | None = None,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
+    from pnp_ovss.batch.storage import locked
     from pnp_ovss.images import shown
 
     screen, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     stems = unique_stems([photo for photo, _ in jobs])
     numbered = zip(jobs, stems, strict=True)
     failed = 0
-    for (photo, names), stem in track(
-        numbered,
-        "segmenting",
-        total=len(jobs),
-        console=errors,
-        transient=True,
-        disable=json_lines or len(jobs) < 2,
-    ):
-        try:
-            result = segmenter(photo, names, keep=candidates.of(str(photo)) if candidates else None)
-            paths = result.save(out, stem)
-        except OutputError:
-            raise
-        except PnPError as error:
-            failed += 1
+    with locked(out):
+        made = OutputFolder(out).begin(name for stem in stems for name in result_names(stem))
+        for (photo, names), stem in track(
+            numbered,
+            "segmenting",
+            total=len(jobs),
+            console=errors,
+            transient=True,
+            disable=json_lines or len(jobs) < 2,
+        ):
+            try:
+                result = segmenter(photo, names, keep=candidates.of(str(photo)) if candidates else None)
+                paths = result.save(out, stem)
+            except OutputError:
+                raise
+            except PnPError as error:
+                failed += 1
+                made.add([], photo=str(photo.absolute()), error=str(error))
+                if json_lines:
+                    line = {"image": shown(photo), "error": shown(str(error))}
+                    print(json.dumps(line, ensure_ascii=False), flush=True)
+                else:
+                    errors.print(f"pnp-ovss: {error}", markup=False)
+                continue
+            made.add(paths.values(), photo=str(photo.absolute()))
             if json_lines:
-                print(json.dumps({"image": shown(photo), "error": shown(str(error))}, ensure_ascii=False), flush=True)
+                record = {**result.to_dict(), "files": {kind: shown(path) for kind, path in paths.items()}}
+                print(json.dumps(record, ensure_ascii=False), flush=True)
             else:
-                errors.print(f"pnp-ovss: {error}", markup=False)
-            continue
-        if json_lines:
-            record = {**result.to_dict(), "files": {kind: shown(path) for kind, path in paths.items()}}
-            print(json.dumps(record, ensure_ascii=False), flush=True)
-        else:
-            _print_table(screen, result, paths)
+                _print_table(screen, result, paths)
     return failed
-
-
-def unique_stems(photos: Sequence[Path]) -> list[str]:
-    """One file stem a photo, no stem twice; photos of one name in different folders are numbered, in order."""
-    stems: list[str] = []
-    taken: set[str] = set()
-    for photo in photos:
-        stem, count = photo.stem, 1
-        while stem in taken:
-            count += 1
-            stem = f"{photo.stem}-{count}"
-        taken.add(stem)
-        stems.append(stem)
-    return stems
 
 
 def _print_table(screen: Console, result: Segmentation, paths: dict[str, Path]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from os.path import commonpath
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.batch.folder import BatchFolder
-from pnp_ovss.batch.sources import IMAGE_SUFFIXES, require_pyarrow
+from pnp_ovss.batch.sources import require_pyarrow
 from pnp_ovss.datasets.rasterise import rasterise
 from pnp_ovss.errors import DatasetError
-from pnp_ovss.export.run import Run, RunPhoto, label_table, one_list
+from pnp_ovss.export.run import Run, RunPhoto, below_common, id_table, one_list
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,20 +33,15 @@ def read_batch(root: Path, class_names: Sequence[str] = ()) -> Run:
     rows = list(_segmented(folder))
     if not rows:
         raise DatasetError(f"{root} has no segmented photo in a finished shard; see `pnp-ovss batch-report {root}`")
-    places = _below_common([_location(row["path"], row["id"]) for row in rows])
-    table = label_table(own, names)
-    photos = (
-        RunPhoto(
-            stem=stem,
-            file_name=place.as_posix(),
-            size=(row["height"], row["width"]),
-            read=row["read"],
-            table=table,
-            model=row["model"],
-        )
-        for row, place, stem in zip(rows, places, _unique_stems(places), strict=True)
-    )
-    return Run(names, tuple(photos), left_out=manifest["photos"] - len(rows))
+    places = below_common([_location(row["path"], row["id"]) for row in rows])
+    photos = (_photo(row, place, id_table(own, names)) for row, place in zip(rows, places, strict=True))
+    files = (folder.manifest_path, folder.inventory_path, *folder.shards())
+    return Run(names, tuple(photos), root, left_out=manifest["photos"] - len(rows), files=files)
+
+
+def _photo(row: dict[str, Any], place: str, table: tuple[int, ...]) -> RunPhoto:
+    size = (row["height"], row["width"])
+    return RunPhoto(file_name=place, size=size, read=row["read"], table=table, model=row["model"], files=row["files"])
 
 
 def _segmented(folder: BatchFolder) -> Iterator[dict[str, Any]]:
@@ -56,7 +50,7 @@ def _segmented(folder: BatchFolder) -> Iterator[dict[str, Any]]:
     for shard in folder.shards():
         for place, row in enumerate(require_pyarrow().read_table(shard, columns=columns).to_pylist()):
             if row["status"] == "ok":
-                yield row | {"read": partial(_read_labels, shard, place)}
+                yield row | {"read": partial(_read_labels, shard, place), "files": (shard,)}
 
 
 def _read_labels(shard: Path, place: int) -> NDArray[np.integer]:
@@ -83,22 +77,3 @@ def _location(path: str, photo_id: str) -> PurePosixPath:
     if inside_tar and file.suffix.lower() == ".tar":
         return PurePosixPath(file.as_posix(), *(part for part in member.split("/") if part not in {"", ".", ".."}))
     return PurePosixPath(file.with_name(f"{file.stem}-{row}").as_posix() if inside_parquet else file.as_posix())
-
-
-def _below_common(locations: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    root = commonpath([location.parent for location in locations])
-    return [location.relative_to(PurePath(root).as_posix()) for location in locations]
-
-
-def _unique_stems(places: Sequence[PurePosixPath]) -> Iterator[str]:
-    """Each path without its suffix; where x.jpg and x.png lie side by side, the later one is x-2."""
-    taken: set[str] = set()
-    for place in places:
-        photo = place.suffix.lower() in IMAGE_SUFFIXES
-        plain = stem = (place.with_suffix("") if photo else place).as_posix()
-        count = 1
-        while stem in taken:
-            count += 1
-            stem = f"{plain}-{count}"
-        taken.add(stem)
-        yield stem

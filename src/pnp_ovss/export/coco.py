@@ -13,32 +13,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pnp_ovss.batch.storage import write_atomically
 from pnp_ovss.export.rle import encode_mask
-from pnp_ovss.export.run import Run
+from pnp_ovss.export.run import Run, RunPhoto
 
 
-def write(run: Run, out: Path) -> int:
-    """Write the JSON file; returns how many annotations it has."""
-    annotations = [
-        _annotation(image_id, label, mask)
-        for image_id, photo in enumerate(run.photos, 1)
-        for label, mask in photo.masks()
-    ]
-    numbered = [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)]
-    categories = [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(run.class_names, 1)]
-    data = {**header(run), "categories": categories, "annotations": numbered}
-    out.write_text(json.dumps(data, ensure_ascii=False) + "\n", "utf-8")
-    return len(numbered)
+class CocoWriter:
+    """One JSON file; image ids count from 1."""
+
+    def __init__(self, run: Run, out: Path) -> None:
+        self._names, self._out = run.class_names, out
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, photo: RunPhoto) -> int:
+        """An annotation for each class found."""
+        masks, number = photo.masks(), len(self._images) + 1
+        self._images.append(image_entry(number, photo))
+        self._annotations += [_annotation(number, label, mask) for label, mask in masks]
+        return len(masks)
+
+    def close(self) -> None:
+        """Write the file."""
+        numbered = [{"id": number, **annotation} for number, annotation in enumerate(self._annotations, 1)]
+        categories = [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(self._names, 1)]
+        data = {**header(self._images), "categories": categories, "annotations": numbered}
+        write_atomically(self._out, json_bytes(data))
 
 
-def header(run: Run) -> dict[str, Any]:
-    """`info`, `licenses` and `images` of both COCO formats; image ids count from 1 in the run's order."""
-    images = [
-        {"id": i, "file_name": photo.file_name, "height": photo.size[0], "width": photo.size[1]}
-        for i, photo in enumerate(run.photos, 1)
-    ]
+def header(images: list[dict[str, Any]]) -> dict[str, Any]:
+    """`info`, `licenses` and `images` of both COCO formats."""
     info = {"description": "masks by PnP-OVSS", "version": version("pnp-ovss")}
     return {"info": info, "licenses": [], "images": images}
+
+
+def image_entry(number: int, photo: RunPhoto) -> dict[str, Any]:
+    """A photo in `images`."""
+    return {"id": number, "file_name": photo.name, "height": photo.size[0], "width": photo.size[1]}
+
+
+def json_bytes(data: Any) -> bytes:
+    """A JSON document as it stands in a file."""
+    return (json.dumps(data, ensure_ascii=False) + "\n").encode()
 
 
 def _annotation(image_id: int, label: int, mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Pixels of no class are 0, COCO's "unlabelled".
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,41 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pnp_ovss.export.coco import bounding_box, header
-from pnp_ovss.export.run import Run, RunPhoto, beneath
+from pnp_ovss.export.coco import bounding_box, header, image_entry, json_bytes
+from pnp_ovss.export.run import Run, RunPhoto, file_stems, masks_of
+from pnp_ovss.export.voc import png_bytes
+from pnp_ovss.outputs import OutputFolder
 from pnp_ovss.palette import paint, palette
 
 
-def write(run: Run, out: Path) -> int:
-    """Write the JSON file and the PNGs into the folder; returns how many segments there are."""
-    colours = palette(len(run.class_names))
-    annotations, count = [], 0
-    for image_id, photo in enumerate(run.photos, 1):
-        labels = photo.labels()
-        Image.fromarray(paint(labels, len(run.class_names))).save(beneath(out, f"panoptic/{photo.stem}.png"))
-        segments = _segments(photo, colours)
-        count += len(segments)
-        annotations.append({"image_id": image_id, "file_name": f"{photo.stem}.png", "segments_info": segments})
-    categories = [
-        {"id": i, "name": name, "supercategory": "", "isthing": 0, "color": colours[i].tolist()}
-        for i, name in enumerate(run.class_names, 1)
-    ]
-    data = {**header(run), "categories": categories, "annotations": annotations}
-    (out / "panoptic.json").write_text(json.dumps(data, ensure_ascii=False) + "\n", "utf-8")
-    return count
+class PanopticWriter:
+    """A folder; each photo's PNG has its name, numbered where two photos differ in their ending alone."""
+
+    def __init__(self, run: Run, out: Path) -> None:
+        self._names, self._colours = run.class_names, palette(len(run.class_names))
+        self._out = OutputFolder(out).begin()
+        self._stems = file_stems(run.photos)
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, photo: RunPhoto) -> int:
+        """The photo's PNG; a segment for each class found."""
+        labels, name, number = photo.labels(), f"{self._stems[photo.file_name]}.png", len(self._images) + 1
+        segments = [_segment(label, mask, self._colours) for label, mask in masks_of(labels)]
+        self._out.write(f"panoptic/{name}", png_bytes(Image.fromarray(paint(labels, len(self._names)))))
+        self._images.append(image_entry(number, photo))
+        self._annotations.append({"image_id": number, "file_name": name, "segments_info": segments})
+        return len(segments)
+
+    def close(self) -> None:
+        """Write the JSON file."""
+        categories = [
+            {"id": i, "name": name, "supercategory": "", "isthing": 0, "color": self._colours[i].tolist()}
+            for i, name in enumerate(self._names, 1)
+        ]
+        data = {**header(self._images), "categories": categories, "annotations": self._annotations}
+        self._out.write("panoptic.json", json_bytes(data))
+        self._out.remove_earlier()
 
 
 def segment_id(colour: NDArray[np.uint8]) -> int:
@@ -49,14 +61,11 @@ def segment_id(colour: NDArray[np.uint8]) -> int:
     return red + 256 * green + 65536 * blue
 
 
-def _segments(photo: RunPhoto, colours: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": segment_id(colours[label]),
-            "category_id": label,
-            "area": int(mask.sum()),
-            "bbox": bounding_box(mask),
-            "iscrowd": 0,
-        }
-        for label, mask in photo.masks()
-    ]
+def _segment(label: int, mask: NDArray[np.bool_], colours: NDArray[np.uint8]) -> dict[str, Any]:
+    return {
+        "id": segment_id(colours[label]),
+        "category_id": label,
+        "area": int(mask.sum()),
+        "bbox": bounding_box(mask),
+        "iscrowd": 0,
+    }

@@ -1,4 +1,4 @@
-"""Exact outlines of masks: polygons along the edges between pixels, with their holes."""
+"""Exact outlines of masks: along the edges between pixels with their holes, or through the rim pixels' centres."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ Ring = NDArray[np.int64]
 
 _STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 """(y, x) of a step east, south, west, north: each the one before turned right."""
+_INSIDE = np.array([(0, 0), (-1, 0), (-1, -1), (0, -1)])
+"""(x, y) from where such a step begins to the pixel on its right-hand side, which is inside."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,46 @@ def trace_regions(mask: NDArray[np.bool_]) -> list[Region]:
     return [Region(ring, tuple(holes.get(number, ()))) for number, ring in outers.items()]
 
 
-def join_holes(region: Region) -> Ring:
-    """One ring for formats without holes: each hole hangs on a seam of width zero, walked there and back."""
-    ring = region.outer
-    for hole in region.holes:
-        near = int(np.abs(ring - hole[0]).sum(axis=1).argmin())
-        ring = np.concatenate([ring[: near + 1], hole, hole[:1], ring[near:]])
+def joined_outline(region: Region, mask: NDArray[np.bool_]) -> Ring:
+    """(n, 2) one ring (x, y) through the centres of a region's rim pixels, for formats of one ring without holes.
+
+    Drawn with its line and filled by the even-odd rule, as OpenCV's fillPoly does, it is the region, pixel for pixel.
+    Each hole hangs on a seam that is walked there and back, level and inside the region. mask: what was traced.
+
+    >>> mask = np.ones((2, 3), dtype=bool)
+    >>> joined_outline(trace_regions(mask)[0], mask).tolist()
+    [[0, 0], [2, 0], [2, 1], [0, 1]]
+    """
+    ring = _through_pixels(region.outer)
+    holes = (_through_pixels(hole) for hole in region.holes)
+    starts = [np.roll(hole, -int(hole[:, 0].argmin()), axis=0) for hole in holes]  # each from its leftmost pixel
+    for hole in sorted(starts, key=lambda points: int(points[0, 0])):  # what lies to the left of it is joined already
+        x, y = hole[0].tolist()
+        outside = np.flatnonzero(~mask[y, :x])
+        anchor = np.array([[int(outside[-1]) + 1 if outside.size else 0, y]])
+        near = _edge_through(ring, anchor[0])
+        ring = np.concatenate([ring[: near + 1], anchor, hole, hole[:1], anchor, ring[near + 1 :]])
     return ring
+
+
+def _through_pixels(ring: Ring) -> Ring:
+    """The ring half a pixel further in: a corner between pixels becomes the pixel of the region at that corner."""
+    before, after = _directions(np.roll(ring, 1, axis=0), ring), _directions(ring, np.roll(ring, -1, axis=0))
+    right = (after - before) % 4 == 1
+    return ring + _INSIDE[np.where(right, after, before)]
+
+
+def _directions(start: Ring, end: Ring) -> NDArray[np.int64]:
+    """(n,) 0 east, 1 south, 2 west, 3 north."""
+    x, y = np.sign(end - start).T
+    return np.where(x != 0, 1 - x, 2 - y)
+
+
+def _edge_through(ring: Ring, point: NDArray[np.int64]) -> int:
+    """The first of the ring's edges, all level or upright, on which a point lies."""
+    ends = np.roll(ring, -1, axis=0)
+    on = (np.minimum(ring, ends) <= point) & (point <= np.maximum(ring, ends))
+    return int(on.all(axis=1).argmax())
 
 
 def _edges(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,36 +10,38 @@ import io
 import zipfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from pnp_ovss.export.run import Run
-from pnp_ovss.export.voc import coloured, image_list, label_map
+from pnp_ovss.batch.storage import write_atomically
+from pnp_ovss.export.run import Run, RunPhoto, masks_of
+from pnp_ovss.export.voc import LABEL_MAP, LIST, coloured, image_list, label_map, mask_name, png_bytes
+from pnp_ovss.images import shown as path_text
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 """Of every entry: the same run gives the same bytes."""
 
 
-def write(run: Run, out: Path) -> int:
-    """Write the zip; returns how many masks of classes it holds."""
-    texts = {"labelmap.txt": label_map(run), "ImageSets/Segmentation/default.txt": image_list(run)}
-    count = 0
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in texts.items():
-            archive.writestr(_entry(name), text)
-        for photo in run.photos:
-            labels = photo.labels()
-            picture = coloured(labels, len(run.class_names))
-            archive.writestr(_entry(f"SegmentationClass/{photo.stem}.png"), _png(picture))
-            count += len(np.unique(labels[labels > 0]))
-    return count
+class CvatWriter:
+    """One zip, put in place when it is whole."""
+
+    def __init__(self, run: Run, out: Path) -> None:
+        self._names, self._out = run.class_names, out
+        self._data = io.BytesIO()
+        self._archive = zipfile.ZipFile(self._data, "w", zipfile.ZIP_DEFLATED)
+        self._stems: list[str] = []
+
+    def add(self, photo: RunPhoto) -> int:
+        """The photo's mask as a PNG; returns how many classes it shows."""
+        labels = photo.labels()
+        self._archive.writestr(_entry(mask_name(photo)), png_bytes(coloured(labels, len(self._names))))
+        self._stems.append(path_text(photo.stem))
+        return len(masks_of(labels))
+
+    def close(self) -> None:
+        """Add the list and the label map, and write the file."""
+        self._archive.writestr(_entry(LABEL_MAP), label_map(self._names))
+        self._archive.writestr(_entry(LIST), image_list(self._stems))
+        self._archive.close()
+        write_atomically(self._out, self._data.getvalue())
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, _TIME)
-
-
-def _png(picture: Image.Image) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, "png")
-    return data.getvalue()

@@ -7,14 +7,17 @@ Format: https://labelstud.io/guide/predictions and the brush RLE described in `b
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pnp_ovss.batch.storage import write_atomically
+from pnp_ovss.export.coco import json_bytes
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.palette import palette
 
@@ -25,12 +28,22 @@ _SIZES = (3, 4, 8, 16)
 _CHANNELS = 4
 
 
-def write(run: Run, out: Path) -> int:
-    """Write the tasks and the configuration; returns how many masks there are."""
-    tasks = [_task(photo, run.class_names) for photo in run.photos]
-    out.write_text(json.dumps(tasks, ensure_ascii=False) + "\n", "utf-8")
-    out.with_suffix(".xml").write_text(label_config(run.class_names), "utf-8")
-    return sum(len(task["predictions"][0]["result"]) for task in tasks)
+class LabelStudioWriter:
+    """A JSON file of tasks, and the configuration beside it."""
+
+    def __init__(self, run: Run, out: Path) -> None:
+        self._names, self._out = run.class_names, out
+        self._tasks: list[dict[str, Any]] = []
+
+    def add(self, photo: RunPhoto) -> int:
+        """The photo's task, with a region for each class found."""
+        self._tasks.append(_task(photo, self._names))
+        return len(self._tasks[-1]["predictions"][0]["result"])
+
+    def close(self) -> None:
+        """Write both files."""
+        write_atomically(self._out.with_suffix(".xml"), label_config(self._names).encode())
+        write_atomically(self._out, json_bytes(self._tasks))
 
 
 def label_config(class_names: tuple[str, ...]) -> str:
@@ -44,15 +57,24 @@ def label_config(class_names: tuple[str, ...]) -> str:
     return "\n".join(["<View>", '  <Image name="image" value="$image" zoom="true"/>', *brushes, "</View>"]) + "\n"
 
 
+def photo_url(file_name: str) -> str:
+    """The address of a photo; every letter that means something else there, or is not ASCII, is percent-encoded.
+
+    >>> photo_url("a b/cat #1.jpg")
+    '/data/local-files/?d=a%20b/cat%20%231.jpg'
+    """
+    return PHOTO_PREFIX + quote(os.fsencode(file_name))
+
+
 def _task(photo: RunPhoto, names: tuple[str, ...]) -> dict[str, Any]:
     result = [_region(photo, names[label - 1], mask) for label, mask in photo.masks()]
     prediction = {"model_version": f"pnp-ovss {photo.model}".strip(), "result": result}
-    return {"data": {"image": PHOTO_PREFIX + photo.file_name}, "predictions": [prediction]}
+    return {"data": {"image": photo_url(photo.file_name)}, "predictions": [prediction]}
 
 
 def _region(photo: RunPhoto, name: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
     return {
-        "id": hashlib.sha256(f"{photo.stem}\n{name}".encode()).hexdigest()[:10],
+        "id": hashlib.sha256(f"{photo.name}\n{name}".encode()).hexdigest()[:10],
         "type": "brushlabels",
         "from_name": "tag",
         "to_name": "image",

@@ -1,92 +1,92 @@
-"""What `pnp-ovss segment` or `pnp-ovss batch` left behind, read back with one list of classes for all photos."""
+"""A run as every format takes it: photos by name with labels on disk, and one list of classes for all of them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from math import ceil
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pnp_ovss.datasets.masks import read_indexed
+from pnp_ovss.batch.sources import IMAGE_SUFFIXES
 from pnp_ovss.errors import ConfigError, DatasetError
-from pnp_ovss.palette import MAX_CLASSES
+from pnp_ovss.images import shown as path_text
 
-LABELS_SUFFIX = ".labels.png"
+Masks = list[tuple[int, NDArray[np.bool_]]]
+"""(label, (H, W) bool) of the classes found, by label."""
 
 
 @dataclass(frozen=True)
 class RunPhoto:
     """One photo's result on disk.
 
-    stem: of its files in an export, unique in the run, with its folders in a batch. file_name: the photo's name; of
-    photos with one name in different folders, `segment` gave the later ones the stem's number, a batch has the
-    folders. size: (H, W) px. read: its own labels (H, W), from 0 to K. table: (K + 1,), the run's label of each.
+    file_name: the photo's path below the folder that all photos of the run share; bytes that are no text stand in it
+    as surrogates. size: (H, W) px. read: its own labels (H, W), from 0 to K. table: (K + 1,), the run's label of each.
+    files: what is read.
     """
 
-    stem: str
     file_name: str
     size: tuple[int, int]
     read: Callable[[], NDArray[np.integer]]
     table: tuple[int, ...]
     model: str = ""
+    files: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        r"""`file_name` as text that any file can hold: bytes that are no UTF-8 as \xNN."""
+        return path_text(self.file_name)
+
+    @property
+    def stem(self) -> str:
+        """`file_name` without a photo's ending."""
+        path = PurePosixPath(self.file_name)
+        return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix()
 
     def labels(self) -> NDArray[np.int32]:
         """(H, W), 0 = background, i = the run's i-th class. Raises DatasetError when the file cannot be trusted."""
         return np.asarray(self.table, dtype=np.int32)[self.read()]
 
-    def masks(self) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """(label, (H, W) bool) of the classes found, by label; background is none."""
-        labels = self.labels()
-        for label in np.unique(labels[labels > 0]):
-            yield int(label), labels == label
+    def masks(self) -> Masks:
+        """What `masks_of` finds in `labels`."""
+        return masks_of(self.labels())
 
 
 @dataclass(frozen=True)
 class Run:
-    """Photos with masks. class_names: the i-th, from 1, is label i of every photo. left_out: photos without labels."""
+    """Photos with masks.
+
+    class_names: the i-th, from 1, is label i of every photo. root: the folder that was read. left_out: photos that
+    failed or are not done. older: results of earlier runs that lie in the folder and are not part of this one.
+    """
 
     class_names: tuple[str, ...]
     photos: tuple[RunPhoto, ...]
+    root: Path
     left_out: int = 0
+    older: int = 0
+    files: tuple[Path, ...] = ()
 
-    def without_specks(self, min_px: int) -> Run:
-        """The same run, its photos read through `remove_specks`. Raises ConfigError for a negative size."""
-        if min_px < 0:
+    def without_specks(self, min_px: int | None, share: float = 0.0) -> Run:
+        """The same run, its photos read through `remove_specks`. Raises ConfigError for a negative size.
+
+        min_px: the smallest region that stays; None: `share` of each photo's pixels.
+        """
+        if min_px is not None and min_px < 0:
             raise ConfigError(f"regions of at least {min_px} px; use 0 to keep all, 50 to leave out specks")
-        if min_px < 2:
-            return self
-        photos = (replace(photo, read=partial(_read_clean, photo.read, min_px)) for photo in self.photos)
+        photos = (_clean(photo, ceil(share * photo.size[0] * photo.size[1]) if min_px is None else min_px)
+                  for photo in self.photos)  # fmt: skip
         return replace(self, photos=tuple(photos))
 
 
-def read_run(folder: str | Path, class_names: Sequence[str] = ()) -> Run:
-    """The results in a folder that `pnp-ovss segment --out` wrote, in the order of their file names, or a batch's.
-
-    Photos that were asked for different classes share one list: `class_names` first, so that ids can be pinned for
-    several runs, then each photo's classes in their order, as they are met. Names that differ in case are one class.
-    Photos of a batch that failed, or whose shard is not finished, are left out and counted.
-    Raises DatasetError when the folder holds no results or damaged ones.
-    """
-    folder = Path(folder)
-    if (folder / "manifest.json").is_file():
-        from pnp_ovss.export.batch_run import read_batch
-
-        return read_batch(folder, class_names)
-    found = sorted(folder.glob(f"*{LABELS_SUFFIX}"), key=_stem) if folder.is_dir() else []
-    if not found:
-        what = f"holds no *{LABELS_SUFFIX}" if folder.is_dir() else "is not a folder"
-        raise DatasetError(f"{folder} {what}; give the --out folder of `pnp-ovss segment` or `pnp-ovss batch`")
-    records = [(path, _read_record(path)) for path in found]
-    names = one_list([class_names, *(_names(record) for _, record in records)])
-    if len(names) > MAX_CLASSES:
-        raise DatasetError(f"{folder} holds {len(names)} different classes; the limit is {MAX_CLASSES}: split the run")
-    return Run(names, tuple(_photo(path, record, names) for path, record in records))
+def masks_of(labels: NDArray[np.integer]) -> Masks:
+    """The mask of each class in (H, W) labels, by label; background is none."""
+    return [(int(label), labels == label) for label in np.unique(labels[labels > 0])]
 
 
 def one_list(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -98,14 +98,47 @@ def one_list(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(first.values())
 
 
-def label_table(own: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+def id_table(own: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
     """(K + 1,): for 0 and each of a photo's K own classes its place among `names`, from 1.
 
-    >>> label_table(["Dog"], ["cat", "dog"])
+    >>> id_table(["Dog"], ["cat", "dog"])
     (0, 2)
     """
     ids = {name.casefold(): i for i, name in enumerate(names, 1)}
     return (0, *(ids[name.casefold()] for name in own))
+
+
+def below_common(paths: Sequence[PurePosixPath]) -> list[str]:
+    """Each path below the folder that all of them share.
+
+    >>> below_common([PurePosixPath("/p/a/x.png"), PurePosixPath("/p/x.png")])
+    ['a/x.png', 'x.png']
+    """
+    shared = paths[0].parent
+    for path in paths:
+        while shared not in path.parents:
+            shared = shared.parent
+    return [path.relative_to(shared).as_posix() for path in paths]
+
+
+def file_stems(photos: Iterable[RunPhoto], longest_bytes: int = 200) -> dict[str, str]:
+    """{file name: a name for its files} in an export that says which file is whose: the photo's stem as text.
+
+    Numbered where letters alone would not tell two apart whatever their case, cut where no file may be so long.
+    """
+    taken: set[str] = set()
+    found = {}
+    for photo in photos:
+        folder, _, last = path_text(photo.stem).rpartition("/")
+        short = last.encode()[:longest_bytes].decode(errors="ignore")
+        plain = stem = f"{folder}/{short}".lstrip("/")
+        count = 1
+        while stem.casefold() in taken:
+            count += 1
+            stem = f"{plain}-{count}"
+        taken.add(stem.casefold())
+        found[photo.file_name] = stem
+    return found
 
 
 def remove_specks(labels: NDArray[np.integer], min_px: int) -> NDArray[np.integer]:
@@ -129,68 +162,15 @@ def remove_specks(labels: NDArray[np.integer], min_px: int) -> NDArray[np.intege
     return ndimage.watershed_ift(walls, markers)[1:-1, 1:-1] - 1  # markers grow edge by edge: nothing new is cut off
 
 
-def beneath(folder: Path, name: str) -> Path:
-    """The path of a file to be written, its folders made: a batch's stems have some."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def check_text(name: str, where: str) -> None:
+    """Refuse class names that no file of names can hold. Raises DatasetError."""
+    if not name.strip() or any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in name):
+        raise DatasetError(f"{where} has the class name {name!a}: a name is one line of text; rename it there")
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    source = path.with_name(f"{_stem(path)}.json")
-    try:
-        record = json.loads(source.read_text("utf-8"))
-        height, width = record["size"]
-        ids = [entry["id"] for entry in record["classes"]]
-        sound = isinstance(height, int) and isinstance(width, int) and ids == list(range(1, len(ids) + 1))
-        sound = sound and isinstance(record["image"], str) and all(isinstance(n, str) for n in _names(record))
-    except OSError as error:
-        raise DatasetError(
-            f"{path} has no {source.name} beside it ({error.strerror}); segment the photo again"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{source} is not a result of `pnp-ovss segment` ({error!r})") from error
-    if not sound:
-        raise DatasetError(
-            f"{source} is not a result of `pnp-ovss segment`: image, size or class ids are not as written"
-        )
-    return record
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(LABELS_SUFFIX)
-
-
-def _names(record: dict[str, Any]) -> list[str]:
-    return [entry["name"] for entry in record["classes"]]
-
-
-def _photo(path: Path, record: dict[str, Any], names: Sequence[str]) -> RunPhoto:
-    stem = _stem(path)
-    image = Path(record["image"])
-    size = (record["size"][0], record["size"][1])
-    return RunPhoto(
-        stem=stem,
-        file_name=image.name if image.stem == stem else stem + image.suffix,
-        size=size,
-        read=partial(_read_labels, path, size, len(record["classes"])),
-        table=label_table(_names(record), names),
-        model=str(record.get("model", "")),
-    )
-
-
-def _read_labels(path: Path, size: tuple[int, int], classes: int) -> NDArray[np.integer]:
-    values = read_indexed(path)
-    if values.shape != size:
-        raise DatasetError(f"{path} is {_by(values.shape)}, its JSON says {_by(size)}; segment it again")
-    if values.max() > classes:
-        raise DatasetError(f"{path} holds label {values.max()}, its JSON has {classes} classes; segment it again")
-    return values
+def _clean(photo: RunPhoto, min_px: int) -> RunPhoto:
+    return replace(photo, read=partial(_read_clean, photo.read, min_px)) if min_px > 1 else photo
 
 
 def _read_clean(read: Callable[[], NDArray[np.integer]], min_px: int) -> NDArray[np.integer]:
     return remove_specks(read(), min_px)
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return f"{size[1]} x {size[0]} px"

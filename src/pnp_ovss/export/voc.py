@@ -6,56 +6,66 @@ is what CVAT and Datumaro read names and colours from.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pnp_ovss.errors import ConfigError
-from pnp_ovss.export.run import Run, beneath
+from pnp_ovss.export.run import Run, RunPhoto, masks_of
+from pnp_ovss.images import shown as path_text
+from pnp_ovss.outputs import OutputFolder
 from pnp_ovss.palette import palette
 from pnp_ovss.segmentation import labels_image
 
 MAX_INDEXED = 254
 """Classes that 8 bit hold beside background and void."""
+LABEL_MAP, LIST = "labelmap.txt", "ImageSets/Segmentation/default.txt"
 
 
-def write(run: Run, out: Path) -> int:
-    """Write the folder; returns how many masks of classes it holds. Raises ConfigError over 254 classes."""
-    if len(run.class_names) > MAX_INDEXED:
-        raise ConfigError(
-            f"the run has {len(run.class_names)} classes; VOC's 8-bit masks hold {MAX_INDEXED}: use --to coco or cvat"
-        )
-    count = 0
-    for photo in run.photos:
+class VocWriter:
+    """A folder."""
+
+    def __init__(self, run: Run, out: Path) -> None:
+        self._names, self._out = run.class_names, OutputFolder(out).begin()
+        self._stems: list[str] = []
+
+    def add(self, photo: RunPhoto) -> int:
+        """The photo's indexed PNG; returns how many classes it shows."""
         labels = photo.labels()
-        labels_image(labels, len(run.class_names)).save(beneath(out, f"SegmentationClass/{photo.stem}.png"))
-        count += len(np.unique(labels[labels > 0]))
-    beneath(out, "ImageSets/Segmentation/default.txt").write_text(image_list(run), "utf-8")
-    (out / "labelmap.txt").write_text(label_map(run), "utf-8")
-    return count
+        self._out.write(mask_name(photo), png_bytes(labels_image(labels, len(self._names))))
+        self._stems.append(path_text(photo.stem))
+        return len(masks_of(labels))
+
+    def close(self) -> None:
+        """Write the list and the label map."""
+        self._out.write(LIST, image_list(self._stems).encode())
+        self._out.write(LABEL_MAP, label_map(self._names).encode())
+        self._out.remove_earlier()
 
 
-def image_list(run: Run) -> str:
+def mask_name(photo: RunPhoto) -> str:
+    """Where a photo's mask lies below the folder."""
+    return f"SegmentationClass/{path_text(photo.stem)}.png"
+
+
+def image_list(stems: Sequence[str]) -> str:
     """One photo a line, without ending."""
-    return "".join(f"{photo.stem}\n" for photo in run.photos)
+    return "".join(f"{stem}\n" for stem in stems)
 
 
-def label_map(run: Run) -> str:
-    """CVAT's `labelmap.txt`. Raises ConfigError for names that its separators forbid.
+def label_map(class_names: Sequence[str]) -> str:
+    """CVAT's `labelmap.txt`.
 
-    >>> print(label_map(Run(("cat",), ())), end="")
+    >>> print(label_map(["cat"]), end="")
     # label:color_rgb:parts:actions
     background:0,0,0::
     cat:230,159,0::
     """
     lines = ["# label:color_rgb:parts:actions"]
-    colours = palette(len(run.class_names))
-    for name, colour in zip(("background", *run.class_names), colours.tolist(), strict=True):
-        if ":" in name or name.startswith("#"):
-            raise ConfigError(
-                f"class name '{name}' cannot stand in labelmap.txt (':' and a leading '#' separate): rename it"
-            )
+    colours = palette(len(class_names)).tolist()
+    for name, colour in zip(("background", *class_names), colours, strict=True):
         lines.append(f"{name}:{','.join(map(str, colour))}::")
     return "\n".join(lines) + "\n"
 
@@ -65,3 +75,10 @@ def coloured(labels: np.ndarray, classes: int) -> Image.Image:
     if classes <= MAX_INDEXED:
         return labels_image(labels, classes)
     return Image.fromarray(palette(classes)[labels])
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    data = io.BytesIO()
+    picture.save(data, "png")
+    return data.getvalue()

@@ -1,0 +1,117 @@
+"""What each target demands, in one table, and the check of a run against it before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pnp_ovss.errors import ConfigError, DatasetError, OutputError
+from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.images import shown as path_text
+from pnp_ovss.outputs import refuse_inputs
+from pnp_ovss.palette import MAX_CLASSES
+
+
+class Writer(Protocol):
+    """Writes a run in one format: `Writer(run, out)`, then `add` for each photo, then `close`.
+
+    A photo that `add` raises for is left out of the export; nothing of it may have been kept by then.
+    """
+
+    def add(self, photo: RunPhoto) -> int:
+        """Write the photo; returns how many masks (YOLO: polygons) it has."""
+        ...
+
+    def close(self) -> None:
+        """Write what stands for all photos together."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A target's rules.
+
+    writer: "module:class" below this package. ending: of the one file that it writes, "" for a folder.
+    background: whether label 0 has the name `background` there, so that no class may. colon: whether its files may
+    hold a ":" (and a leading "#") in a name. max_classes: what its values or our colours can tell apart. by_stem: it
+    finds photos by their names without ending. speck_share: regions below this share of a photo's pixels are left to
+    what is around them if no other size is asked for.
+    """
+
+    writer: str
+    ending: str = ""
+    background: bool = False
+    colon: bool = True
+    max_classes: int | None = None
+    by_stem: bool = False
+    speck_share: float = 0.0
+
+
+FORMATS = {
+    "coco": Format(writer="coco:CocoWriter", ending=".json"),
+    "coco-panoptic": Format(writer="coco_panoptic:PanopticWriter", max_classes=MAX_CLASSES),
+    "cvat": Format(
+        writer="cvat:CvatWriter", ending=".zip", background=True, colon=False, max_classes=MAX_CLASSES, by_stem=True
+    ),
+    "hf": Format(writer="hf:HfWriter", background=True),
+    "label-studio": Format(writer="label_studio:LabelStudioWriter", ending=".json", max_classes=MAX_CLASSES),
+    "voc": Format(writer="voc:VocWriter", background=True, colon=False, max_classes=254, by_stem=True),
+    "yolo": Format(writer="yolo:YoloWriter", by_stem=True, speck_share=1 / 5000),
+}
+"""VOC's masks have 8 bit, of which 0 is background and 255 void."""
+
+
+def get_format(name: str) -> Format:
+    """A format by name. Raises ConfigError."""
+    if name not in FORMATS:
+        raise ConfigError(f"unknown format '{name}'; choose from {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def check(run: Run, name: str, out: Path) -> None:
+    """Raise what speaks against writing the run in this format to this place: ConfigError, DatasetError, OutputError."""
+    form = get_format(name)
+    _check_place(run, name, out)
+    if form.max_classes is not None and len(run.class_names) > form.max_classes:
+        raise ConfigError(
+            f"the run has {len(run.class_names)} classes; {name} tells {form.max_classes} apart: use coco, yolo or hf, "
+            "or split the run"
+        )
+    for class_name in run.class_names:
+        if form.background and class_name.casefold() == "background":
+            raise ConfigError(f"class '{class_name}' has the name of label 0 in {name}: rename it, or use coco or yolo")
+        if not form.colon and (":" in class_name or class_name.startswith("#")):
+            raise ConfigError(
+                f"class name '{class_name}' cannot stand in {name}'s labelmap.txt (':' and a leading '#' separate): "
+                "rename it"
+            )
+    _check_different(run.photos, lambda photo: photo.file_name, "are both results of one photo: remove one")
+    if form.by_stem:
+        what = f"would share one file in {name}, which knows photos by their names without ending: rename one"
+        _check_different(run.photos, lambda photo: photo.stem.casefold(), what)
+
+
+def _check_place(run: Run, name: str, out: Path) -> None:
+    ending = get_format(name).ending
+    if ending and out.suffix.lower() != ending:
+        raise ConfigError(
+            f"format {name} is one {ending} file; {out} has another ending: use {out.with_suffix(ending)}"
+        )
+    if not ending and out.resolve() == run.root.resolve():
+        raise OutputError(f"{out} is the run itself; choose another --out, for example {out / name}")
+    refuse_inputs([out], run.files, "a file of the run")
+
+
+def _check_different(photos: Iterable[RunPhoto], key: Callable[[RunPhoto], str], what: str) -> None:
+    first: dict[str, RunPhoto] = {}
+    for photo in photos:
+        other = first.setdefault(key(photo), photo)
+        if other is not photo:
+            names = f"{other.name} ({_read_from(other)}) and {photo.name} ({_read_from(photo)})"
+            raise DatasetError(f"{names} {what}")
+
+
+def _read_from(photo: RunPhoto) -> str:
+    return path_text(photo.files[0].name) if photo.files else "no file"

@@ -1,0 +1,222 @@
+"""What a target cannot hold is refused before any work; names come back as they went out; photos fail one by one."""
+
+import json
+import os
+import unicodedata
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pnp_ovss.errors import ConfigError, DatasetError, OutputError
+from pnp_ovss.export import FORMATS, default_out, export_run, read_run
+from pnp_ovss.export.hf import load
+from pnp_ovss.export.run import below_common
+from pnp_ovss.outputs import LIST
+from tests.runs import holes, many, write_result, write_run
+
+ONE = (holes(), ["cat", "dog"])
+
+
+def nothing_written(folder: Path) -> bool:
+    return not any(path.is_file() for path in folder.rglob("*")) if folder.exists() else True
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat", "hf"])
+@pytest.mark.parametrize("taken", ["background", "Background"])
+def test_a_class_with_the_name_of_label_0_is_refused(name, taken, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": (holes(), ["cat", taken])}))
+    with pytest.raises(ConfigError, match=f"class '{taken}' has the name of label 0 in {name}: rename it"):
+        export_run(run, name, tmp_path / "out" / default_out(name))
+    assert nothing_written(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["coco", "coco-panoptic", "label-studio", "yolo"])
+def test_where_label_0_has_no_name_a_class_may_be_called_background(name, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": (holes(), ["background", "cat"])}))
+    assert export_run(run, name, tmp_path / default_out(name), min_region_px=0).masks >= 2
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat"])
+@pytest.mark.parametrize("taken", ["a:b", "#a"])
+def test_separators_of_the_label_map_are_refused(name, taken, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE}), [taken])
+    with pytest.raises(ConfigError, match=rf"class name '{taken}' cannot stand in {name}'s labelmap\.txt"):
+        export_run(run, name, tmp_path / "out" / default_out(name))
+    assert nothing_written(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "limit"), [("voc", 254), ("cvat", 2000), ("coco-panoptic", 2000)])
+def test_more_classes_than_a_format_tells_apart(name, limit, tmp_path):
+    folder = write_run(tmp_path / "run", {"x.jpg": (many(), [f"thing {i}" for i in range(limit)])})
+    with pytest.raises(ConfigError, match=f"has {limit + 1} classes; {name} tells {limit} apart"):
+        export_run(read_run(folder, ["one more"]), name, tmp_path / "out" / default_out(name))
+    assert nothing_written(tmp_path / "out")
+    assert export_run(read_run(folder, ["one more"]), "coco", tmp_path / "x.json").masks == 2
+
+
+def test_exports_name_photos_that_exist(tmp_path):
+    results = dict.fromkeys(("a/x.png", "b/x.png", "x.jpg", "x.png", "IMG.jpg"), ONE)
+    run = read_run(write_run(tmp_path / "run", results))
+    export_run(run, "coco", tmp_path / "x.json")
+    names = [image["file_name"] for image in json.loads((tmp_path / "x.json").read_text())["images"]]
+    assert sorted(names) == sorted(results)
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat", "yolo"])
+@pytest.mark.parametrize("pair", [("x.jpg", "x.png"), ("a/IMG.jpg", "a/img.jpg")])
+def test_photos_that_a_format_cannot_tell_apart_are_refused(name, pair, tmp_path):
+    run = read_run(write_run(tmp_path / "run", dict.fromkeys(("a/y.jpg", *pair), ONE)))
+    with pytest.raises(DatasetError, match=f"would share one file in {name}"):
+        export_run(run, name, tmp_path / "out" / default_out(name))
+    assert nothing_written(tmp_path / "out")
+    export_run(run, "hf", tmp_path / "hf")
+    masks = [segment["mask"] for line in (tmp_path / "hf" / "segments.jsonl").read_text().splitlines()
+             for segment in json.loads(line)["segments"]]  # fmt: skip
+    assert len({mask.casefold() for mask in masks}) == 6
+
+
+def test_two_results_of_one_photo_are_refused(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for stem in ("a", "a-2"):
+        write_result(folder, stem, "a.jpg", *ONE)
+    with pytest.raises(DatasetError, match=r"a-2\.labels\.png\).* are both results of one photo"):
+        export_run(read_run(folder), "coco", tmp_path / "x.json")
+
+
+def test_the_run_itself_is_never_written_over(tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE}))
+    record = (tmp_path / "run" / "x.json").read_bytes()
+    with pytest.raises(OutputError, match=r"x\.json is a file of the run and would be replaced"):
+        export_run(run, "coco", tmp_path / "run" / "x.json")
+    with pytest.raises(OutputError, match="is the run itself"):
+        export_run(run, "voc", tmp_path / "out" / ".." / "run")
+    assert (tmp_path / "run" / "x.json").read_bytes() == record
+
+
+def test_masks_that_others_made_are_never_replaced(tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE}))
+    truth = tmp_path / "voc" / "SegmentationClass" / "x.png"
+    truth.parent.mkdir(parents=True)
+    truth.write_bytes(b"drawn by hand")
+    with pytest.raises(OutputError, match=r"SegmentationClass/x\.png is there and was not made by a run"):
+        export_run(run, "voc", tmp_path / "voc")
+    assert truth.read_bytes() == b"drawn by hand"
+
+
+@pytest.mark.parametrize("name", ["coco-panoptic", "hf", "voc", "yolo"])
+def test_files_of_photos_that_are_gone_go_and_others_stay(name, tmp_path):
+    out = tmp_path / "out"
+    export_run(read_run(write_run(tmp_path / "one", {"x.jpg": ONE, "y.jpg": ONE})), name, out)
+    (out / "mine.txt").write_text("mine")
+    export_run(read_run(write_run(tmp_path / "two", {"y.jpg": ONE})), name, out)
+    fresh = tmp_path / "fresh"
+    export_run(read_run(tmp_path / "two"), name, fresh)
+    made = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    expected = {str(path.relative_to(fresh)): path.read_bytes() for path in fresh.rglob("*") if path.is_file()}
+    del made[LIST], expected[LIST]
+    assert made == expected | {"mine.txt": b"mine"}
+
+
+def test_results_of_an_earlier_run_are_left_out_and_counted(tmp_path):
+    folder = write_run(tmp_path / "run", {"first/cat.jpg": (holes(), ["cat", "sofa"])})
+    write_run(folder, {"second/cup.jpg": (holes(), ["cup", "table"])})
+    run = read_run(folder)
+    assert [photo.file_name for photo in run.photos] == ["cup.jpg"]
+    assert (run.class_names, run.older) == (("cup", "table"), 1)
+
+
+def test_a_photo_whose_labels_are_damaged_is_left_out_and_told(tmp_path):
+    folder = write_run(tmp_path / "run", {"x.jpg": ONE, "y.jpg": ONE})
+    (folder / "x.labels.png").write_bytes(b"no picture")
+    for name in FORMATS:
+        written = export_run(read_run(folder), name, tmp_path / name / default_out(name), min_region_px=0)
+        assert [photo for photo, _ in written.failures] == ["x.jpg"]
+        assert "cannot read the mask" in written.failures[0][1]
+        assert written.masks >= 2
+    assert [i["file_name"] for i in json.loads((tmp_path / "coco/export-coco.json").read_text())["images"]] == ["y.jpg"]
+    assert list(load(tmp_path / "hf" / "export-hf")) == ["y.jpg"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_name_of_300_letters_concerns_one_photo(name, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE, "y.jpg": ONE}))
+    from dataclasses import replace
+
+    long = replace(run, photos=(replace(run.photos[0], file_name="x" * 300 + ".jpg"), run.photos[1]))
+    written = export_run(long, name, tmp_path / default_out(name))
+    assert len(written.failures) == (name in ("voc", "yolo"))
+
+
+parts = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=12).filter(
+    lambda name: name not in (".", "..") and not name.isspace()
+)
+photo_names = st.lists(st.builds(lambda part: f"{part}.jpg", parts), min_size=1, max_size=5, unique_by=str.casefold)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(photo_names)
+def test_every_name_comes_back(tmp_path, names):
+    """Blanks, commas, quotes, other scripts, line separators, bytes that are no text, leading dots."""
+    encodable = [name for name in names if len(os.fsencode(name.encode("utf-8", "surrogatepass"))) < 240]
+    names = [name for name in encodable if not any("\ud800" <= c <= "\udfff" for c in name)] or ["x.jpg"]
+    root = tmp_path / str(len(list(tmp_path.iterdir())))
+    run = read_run(write_run(root / "run", dict.fromkeys(names, (holes()[:6, :6], ["cat", "dog"]))))
+    assert sorted(photo.file_name for photo in run.photos) == sorted(names)
+    export_run(run, "coco", root / "x.json")
+    assert sorted(i["file_name"] for i in json.loads((root / "x.json").read_text("utf-8"))["images"]) == sorted(names)
+    export_run(run, "label-studio", root / "ls.json")
+    urls = [task["data"]["image"] for task in json.loads((root / "ls.json").read_text("utf-8"))]
+    assert sorted(parse_qs(urlsplit(url).query)["d"][0] for url in urls) == sorted(names)
+    export_run(run, "hf", root / "hf")
+    assert sorted(load(root / "hf")) == sorted(names)
+    export_run(run, "yolo", root / "yolo")
+    labels = {path.name for path in (root / "yolo" / "labels").iterdir()}
+    assert labels == {f"{PurePosixPath(name).stem}.txt" for name in names}
+
+
+def test_a_name_that_is_no_utf_8_is_written_as_text(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    run = read_run(write_run(tmp_path / "run", {name: ONE, "cup.jpg": ONE}))
+    for form in FORMATS:
+        written = export_run(run, form, tmp_path / form / default_out(form))
+        assert written.failures == ()
+    images = json.loads((tmp_path / "coco/export-coco.json").read_text("utf-8"))["images"]
+    assert sorted(image["file_name"] for image in images) == ["caf\\xe9.jpg", "cup.jpg"]
+    assert set(load(tmp_path / "hf" / "export-hf")) == {"caf\\xe9.jpg", "cup.jpg"}
+    listed = (tmp_path / "voc/export-voc/ImageSets/Segmentation/default.txt").read_text("utf-8").splitlines()
+    assert all((tmp_path / f"voc/export-voc/SegmentationClass/{stem}.png").is_file() for stem in listed)
+    assert os.listdir(os.fsencode(tmp_path / "yolo/export-yolo/labels")).count(b"caf\xe9.txt") == 1
+    task = json.loads((tmp_path / "label-studio/export-label-studio.json").read_text("utf-8"))[0]
+    assert task["data"]["image"].endswith("?d=caf%E9.jpg")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "a\x7fb", " ", "\ud800"])
+def test_class_names_that_are_no_line_of_text_are_refused(name, tmp_path):
+    folder = write_run(tmp_path / "run", {"x.jpg": ONE})
+    record = json.loads((folder / "x.json").read_text())
+    record["classes"][0]["name"] = name
+    (folder / "x.json").write_text(json.dumps(record))
+    with pytest.raises(DatasetError, match="a name is one line of text"):
+        read_run(folder)
+
+
+def test_folders_in_common():
+    paths = [PurePosixPath(path) for path in ("/a/b/c/x", "/a/b/d/x", "/a/b/x")]
+    assert below_common(paths) == ["c/x", "d/x", "x"]
+    assert below_common([PurePosixPath("x")]) == ["x"]
+    assert below_common([PurePosixPath("/x"), PurePosixPath("/y/x")]) == ["x", "y/x"]
+
+
+def test_categories_are_those_that_end_lines():
+    assert {unicodedata.category(letter) for letter in "\n\u2028\u2029\x85"} == {"Cc", "Zl", "Zp"}
+
+
+def test_a_photo_called_manifest_is_no_batch(tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"manifest.jpg": ONE}))
+    assert [photo.file_name for photo in run.photos] == ["manifest.jpg"]
+    assert (run.photos[0].labels() == np.asarray(holes())).all()
