@@ -14,20 +14,41 @@ def two_squares(height: int = 96, width: int = 128) -> np.ndarray:
 
 
 def faint_objects(side: int = 96) -> np.ndarray:
-    """Grey with a red and a blue square at the top, fainter ones of the same colours below, and magenta: (side, side, 3).
+    """Grey with a red and a blue square above, ever fainter ones below, and magenta: (side, side, 3) uint8.
 
-    Drawn on a grid of 12 x 12 patches: with half of what is left dropped each round, ties from the top, a round leaves
-    rows 6-11, then 9-11, then half of 10 and 11, then nine patches of 11. Every level of faintness lies where it is left
-    when those before are gone. The magenta is what attention sees and the gradient does not.
+    Drawn on 12 x 12 patches: with half of what is left dropped each round, ties from the top, four rounds leave
+    rows 6-11, 9-11, half of 10 and all of 11, and nine patches of 11. An object of each level lies where it is left when
+    those before are gone. Magenta is what attention sees and the gradient does not.
     """
     cells = np.full((12, 12, 3), GREY, np.uint8)
-    cells[1:4, 1:4], cells[1:4, 8:11] = RED, BLUE
     cells[1:3, 5:7] = cells[11, :3] = MAGENTA
-    places = ((slice(6, 8), slice(0, 2), slice(9, 11)), (9, slice(1, 4), slice(7, 11)), (10, slice(9, 12), slice(3, 6)))
-    for level, (rows, left, right) in enumerate(places, 1):
-        cells[rows, left], cells[rows, right] = _fainter(RED, level), _fainter(BLUE, level)
-    cells[11, 4:6], cells[11, 10:] = _fainter(RED, 4), _fainter(BLUE, 4)
+    for colour in (RED, BLUE):
+        levels = level_of("red" if colour == RED else "blue")
+        for level in range(5):
+            cells[levels == level] = _fainter(colour, level)
     return cells.repeat(side // 12, axis=0).repeat(side // 12, axis=1)
+
+
+def level_of(colour: str) -> np.ndarray:
+    """How faint `faint_objects` is in each patch: (12, 12), 0 = the full colour, 4 = the faintest, -1 = not there."""
+    left = (
+        (slice(1, 4), slice(1, 4)),
+        (slice(6, 8), slice(0, 2)),
+        (9, slice(1, 4)),
+        (10, slice(9, 12)),
+        (11, slice(4, 6)),
+    )
+    right = (
+        (slice(1, 4), slice(8, 11)),
+        (slice(6, 8), slice(9, 11)),
+        (9, slice(7, 11)),
+        (10, slice(6, 8)),
+        (11, slice(10, 12)),
+    )
+    levels = np.full((12, 12), -1)
+    for level, place in enumerate(left if colour == "red" else right):
+        levels[place] = level
+    return levels
 
 
 def _fainter(colour: tuple[int, int, int], level: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import OutputError
 from pnp_ovss.explain import TILE_PX, explain_photo, save_pictures
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from tests.scenes import two_squares
+from tests.scenes import faint_objects, two_squares
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,20 @@ def test_unwritable(pictures, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         save_pictures(pictures, tmp_path / "file", "x")
+
+
+def test_attention_falls_for_the_distractor_gradcam_does_not_and_dropout_uncovers_the_faint():
+    config = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
+    stages = np.asarray(explain_photo(Segmenter(FakeVLM(), config), faint_objects(), ["red"])["red"]["stages"])
+
+    def heat(tile, row, column):
+        """Brightness of a tile (1 = attention, 2 = GradCAM, 3 = DropOut) in the middle of a patch, 0 at a grey one."""
+        left, patch = 6 + tile * (TILE_PX + 6), TILE_PX // 12
+        at = lambda r, c: stages[26 + r * patch + patch // 2, left + c * patch + patch // 2].astype(float).sum()  # noqa: E731
+        return at(row, column) - at(4, 0)
+
+    bright, distractor, faint = (2, 2), (1, 6), (6, 0)
+    assert heat(1, *distractor) > heat(1, *bright) > 0
+    assert heat(2, *bright) > 100 > abs(heat(2, *distractor))
+    assert heat(2, *faint) < 20
+    assert heat(3, *faint) > 100

@@ -6,8 +6,8 @@ from pnp_ovss.evaluation.ablation import AblationSystem, ablation_table
 from pnp_ovss.evaluation.report import summarise
 from pnp_ovss.evaluation.run import run
 from pnp_ovss.evaluation.sensitivity import SensitivitySystem, sensitivity_table
-from pnp_ovss.evaluation.systems import Query, plain_classes
-from pnp_ovss.images import load_image
+from pnp_ovss.evaluation.systems import Query
+from tests.scenes import faint_objects
 
 STEPS = [
     "attention",
@@ -24,9 +24,8 @@ STEPS = [
 
 
 @pytest.fixture
-def query(rectangles):
-    sample = rectangles[1]
-    return Query(sample.id, load_image(sample.image), plain_classes(rectangles), (2, 3))
+def query():
+    return Query("scene", faint_objects(), (("red",), ("green",), ("blue",)), (1, 3))
 
 
 def alone(segmenter, query, **changes):
@@ -44,13 +43,14 @@ def test_each_step_equals_an_ordinary_run_with_those_settings(fake_system, query
     plain = {"blur": 0.0, "refine": "none"}
     ordinary = {
         "attention": {**plain, "gradient": "none", "drops": 0},
+        "attention, softmax over classes": {**plain, "gradient": "none", "drops": 0, "softmax_over_classes": True},
         "gradcam": {**plain, "drops": 0},
-        "drop1": {**plain, "drops": 1},
-        "drop4": plain,
+        **{f"drop{drops}": {**plain, "drops": drops} for drops in range(1, 5)},
         "blur": {"refine": "none"},
         "crf": {"blur": 0.0},
         "blur+crf": {},
     }
+    assert list(ordinary) == STEPS
     for name, changes in ordinary.items():
         assert np.array_equal(rows[name].labels, alone(segmenter, query, **changes)), name
 
@@ -115,6 +115,7 @@ def test_every_layer_and_head_equals_an_ordinary_run(fake_system, query, stage):
     rows = system.answer(query)
     assert list(rows) == ["1/mean", "2/mean", "3/mean", "2/1", "2/2", "2/3", "2/4"]
     drops = {"drops": 0} if stage == "gradcam" else {}
+    assert not np.array_equal(rows["2/2"].labels, alone(segmenter, query, drops=4 if drops else 0))
     for name, (layer, head) in system.variants.items():
         expected = alone(segmenter, query, layer=layer, head=head, **drops)
         assert np.array_equal(rows[name].labels, expected), name

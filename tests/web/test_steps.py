@@ -14,7 +14,7 @@ from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.steps import segment_in_steps
 from pnp_ovss.web.views import annotations, class_table, message, seen_picture, step_caption
-from tests.scenes import two_squares
+from tests.scenes import faint_objects, two_squares
 
 CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="pamr", drops=3)
 
@@ -22,7 +22,7 @@ CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="pamr", drops=3)
 def steps_of(config, names="red, green, blue"):
     said = []
     segmenter = Segmenter(FakeVLM(), config)
-    result, steps = segment_in_steps(segmenter, two_squares(), names, image_id="x.png", report=said.append)
+    result, steps = segment_in_steps(segmenter, faint_objects(), names, image_id="x.png", report=said.append)
     return result, steps, said
 
 
@@ -37,10 +37,10 @@ def test_every_step_of_the_method_has_its_masks():
 
 def test_the_result_is_the_plain_segmenters():
     result, steps, _ = steps_of(CONFIG)
-    plain = Segmenter(FakeVLM(), CONFIG)(two_squares(), "red, green, blue", image_name="x.png")
+    plain = Segmenter(FakeVLM(), CONFIG)(faint_objects(), "red, green, blue", image_name="x.png")
     assert (result.labels == plain.labels).all()
     assert (steps[-1].labels == plain.labels).all()
-    unrefined = Segmenter(FakeVLM(), CONFIG.replace(refine="none"))(two_squares(), "red, green, blue")
+    unrefined = Segmenter(FakeVLM(), CONFIG.replace(refine="none"))(faint_objects(), "red, green, blue")
     assert (steps[-2].labels == unrefined.labels).all()
 
 
@@ -48,13 +48,14 @@ def test_a_round_is_what_fewer_rounds_give():
     _, steps, _ = steps_of(CONFIG)
     for drops, step in enumerate(steps[1:5]):
         fewer = CONFIG.replace(drops=drops, blur=0.0, refine="none")
-        assert (step.labels == Segmenter(FakeVLM(), fewer)(two_squares(), "red, green, blue").labels).all()
+        assert (step.labels == Segmenter(FakeVLM(), fewer)(faint_objects(), "red, green, blue").labels).all()
+    assert len({step.labels.tobytes() for step in steps}) == len(steps)
 
 
 def test_attention_is_the_run_without_gradient():
     _, steps, _ = steps_of(CONFIG)
     plain = CONFIG.replace(gradient="none", drops=0, blur=0.0, refine="none")
-    assert (steps[0].labels == Segmenter(FakeVLM(), plain)(two_squares(), "red, green, blue").labels).all()
+    assert (steps[0].labels == Segmenter(FakeVLM(), plain)(faint_objects(), "red, green, blue").labels).all()
 
 
 def test_completion_and_competition_are_steps():

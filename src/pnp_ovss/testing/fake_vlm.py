@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_ovss.config import Gradient, ModelPreset, Precision
+from pnp_ovss.config import Gradient, Precision
+from pnp_ovss.presets import ModelPreset
 from pnp_ovss.prompt import Prompt, Tokens
 from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, head_index, scatter_patches
 
