@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.postprocess import accumulate, add_background, apply_threshold, enlarge, merge_synonyms
+from pnp_ovss.postprocess import accumulate, add_background, apply_threshold, comparable, enlarge, merge_synonyms
 from pnp_ovss.saliency import minmax
 
 CONFIG = SegmenterConfig()
@@ -20,8 +20,10 @@ def test_sum_of_passes_each_scaled_per_class():
 
 def test_raw_sum_counts_the_first_pass_as_told():
     passes = torch.tensor([[[[0.0, 2.0]]], [[[3.0, 0.0]]]])
-    total = accumulate(passes, CONFIG.replace(accumulate="raw", first_round_weight=2.0))
-    torch.testing.assert_close(total, torch.tensor([[[0.0, 1.0]]]))  # 2·[0, 2] + [3, 0] = [3, 4]
+    config = CONFIG.replace(accumulate="raw", first_round_weight=2.0)
+    total = accumulate(passes, config)
+    assert total.tolist() == [[[3.0, 4.0]]]  # 2·[0, 2] + [3, 0]
+    assert comparable(total, config).tolist() == [[[0.0, 1.0]]]
     plain = accumulate(passes, CONFIG.replace(accumulate="raw", normalise="none"))
     assert plain.tolist() == [[[3.0, 2.0]]]
 

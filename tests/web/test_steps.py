@@ -63,7 +63,7 @@ def test_completion_and_competition_are_steps():
     _, steps, _ = steps_of(config)
     assert [s.name for s in steps] == ["attention", "GradCAM", "drop 1", "completion", "blur", "refiner pamr"]
     whole = Segmenter(FakeVLM(), config.replace(refine="none"))
-    image, names = two_squares(), "red, green, blue"
+    image, names = faint_objects(), "red, green, blue"
     assert (steps[4].labels == whole(image, names).labels).all()
     assert (steps[3].labels == whole.replace(competition="overlay", blur=0.0)(image, names).labels).all()
     assert (
