@@ -1,12 +1,10 @@
 """Class names to prompts: validation, token spans, chunks."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pnp_ovss.errors import ClassNameError
-from pnp_ovss.prompt import Tokens, build_prompt, build_prompts, parse_class_lines, parse_classes
+from pnp_ovss.prompt import Tokens, build_prompt, build_prompts
 from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
 
 TEMPLATE = "A picture of {classes}"
@@ -102,41 +100,19 @@ def test_a_name_without_tokens_is_refused(wordpiece):
         build_prompt(["\u0301"], TEMPLATE, tokenize)
 
 
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        ("", "no class names"),
-        ([], "no class names"),
-        ("cat,,dog", "is empty"),
-        (["cat", " "], "is empty"),
-        (["cat", ()], "is empty"),
-        (["cat", "Cat"], "given twice"),
-        ([("sofa", "couch"), "couch"], "given twice"),
-        (["x" * 301], "301 characters"),
-        ([3], "must be text"),
-    ],
-)
-def test_bad_names(names, words):
-    with pytest.raises(ClassNameError) as caught:
-        parse_classes(names)
-    assert words in str(caught.value)
+def test_prompts_of_long_lists_are_made_in_linear_time(wordpiece):
+    """Characters that the tokenizer reads, not seconds: ten times the names, ten times the work."""
+    tokenize, _ = wordpiece
+    read = []
 
+    def counted(text: str) -> Tokens:
+        read.append(len(text))
+        return tokenize(text)
 
-def test_names_are_tidied_and_300_characters_are_fine():
-    assert parse_classes([" potted \n plant ", "x" * 300, "猫"]) == (("potted plant",), ("x" * 300,), ("猫",))
-
-
-def test_class_file_lines():
-    assert parse_class_lines("\ufeffsofa, couch\n\n# pets\n cat # tabby\n") == (("sofa", "couch"), ("cat",))
-
-
-@given(st.lists(st.text(min_size=1, max_size=12).filter(lambda n: n.strip() and "," not in n), min_size=1, max_size=8))
-def test_any_text_is_a_name_or_one_clear_line(names):
-    try:
-        classes = parse_classes(names)
-    except ClassNameError as error:
-        message, count = str(error), len(names)
-    else:
-        message, count = "", len(classes)
-    assert "\n" not in message
-    assert count == len(names)
+    work = []
+    for count in (300, 3000):
+        read.clear()
+        prompts = build_prompts(["cat", "potted plant", "dog"] * (count // 3), TEMPLATE, counted, max_tokens=35)
+        assert sum(len(prompt.class_names) for prompt in prompts) == count
+        work.append(sum(read))
+    assert work[1] < 11 * work[0]

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from pnp_ovss.classes import parse_classes
 from pnp_ovss.errors import OutputError
 from pnp_ovss.images import ImageSource
-from pnp_ovss.prompt import parse_classes
 from pnp_ovss.saliency import minmax
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Pass

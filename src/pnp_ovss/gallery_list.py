@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pnp_ovss.classes import Classes, parse_classes
 from pnp_ovss.errors import ClassNameError, ConfigError
+from pnp_ovss.files import read_toml
 from pnp_ovss.images import load_image
-from pnp_ovss.prompt import parse_classes
 
-Classes = tuple[tuple[str, ...], ...]
 _KEYS = {"file": str, "classes": (str, list), "caption": str, "grey": bool}
 
 
@@ -41,12 +40,7 @@ def read_list(path: Path, classes: Classes | None = None) -> list[Entry]:
     the argument `classes`. caption: stands below the photo, after what was asked. Raises ConfigError for a file of
     another form, ClassNameError for impossible names.
     """
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the list {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the list {path} is not valid TOML: {error}") from error
+    data = read_toml(path, "the list")
     tables = data.get("photo")
     if set(data) != {"photo"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ConfigError(f'the list {path} must consist of tables [[photo]] with file = "a.jpg" and classes = "cat"')

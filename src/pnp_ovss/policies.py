@@ -7,7 +7,6 @@ result, because it decides what a number means. Where the caller says which name
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pnp_ovss.classes import name_key
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.files import read_json
 
 Classes = Sequence[Sequence[str]]
 
@@ -225,18 +226,13 @@ def kept_indices(classes: Classes, keep: Sequence[str]) -> tuple[int, ...]:
     >>> kept_indices([("cat",), ("sofa", "couch")], ["Couch", "zebra"])
     (1,)
     """
-    wanted = {name.casefold() for name in keep}
-    return tuple(i for i, group in enumerate(classes) if {name.casefold() for name in group} & wanted)
+    wanted = set(map(name_key, keep))
+    return tuple(i for i, group in enumerate(classes) if wanted.intersection(map(name_key, group)))
 
 
 def read_candidates(path: str | Path) -> dict[str, list[str]]:
     """A JSON file {image id: [class names]} for `Candidates`. Raises ConfigError when it is anything else."""
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
+    data = read_json(path)
     lists = isinstance(data, dict) and all(isinstance(v, list) for v in data.values())
     if not lists or any(not isinstance(name, str) for names in data.values() for name in names):
         raise ConfigError(f'{path} must look like {{"photo.jpg": ["cat", "sofa"], ...}}')

@@ -17,6 +17,7 @@ from typing import Any
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.files import read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def load_preset(model: str | Path) -> ModelPreset:
     """
     path = Path(model)
     if path.suffix == ".toml":
-        return _parse_preset(path.stem, _read_toml(path), str(path))
+        return _parse_preset(path.stem, read_toml(path), str(path))
     for preset in built_in_presets():
         if str(model) in (preset.name, preset.hub_id):
             return preset
@@ -76,7 +77,7 @@ def load_method(method: str | Path) -> dict[str, Any]:
     """The settings of a method: `paper`, `authors-cvpr`, `authors-later`, or a TOML file of settings."""
     path = Path(method)
     if path.suffix == ".toml":
-        data = _read_toml(path)
+        data = read_toml(path)
     elif str(method) in list_methods():
         data = tomllib.loads((_root() / "presets/methods" / f"{method}.toml").read_text("utf-8"))
     else:
@@ -118,15 +119,6 @@ def _parse_preset(name: str, data: dict[str, Any], where: str) -> ModelPreset:
     SegmenterConfig().replace(**settings)
     values: dict[str, Any] = {"name": name, **model, "settings": settings}
     return ModelPreset(**values)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
 def _root() -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pnp_ovss import gradcam
+from pnp_ovss.classes import ClassNames, flatten_classes, parse_classes
 from pnp_ovss.clock import Clock
 from pnp_ovss.competition import equal_mass
 from pnp_ovss.completion import complete
@@ -21,15 +22,12 @@ from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, s
 from pnp_ovss.policies import Choice, ClassPolicy, Request, best_class, get_policy, kept_indices, with_rule
 from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms, overlay
 from pnp_ovss.presets import IMPLIED, resolve_config
-from pnp_ovss.prompt import flatten_classes, parse_classes
 from pnp_ovss.provenance import Provenance, fingerprint, library_versions
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Pass, Prepared, Trace
 from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
 
-ClassNames = str | Iterable[str | Sequence[str]]
-"""Class names: "cat, sofa", names, or (name, synonym, ...) tuples, merged by maximum."""
 Track = Callable[[Iterator[Pass]], Iterable[Pass]]
 
 

@@ -91,8 +91,8 @@ def test_a_class_file_is_read_with_comments_and_synonyms(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["cat", "dog", "Cat"], "'Cat' names class 1 and 3"),
-        (["cat", "dog, , hound"], r"empty name in 'dog, , hound'"),
+        (["cat", "dog", "Cat"], r"'cat' and 'Cat' are given twice \(class 1 and 3\)"),
+        (["cat", "dog, , hound"], r"pets: one of the class names is empty.*synonyms after commas"),
         (["# only a comment"], "no classes"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_bad_class_list_is_an_error(lines, message):
 
 
 def test_a_missing_or_binary_class_file_is_an_error(tmp_path):
-    with pytest.raises(DatasetError, match=r"nothing\.txt.*expected one class name a line"):
+    with pytest.raises(DatasetError, match=r"cannot read the class file .*nothing\.txt"):
         read_vocabulary(tmp_path / "nothing.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DatasetError, match=r"binary\.txt"):

@@ -10,6 +10,7 @@ import typer
 from pnp_ovss.errors import ClassNameError, ConfigError
 
 if TYPE_CHECKING:
+    from pnp_ovss.classes import Classes as Parsed
     from pnp_ovss.segmenter import Segmenter
 
 Classes = Annotated[str | None, typer.Option("--classes", "-c", help="Class names, separated by commas.")]
@@ -42,19 +43,14 @@ Setting = Annotated[
 ]
 
 
-def read_classes(classes: str | None, classes_file: Path | None) -> tuple[tuple[str, ...], ...]:
+def read_classes(classes: str | None, classes_file: Path | None) -> Parsed:
     """The classes of `--classes` and `--classes-file`, validated."""
-    from pnp_ovss.prompt import parse_class_lines, parse_classes
+    from pnp_ovss.classes import parse_classes, read_class_file
 
     if classes is not None and classes_file is not None:
         raise ClassNameError("give --classes or --classes-file, not both")
     if classes_file is not None:
-        try:
-            return parse_class_lines(classes_file.read_text("utf-8"))
-        except OSError as error:
-            raise ClassNameError(f"cannot read the class file {classes_file}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ClassNameError(f"the class file {classes_file} is not UTF-8 text; save it as UTF-8") from error
+        return read_class_file(classes_file)
     if classes is None:
         raise ClassNameError("no classes were given; use --classes 'cat, sofa' or --classes-file FILE")
     return parse_classes(classes)

@@ -15,11 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pnp_ovss.datasets.vocabulary import Vocabulary
+from pnp_ovss.datasets.vocabulary import VOID, Vocabulary
 from pnp_ovss.errors import DatasetError
-
-VOID = 65_535
-"""Label of pixels without ground truth."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 

@@ -6,7 +6,12 @@ from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
+from pnp_ovss.classes import class_rows, make_classes, name_key
 from pnp_ovss.errors import ClassNameError, DatasetError
+from pnp_ovss.files import read_lines
+
+VOID = 65_535
+"""Label of pixels without ground truth."""
 
 _FOLDER = files("pnp_ovss.datasets") / "vocabularies"
 
@@ -33,27 +38,29 @@ class Vocabulary:
         return tuple(synonyms[0] for synonyms in self.classes)
 
     def label(self, name: str) -> int:
-        """Label (from 1) of the class called `name`, whatever its case, spaces and punctuation.
+        """Label (from 1) of the class called `name`, whatever its case, blanks, hyphens and underscores.
 
         Raises ClassNameError if the vocabulary knows no such class.
         """
-        try:
-            return self._labels[_key(name)]
-        except KeyError:
+        key = name_key(name)
+        label = self._labels.get(key) or self._joined.get(key.replace(" ", ""))
+        if label is None:
             raise ClassNameError(
                 f"{name!r} is no class of the vocabulary {self.name!r}; its classes: {', '.join(self.names)}"
-            ) from None
+            )
+        return label
 
     @cached_property
     def _labels(self) -> dict[str, int]:
-        labels: dict[str, int] = {}
-        for label, synonyms in enumerate(self.classes, start=1):
-            for name in synonyms:
-                if labels.setdefault(_key(name), label) != label:
-                    raise DatasetError(
-                        f"vocabulary {self.name!r}: {name!r} names class {labels[_key(name)]} and {label}"
-                    )
-        return labels
+        return {name_key(name): label for label, group in enumerate(self.classes, start=1) for name in group}
+
+    @cached_property
+    def _joined(self) -> dict[str, int]:
+        """Labels by names without blanks ("tvmonitor"), where such a name means one class only."""
+        found: dict[str, set[int]] = {}
+        for key, label in self._labels.items():
+            found.setdefault(key.replace(" ", ""), set()).add(label)
+        return {key: labels.pop() for key, labels in found.items() if len(labels) == 1}
 
 
 def list_vocabularies() -> tuple[str, ...]:
@@ -79,26 +86,16 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
     Raises DatasetError if the file is missing, empty, not UTF-8 or gives one name to two classes.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"class file {path}: {error}; expected one class name a line") from None
-    return make_vocabulary(path.stem, lines, source=str(path))
+    return make_vocabulary(path.stem, read_lines(path, "the class file", error=DatasetError), source=str(path))
 
 
 def make_vocabulary(name: str, lines: Iterable[str], *, source: str = "") -> Vocabulary:
     """A vocabulary from lines like those of a class file; `source` is named in the errors."""
-    rows = [line.strip() for line in lines]
-    classes = [[part.strip() for part in row.split(",")] for row in rows if row and not row.startswith("#")]
-    where = source or name
-    if not classes:
-        raise DatasetError(f"{where}: no classes; expected one class name a line, synonyms after commas")
-    if bad := next((row for row in classes if not all(map(_key, row))), None):
-        raise DatasetError(f"{where}: empty name in {', '.join(bad)!r}; expected `name, synonym, ...`")
-    vocabulary = Vocabulary(name, tuple(tuple(row) for row in classes))
-    vocabulary.label(vocabulary.names[0])  # builds the look-up, which refuses a name given twice
-    return vocabulary
-
-
-def _key(name: str) -> str:
-    return "".join(character for character in name.casefold() if character.isalnum())
+    rows, where = class_rows(lines), source or name
+    if not 0 < len(rows) < VOID:
+        raise DatasetError(f"{where}: {len(rows) or 'no'} classes; expected one to {VOID - 1}, one a line")
+    try:
+        classes = make_classes(rows)
+    except ClassNameError as error:
+        raise DatasetError(f"{where}: {error}; expected one class name a line, synonyms after commas") from None
+    return Vocabulary(name, classes)

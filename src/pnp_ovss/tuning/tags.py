@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pnp_ovss.classes import parse_classes
 from pnp_ovss.datasets.base import IMAGE_SUFFIXES, VOID, Dataset
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.prompt import parse_classes
 from pnp_ovss.tuning.maps import TaggedImage
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pnp_ovss.classes import parse_classes
 from pnp_ovss.errors import ClassNameError, ImageError
 from pnp_ovss.images import load_image
-from pnp_ovss.prompt import parse_classes
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.web.steps import Report, segment_in_steps
 from pnp_ovss.web.views import Shown, shrink_photo
@@ -51,7 +51,7 @@ class Desk:
         """The result of an order, its files written. Raises PnPError, whose text is shown to the person."""
         if not order.photo:
             raise ImageError("there is no photo yet; drop one on the field, or choose an example")
-        classes = parse_classes([name for name in order.classes.replace("\n", ",").split(",") if name.strip()])
+        classes = parse_classes(order.classes)
         if len(classes) > MAX_CLASSES:
             raise ClassNameError(f"{len(classes)} classes were given; this page takes {MAX_CLASSES} at once")
         report("loading the model")
