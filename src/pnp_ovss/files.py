@@ -1,0 +1,275 @@
+"""Files: text read in one way, results whole or absent, names that stay below their folder, which files are photos."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import threading
+import tomllib
+import zlib
+from collections import Counter
+from collections.abc import Container, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
+
+from pnp_ovss.errors import ConfigError, OutputError, PnPError
+
+TEMPORARY = ".tmp-"
+_ENDINGS = ".avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp"
+PHOTO_ENDINGS = frozenset(_ENDINGS.split())
+"""What counts as a photo in a folder, a tar or a data set, in any case; a file that is named by itself is tried."""
+HEIC_ENDINGS = frozenset((".heic", ".heif"))
+"""Photos too, where pillow-heif is installed."""
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def shown(path: str | bytes | Path) -> str:
+    r"""A path as text that any file can hold; bytes that are no UTF-8 become \xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def read_text(path: str | Path, what: str = "", *, error: type[PnPError] = ConfigError) -> str:
+    """A text file: UTF-8 (or UTF-16 with its mark), the byte order mark left out, every line end a newline.
+
+    what: names the file in the `error` that is raised when it cannot be read.
+    """
+    try:
+        data = Path(path).read_bytes()
+        text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+    except OSError as problem:
+        raise error(f"cannot read {_named(what, path)}: {problem.strerror or problem}") from None
+    except UnicodeDecodeError as problem:
+        line = data[: problem.start].count(b"\n") + 1
+        raise error(f"{_named(what, path)} is not UTF-8 text (line {line}); save it as UTF-8") from None
+    except ValueError as problem:  # a path that no system has
+        raise error(f"cannot read {_named(what, path)}: {problem}") from None
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _named(what: str, path: str | Path) -> str:
+    return f"{what} {shown(path)}".strip()
+
+
+def read_lines(path: str | Path, what: str = "", *, error: type[PnPError] = ConfigError) -> list[str]:
+    """The lines of a text file, cut at line ends only: a name may hold U+2028 and the like."""
+    return read_text(path, what, error=error).removesuffix("\n").split("\n")
+
+
+def read_json(path: str | Path, what: str = "", *, error: type[PnPError] = ConfigError) -> Any:
+    """The value of a JSON file. Raises `error` for anything else, for one key given twice in an object, too."""
+    text = read_text(path, what, error=error)
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{_named(what, path)} is not JSON: {problem}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
+    return found
+
+
+def read_toml(path: str | Path, what: str = "", *, error: type[PnPError] = ConfigError) -> dict[str, Any]:
+    """The tables of a TOML file. Raises `error` for anything else."""
+    text = read_text(path, what, error=error)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{_named(what, path)} is not valid TOML: {problem}") from None
+
+
+@contextmanager
+def writing(path: str | Path, advice: str = "make room or choose another place") -> Generator[None]:
+    """Turn what the system says when it cannot write to `path` into one OutputError, with the advice."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write to {shown(path)}: {error.strerror or error}; {advice}") from error
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write to a temporary file beside it, flush to the disk, rename; folders are made. Raises OutputError.
+
+    Text becomes UTF-8; what UTF-8 has no bytes for (bytes of a file name) is written as an escape.
+    """
+    content = data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace")
+    mark = zlib.crc32(os.fsencode(path.name))
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident()}-{mark:08x}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        fsync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any, *, ascii_only: bool = False) -> None:
+    """Write a JSON value atomically, indented by two; a string that is no UTF-8 is escaped. Raises OutputError."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=ascii_only) + "\n")
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename last; a system that cannot flush folders does it in its own time."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what a killed run left half written."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Hold the lock file `path` (made, and left there); it dies with its process. Raises OutputError if another has it."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a")  # noqa: SIM115
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            where = shown(path.parent)
+            raise OutputError(f"another run is writing to {where}; wait for it or choose another place") from error
+        except OSError as error:
+            raise OutputError(f"cannot lock {shown(path)}: {error.strerror or error}") from error
+        yield
+
+
+def below(folder: Path, id: str, ending: str = "") -> Path:
+    """The file of an id below its folder, whose own folders are made. Raises OutputError for an id that leads out.
+
+    >>> below(Path("/tmp"), "../x")
+    Traceback (most recent call last):
+    pnp_ovss.errors.OutputError: '../x' names no file below /tmp: give a name without '..' and without a leading slash
+    """
+    path = PurePath(id)
+    if not path.name or path.is_absolute() or path.drive or ".." in path.parts or "\0" in id:
+        raise OutputError(
+            f"{shown(id)!r} names no file below {shown(folder)}: give a name without '..' and without a leading slash"
+        )
+    target = folder / f"{id}{ending}"
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        inside = target.parent.resolve().is_relative_to(folder.resolve())
+    if not inside:
+        raise OutputError(f"{shown(id)!r} leads out of {shown(folder)} through a link: remove the link")
+    return target
+
+
+def photo_endings() -> frozenset[str]:
+    """The endings that count: `PHOTO_ENDINGS`, and HEIC where pillow-heif is installed."""
+    from importlib.util import find_spec
+
+    return PHOTO_ENDINGS | HEIC_ENDINGS if find_spec("pillow_heif") else PHOTO_ENDINGS
+
+
+def why_left_out(name: str, endings: Container[str] = PHOTO_ENDINGS) -> str:
+    """Why a file of this name (its path inside a folder or tar) does not count; "" when it does.
+
+    >>> why_left_out("a/B.JPG"), why_left_out("__MACOSX/._b.jpg"), why_left_out("c.heic")
+    ('', 'hidden', '.heic')
+    """
+    path = PurePath(name)
+    if any(map(_hidden, path.parts)):
+        return "hidden"
+    ending = path.suffix.lower()
+    return "" if ending in endings else ending or "without an ending"
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+class LeftOut(Counter[str]):
+    """Files that do not count as photos, by reason: hidden, empty, an ending."""
+
+    def sentence(self) -> str:
+        """What is to be told of them, "" when there are none.
+
+        >>> LeftOut({".heic": 2, "hidden": 1}).sentence()
+        "left out: 2 .heic, 1 hidden; to read .heic: pip install 'pnp-ovss[heic]', or convert them"
+        """
+        if not self:
+            return ""
+        heic = sorted(HEIC_ENDINGS & self.keys())
+        advice = f"; to read {', '.join(heic)}: pip install 'pnp-ovss[heic]', or convert them" if heic else ""
+        return "left out: " + ", ".join(f"{count} {reason}" for reason, count in self.most_common()) + advice
+
+
+def walk_photos(
+    folder: str | Path, left_out: LeftOut, *, also: Iterable[str] = (), skip: Path | None = None, deep: bool = True
+) -> Iterator[str]:
+    """Photos below a folder, lazily, by folder and name; a folder that is linked is followed, each folder once.
+
+    left_out: counts what does not count. also: more endings that do. skip: an absolute path that is not entered.
+    deep: with its subfolders.
+    Raises ConfigError, after the rest, when a folder cannot be listed.
+    """
+    endings = photo_endings() | frozenset(also)
+    problems: list[OSError] = []
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, onerror=problems.append, followlinks=True):
+        if not _first_visit(parent, seen):
+            left_out["linked folder that was listed already"] += 1
+            folders[:] = []
+            continue
+        folders[:] = _entered(parent, folders if deep else [], left_out, skip)
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            if reason := why_left_out(name, endings) or _empty(path):
+                left_out[reason] += 1
+            else:
+                yield path
+    if problems:
+        raise ConfigError(f"cannot list {shown(problems[0].filename)}: {problems[0].strerror}; {len(problems)} in all")
+
+
+def _entered(parent: str, folders: list[str], left_out: LeftOut, skip: Path | None) -> list[str]:
+    open_ = sorted(name for name in folders if not _hidden(name))
+    if len(open_) < len(folders):
+        left_out["hidden folder"] += len(folders) - len(open_)
+    return [name for name in open_ if Path(parent, name).absolute() != skip]
+
+
+def _first_visit(folder: str, seen: set[tuple[int, int]]) -> bool:
+    status = os.stat(folder)
+    key = (status.st_dev, status.st_ino)
+    new = key not in seen
+    seen.add(key)
+    return new
+
+
+def _empty(path: str) -> str:
+    try:
+        return "" if os.path.getsize(path) else "empty"
+    except OSError:
+        return ""  # why it cannot be looked at is said when it is read
+
+
+def find_photos(folder: str | Path, *, deep: bool = True) -> tuple[list[Path], LeftOut]:
+    """The photos of a folder, sorted, and what was left out. deep: with its subfolders. Raises ConfigError."""
+    left_out = LeftOut()
+    return [Path(path) for path in walk_photos(folder, left_out, deep=deep)], left_out
