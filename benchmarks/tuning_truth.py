@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from tuning_compare import Point, compare, miou, plot, print_result
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets import Dataset, open_dataset
 from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.metrics import empty_confusion, update
+from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.postprocess import argmax_labels, overlay
 from pnp_ovss.presets import resolve_config
 from pnp_ovss.provenance import fingerprint, library_versions
@@ -106,8 +106,7 @@ class Truth:
 def small_labels(labels: np.ndarray) -> np.ndarray:
     """(H, W) labels at TRUTH_PX on the longer side, nearest."""
     scale = TRUTH_PX / max(labels.shape)
-    size = (round(labels.shape[1] * scale), round(labels.shape[0] * scale))
-    return np.asarray(Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST))
+    return resize_nearest(labels, (round(labels.shape[0] * scale), round(labels.shape[1] * scale)))
 
 
 class Study:

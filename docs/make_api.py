@@ -34,7 +34,7 @@ MODULES: dict[str, Sequence[str]] = {  # no names: the module's `__all__`
     "pnp_ovss.batch.run": ("run_batch",),
     "pnp_ovss.batch.job": ("Job", "Resources"),
     "pnp_ovss.datasets": (),
-    "pnp_ovss.datasets.rasterise": ("rasterise",),
+    "pnp_ovss.masks.rasterise": ("rasterise",),
     "pnp_ovss.evaluation.run": ("run", "RunOptions", "Results"),
     "pnp_ovss.evaluation.systems": ("System", "Query", "Answer", "SegmenterSystem"),
     "pnp_ovss.evaluation.report": ("summarise", "EvaluationReport", "load_report"),

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pnp_ovss.datasets.base import VOID
 from pnp_ovss.datasets.masks import IndexedMask, label_table
 from pnp_ovss.errors import DatasetError, OutputError
+from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.overlay import MAX_SIDE_PX, draw_overlay
 from pnp_ovss.segmentation import Segmentation
 
@@ -144,18 +145,7 @@ def _tile(image: NDArray[np.uint8], side_px: int) -> Image.Image:
 def _overlay(image: NDArray[np.uint8], labels: NDArray[np.integer], names: Sequence[str]) -> Image.Image:
     """Masks over the photo with shares of the known pixels; unknown pixels stay bare."""
     known = np.where(labels == VOID, 0, labels)
-    return draw_overlay(image, known, names, shares(labels, names))
-
-
-def shares(labels: NDArray[np.integer], names: Sequence[str]) -> dict[str, float]:
-    """{name: share of the pixels that have a label}; 0 everywhere when none has.
-
-    >>> shares(np.array([[0, 1], [1, VOID]]), ["cat", "dog"])
-    {'cat': 0.6666666666666666, 'dog': 0.0}
-    """
-    known = labels[labels != VOID]
-    counts = np.bincount(known.ravel(), minlength=len(names) + 1)
-    return {name: float(counts[i] / max(1, known.size)) for i, name in enumerate(names, 1)}
+    return draw_overlay(image, known, names, class_shares(labels, names, void=VOID))
 
 
 _PAGE = """<!doctype html>
@@ -189,7 +179,7 @@ def _section(row: Row) -> str:
         _figure(f"{row.stem}.overlay.png", "PnP-OVSS", f"masks: {found}"),
     ]
     if row.truth is not None:
-        known = _found(shares(row.truth, row.result.class_names))
+        known = _found(class_shares(row.truth, row.result.class_names, void=VOID))
         figures.append(_figure(f"{row.stem}.truth.png", "ground truth", f"ground truth: {known}"))
     title = html.escape(f"{row.result.image_name}: {found}")
     caption = f"<p>{html.escape(row.caption)}</p>\n" if row.caption else ""

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation
 
 from pnp_ovss.images import resize_to
+from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.palette import palette
 
 OPACITY = 0.5
@@ -30,9 +31,7 @@ def draw_overlay(
     """
     height, width = _display_size(*image.shape[:2])
     photo = resize_to(image, (height, width)).astype(np.float32)
-    small = Image.fromarray(labels.astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
-    small_labels = np.asarray(small)
-    picture = Image.fromarray(_blend(photo, small_labels, palette(len(names))))
+    picture = Image.fromarray(_blend(photo, resize_nearest(labels, (height, width)), palette(len(names))))
     return _with_legend(picture, names, shares) if legend else picture
 
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.saliency import minmax
 
 
@@ -137,7 +137,4 @@ def argmax_labels(scores: Tensor, channels: Sequence[int], size: tuple[int, int]
     """(H, W) uint16: the label of the highest channel at each pixel, the first one at ties (step 14)."""
     table = np.asarray(channels, dtype=np.uint16)
     labels = table[scores.argmax(dim=0).cpu().numpy()]
-    if labels.shape == tuple(size):
-        return labels
-    enlarged = Image.fromarray(labels.astype(np.int32)).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(enlarged).astype(np.uint16)
+    return resize_nearest(labels, size)

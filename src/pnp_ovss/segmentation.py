@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pnp_ovss.errors import ClassNameError, OutputError
+from pnp_ovss.masks.labels import class_shares, resize_nearest
 
 if TYPE_CHECKING:
     from pnp_ovss.provenance import Provenance
@@ -45,8 +46,7 @@ class Segmentation:
     @cached_property
     def shares(self) -> dict[str, float]:
         """{name: share of the photo's pixels in [0, 1]}, every asked class listed."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.class_names) + 1)
-        return {name: float(counts[i] / self.labels.size) for i, name in enumerate(self.class_names, 1)}
+        return class_shares(self.labels, self.class_names)
 
     def mask(self, class_name: str) -> np.ndarray:
         """(H, W) bool, the pixels of one class. Raises ClassNameError for a name that was not asked."""
@@ -93,7 +93,7 @@ class Segmentation:
         return found
 
     def _confidence(self, label: int, mask: np.ndarray) -> float:
-        small = np.asarray(Image.fromarray(mask).resize(self.scores.shape[:0:-1], Image.Resampling.NEAREST))
+        small = resize_nearest(mask, self.scores.shape[1:])
         total = np.maximum(self.scores.sum(axis=0), 1e-12)
         share = self.scores[self.channels.index(label)] / total
         return float(share[small].mean()) if small.any() else 0.0

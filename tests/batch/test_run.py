@@ -24,9 +24,9 @@ from poison import (
 from pnp_ovss.batch.job import Resources
 from pnp_ovss.batch.pool import Pool, resident_gib
 from pnp_ovss.batch.run import run_batch
-from pnp_ovss.datasets.rasterise import rasterise
 from pnp_ovss.errors import ConfigError, ImageError, ModelError, OutputError
 from pnp_ovss.images import load_image
+from pnp_ovss.masks.rasterise import rasterise
 
 
 def test_one_row_a_photo_with_its_labels(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 from pnp_ovss.export import export_run
-from pnp_ovss.export.contours import joined_outline, trace_regions
+from pnp_ovss.masks.contours import joined_outline, trace_regions
 from tests.runs import holes
 
 sides = st.integers(1, 24)

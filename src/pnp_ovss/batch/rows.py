@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.batch.sources import PhotoRef
-from pnp_ovss.export.rle import encode_labels
 from pnp_ovss.images import shown
+from pnp_ovss.masks.rle import encode_labels
 from pnp_ovss.provenance import digest
 
 if TYPE_CHECKING:

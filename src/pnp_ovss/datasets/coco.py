@@ -9,9 +9,9 @@ import numpy as np
 
 from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, find_images, require_files, require_folder
 from pnp_ovss.datasets.masks import IndexedMask, LabelTable, label_table
-from pnp_ovss.datasets.rasterise import rasterise
 from pnp_ovss.datasets.vocabulary import Vocabulary, load_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
+from pnp_ovss.masks.rasterise import rasterise
 
 OBJECT_LAYOUT = "expected ROOT/SPLIT/ID.jpg (or ROOT/images/SPLIT) and ROOT/annotations/instances_SPLIT.json"
 STUFF_LAYOUT = (

@@ -14,6 +14,7 @@ from PIL import Image
 from pnp_ovss.datasets.base import VOID
 from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.tables import DASH, Table
+from pnp_ovss.masks.labels import class_shares
 
 _BAR = 30
 _EXAMPLE_PX = 480
@@ -50,9 +51,7 @@ def draw_example(
     parts = []
     for labels in maps:
         shown = np.where(labels == VOID, 0, labels)
-        counts = np.bincount(shown.ravel(), minlength=len(names) + 1)
-        shares = {name: counts[label] / shown.size for label, name in enumerate(names, start=1)}
-        overlay = draw_overlay(image, shown, names, shares)
+        overlay = draw_overlay(image, shown, names, class_shares(shown, names))
         parts.append(overlay.resize((_EXAMPLE_PX, round(overlay.height * _EXAMPLE_PX / overlay.width))))
     sheet = Image.new("RGB", (len(parts) * (_EXAMPLE_PX + 8) - 8, max(part.height for part in parts)), "white")
     for index, part in enumerate(parts):

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.sources import require_pyarrow
-from pnp_ovss.datasets.rasterise import rasterise
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.export.run import Run, RunPhoto, below_common, id_table, one_list
+from pnp_ovss.masks.rasterise import rasterise
 
 if TYPE_CHECKING:
     import pyarrow as pa

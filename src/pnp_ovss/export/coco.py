@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.batch.storage import write_atomically
-from pnp_ovss.export.rle import encode_mask
 from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.masks.rle import encode_mask
 
 
 class CocoWriter:

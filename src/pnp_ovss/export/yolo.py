@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pnp_ovss.export.contours import Ring, joined_outline, trace_regions
 from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.masks.contours import Ring, joined_outline, trace_regions
 from pnp_ovss.outputs import OutputFolder
 
 _INTO_PIXEL = 0.25

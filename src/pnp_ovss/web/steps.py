@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pnp_ovss.images import ImageSource, limited_size
+from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import ClassNames, Segmenter
 from pnp_ovss.trace import Pass, Prepared, Trace
@@ -72,9 +72,7 @@ def display_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def shrink_labels(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """(H, W) labels at display size, nearest pixels."""
-    height, width = display_size((labels.shape[0], labels.shape[1]))
-    picture = Image.fromarray(labels.astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(picture).astype(np.uint16)
+    return resize_nearest(labels, display_size((labels.shape[0], labels.shape[1])))
 
 
 def _reported(passes: Iterator[Pass], report: Report) -> Iterator[Pass]:

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from pnp_ovss.images import resize_to
+from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.palette import palette
 from pnp_ovss.web.steps import Step, display_size
 
@@ -105,9 +106,8 @@ def _row(shown: Shown, label: int, name: str, share: float | None) -> str:
 
 def _present(shown: Shown, step: Step) -> list[tuple[int, str, float]]:
     """(label, name, share) of the classes with a pixel in this step."""
-    counts = np.bincount(step.labels.ravel(), minlength=len(shown.class_names) + 1)
-    total = step.labels.size
-    return [(i, name, counts[i] / total) for i, name in enumerate(shown.class_names, 1) if counts[i]]
+    shares = class_shares(step.labels, shown.class_names)
+    return [(label, name, share) for label, (name, share) in enumerate(shares.items(), 1) if share]
 
 
 def _percent(share: float) -> str:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pnp_ovss.datasets.rasterise import decode_counts, rasterise, rasterise_polygon
 from pnp_ovss.errors import DatasetError
+from pnp_ovss.masks.rasterise import rasterise, rasterise_polygon
+from pnp_ovss.masks.rle import decode_counts
 
 coco_mask = pytest.importorskip("pycocotools.mask", reason="pycocotools is the oracle of the rasteriser")
 
@@ -58,6 +59,21 @@ def test_several_polygons_are_united_not_cut_out():
         ("abc", "expected polygons or run lengths"),
         ({"size": [5, 5], "counts": [3, 4]}, r"run lengths of size \[5, 5\] in an image of 5 x 5"),
         ({"size": [4, 5], "counts": [20]}, r"run lengths of size \[4, 5\] in an image of 5 x 5"),
+        ({"size": [5, 5], "counts": [30, -5]}, "expected counts that fill it"),
+        ({"size": [5, 5], "counts": [25.0]}, "expected counts that fill it"),
+        ({"size": None, "counts": [25]}, "run lengths of size None"),
+        ({"size": [5, 5], "counts": None}, "expected counts that fill it"),
+        ({"size": [5, 5], "counts": "\u732b" * 9}, "expected counts that fill it"),
+        ([1, 2, 3, 4, 5, 6], "expected a list of numbers"),
+        ([None], "expected a list of numbers"),
+        ([["1", 2, 3, 4, 5, 6]], "expected a list of numbers"),
+        ([[1, 2, 3, 4, 5, None]], "expected a list of numbers"),
+        ([[1, 2, 3, 4, 5, True]], "expected a list of numbers"),
+        ([[1, 2, 3, 4, 5, float("nan")]], "corner at nan, far outside"),
+        ([[1, 2, 3, 4, 5, float("inf")]], "corner at inf, far outside"),
+        ([[1, 2, 3, 4, 5, 1e12]], "far outside"),
+        ([[1, 2, 3, 4, 5, -(10**400)]], "far outside"),
+        ([[0, 0, 24, 24] * 300_000], "too long"),
     ],
 )
 def test_what_is_no_segmentation_is_an_error(segmentation, message):

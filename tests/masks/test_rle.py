@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pnp_ovss.datasets.rasterise import decode_counts, rasterise
-from pnp_ovss.export.rle import compress_counts, encode_labels, encode_mask
+from pnp_ovss.masks.rasterise import rasterise
+from pnp_ovss.masks.rle import compress_counts, decode_counts, encode_labels, encode_mask
 
 sides = st.integers(1, 40)
 masks = st.tuples(sides, sides).flatmap(lambda shape: arrays(bool, shape))

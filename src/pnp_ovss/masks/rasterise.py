@@ -1,8 +1,7 @@
 """Masks from COCO's polygons and run lengths, pixel for pixel as COCO's own tools draw them.
 
-COCO stores runs column by column (top to bottom, then left to right), and so does everything here. A
-polygon is drawn on a grid five times finer; where its outline passes the centre of a pixel column, the
-column changes between outside and inside from that row on.
+A polygon is drawn on a grid five times finer; where its outline passes the centre of a pixel column, the column changes
+between outside and inside from that row on.
 """
 
 from collections.abc import Sequence
@@ -11,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.errors import DatasetError
+from pnp_ovss.masks.rle import Mask, columns, decode_mask
 
 _FINE = 5
-
-Mask = NDArray[np.bool_]
+MAX_OUTSIDE_PX = 100_000
+"""Corners farther outside the image are refused: drawing them takes memory without bound."""
+MAX_OUTLINE = 50_000_000
+"""Steps of a polygon's outline on the fine grid that are drawn at most."""
 
 
 def rasterise(segmentation: object, height: int, width: int) -> Mask:
@@ -23,7 +25,7 @@ def rasterise(segmentation: object, height: int, width: int) -> Mask:
     Raises DatasetError for anything else.
     """
     if isinstance(segmentation, dict):
-        return _from_runs(segmentation, height, width)
+        return decode_mask(segmentation, height, width)
     if not isinstance(segmentation, list) or not segmentation:
         raise DatasetError(f"segmentation {str(segmentation)[:60]!r}: expected polygons or run lengths")
     mask = np.zeros((height, width), dtype=bool)
@@ -33,10 +35,11 @@ def rasterise(segmentation: object, height: int, width: int) -> Mask:
 
 
 def rasterise_polygon(polygon: Sequence[float], height: int, width: int) -> Mask:
-    """Mask (height, width) of one polygon [x0, y0, x1, y1, ...] in pixels, (0, 0) the top left corner."""
-    if len(polygon) < 6 or len(polygon) % 2:
-        raise DatasetError(f"polygon of {len(polygon)} numbers: expected x, y of three corners or more")
-    corners = (_FINE * np.asarray(polygon, dtype=np.float64).reshape(-1, 2) + 0.5).astype(np.int64)
+    """Mask (height, width) of one polygon [x0, y0, x1, y1, ...] in pixels, (0, 0) the top left corner.
+
+    Raises DatasetError for fewer than three corners, for what is no number and for corners far outside.
+    """
+    corners = (_FINE * _corners(polygon, max(height, width)) + 0.5).astype(np.int64)
     x, y = _outline(corners, np.roll(corners, -1, axis=0))
     passed = (x[1:] != x[:-1]) & (np.minimum(x[1:], x[:-1]) % _FINE == _FINE // 2)
     column = np.minimum(x[1:], x[:-1])[passed] // _FINE
@@ -44,7 +47,18 @@ def rasterise_polygon(polygon: Sequence[float], height: int, width: int) -> Mask
     inside = (column >= 0) & (column < width)
     starts = column[inside] * height + np.clip(row[inside], 0, height)
     flips = np.bincount(starts, minlength=height * width + 1)[: height * width]
-    return _columns(np.cumsum(flips) % 2 == 1, height, width)
+    return columns(np.cumsum(flips) % 2 == 1, height, width)
+
+
+def _corners(polygon: Sequence[float], side: int) -> NDArray[np.float64]:
+    """(n, 2) of a polygon that can be drawn in an image of this longer side. Raises DatasetError."""
+    if not isinstance(polygon, list | tuple) or not all(type(value) in (int, float) for value in polygon):
+        raise DatasetError(f"polygon {str(polygon)[:40]!r}: expected a list of numbers x, y, x, y, ...")
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise DatasetError(f"polygon of {len(polygon)} numbers: expected x, y of three corners or more")
+    if far := next((value for value in polygon if not abs(value) <= side + MAX_OUTSIDE_PX), None):
+        raise DatasetError(f"polygon with a corner at {far}, far outside an image of {side} px")
+    return np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
 
 
 def _outline(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -55,6 +69,8 @@ def _outline(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[
     delta = np.abs(end - start)
     across = delta[:, 0] >= delta[:, 1]
     steps = delta.max(axis=1)
+    if steps.sum() > MAX_OUTLINE:
+        raise DatasetError(f"polygon of {len(steps)} corners whose outline is {steps.sum() // _FINE} px long: too long")
     major = np.where(across[:, None], start, start[:, ::-1])
     last = np.where(across[:, None], end, end[:, ::-1])
     reverse = major[:, 0] > last[:, 0]
@@ -69,43 +85,3 @@ def _outline(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[
     long = low[edge, 0] + step
     short = (low[edge, 1] + slope[edge] * step + 0.5).astype(np.int64)
     return np.where(across[edge], long, short), np.where(across[edge], short, long)
-
-
-def _from_runs(runs: dict, height: int, width: int) -> Mask:
-    """Mask of run lengths {"size": [height, width], "counts": list or COCO's compressed string}."""
-    counts = runs.get("counts")
-    if isinstance(counts, str | bytes):
-        counts = decode_counts(counts)
-    if list(runs.get("size", ())) != [height, width] or counts is None or sum(counts) != height * width:
-        raise DatasetError(
-            f"run lengths of size {runs.get('size')} in an image of {height} x {width}: expected counts that fill it"
-        )
-    values = np.arange(len(counts)) % 2 == 1
-    return _columns(np.repeat(values, counts), height, width)
-
-
-def decode_counts(text: str | bytes) -> list[int]:
-    """Run lengths from COCO's compressed form.
-
-    Six bits a character from "0" on: five of the number, lowest first, and one that says whether more
-    follow; the top bit of the last five is the sign. From the fourth number on, each is the difference to
-    the one two before.
-    """
-    data = text.encode() if isinstance(text, str) else text
-    counts: list[int] = []
-    value = shift = 0
-    for byte in data:
-        bits = byte - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if bits & 0x20:
-            continue
-        if bits & 0x10:
-            value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        value = shift = 0
-    return counts
-
-
-def _columns(flat: NDArray[np.bool_], height: int, width: int) -> Mask:
-    return np.ascontiguousarray(flat.reshape(width, height).T)

@@ -1,0 +1,1 @@
+"""Masks as arrays: COCO's run lengths, polygons to masks and back, label maps resized and counted."""
