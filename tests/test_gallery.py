@@ -2,22 +2,23 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.cli import options
-from pnp_ovss.cli.gallery import gallery
+from pnp_ovss.cli.gallery import gallery as gallery_command
 from pnp_ovss.datasets.base import VOID
 from pnp_ovss.errors import ClassNameError, DatasetError, ImageError, PnPError
 from pnp_ovss.gallery import TILE_PX, Row, draw_grid, read_truth, render_page, save_gallery
 from pnp_ovss.gallery_list import Entry, read_list, with_grey
 from pnp_ovss.palette import palette
-from pnp_ovss.testing.fake_vlm import FakeVLM
+from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
 from tests.scenes import two_squares
 
+gallery = partial(gallery_command, model=str(FAKE_PRESET))
 CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
 
 
@@ -78,8 +79,7 @@ def test_page_without_finds():
     assert "none of the classes" in render_page([Row("x", nothing)])
 
 
-def test_command_leaves_out_what_fails(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(options, "make_segmenter", lambda *_, **__: Segmenter(FakeVLM(), CONFIG))
+def test_command_leaves_out_what_fails(tmp_path, capsys):
     Image.fromarray(two_squares()).save(tmp_path / "a.png")
     (tmp_path / "bad.png").write_text("no image")
     (tmp_path / "truth").mkdir()
@@ -156,8 +156,7 @@ def test_tiles_have_the_asked_size(result):
     assert draw_grid([Row("a", result)], 320).width == 2 * 330 + 10
 
 
-def test_command_takes_a_list_and_grey(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(options, "make_segmenter", lambda *_, **__: Segmenter(FakeVLM(), CONFIG))
+def test_command_takes_a_list_and_grey(tmp_path, capsys):
     Image.fromarray(two_squares()).save(tmp_path / "a.png")
     listed = photo_list(
         tmp_path,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pnp_ovss import Segmenter
 from pnp_ovss.cli import main as cli
-from pnp_ovss.cli import options
+from pnp_ovss.vlms import loading
+from pnp_ovss.vlms.loading import load_vlm
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,21 +21,25 @@ WEIGHTS = Path(cli.__file__).parents[1] / "weights" / "pocket.safetensors"
 
 
 @pytest.fixture(scope="module")
-def pocket():
-    """The pocket model, loaded once for all commands."""
+def load_once():
+    """`load_vlm` that keeps what it has loaded."""
     if not WEIGHTS.exists():
         pytest.skip("needs the built-in weights")
-    return Segmenter.from_pretrained("pocket")
+    kept = {}
+
+    def load(preset, **options):
+        key = (preset.name, *options.items())
+        if key not in kept:
+            kept[key] = load_vlm(preset, **options)
+        return kept[key]
+
+    return load
 
 
 @pytest.fixture
-def pipe(monkeypatch, tmp_path, pocket):
-    """run(command): the command line with the loaded model, in an empty folder with the pages' photos."""
+def pipe(monkeypatch, tmp_path, load_once):
+    """run(command): the command line, in an empty folder with the pages' photos."""
     from skimage import data
-
-    def prepared(model, *, method=None, device="auto", seed=0, settings=None, **explicit):
-        given = {k: v for k, v in explicit.items() if v is not None} | options.parse_settings(settings)
-        return Segmenter(pocket.vlm, pocket.config.replace(**given), method=method or "preset")
 
     def run(command):
         monkeypatch.setattr(sys, "argv", shlex.split(command))
@@ -43,7 +47,7 @@ def pipe(monkeypatch, tmp_path, pocket):
             cli.main()
         assert ended.value.code == 0, command
 
-    monkeypatch.setattr(options, "make_segmenter", prepared)
+    monkeypatch.setattr(loading, "load_vlm", load_once)
     monkeypatch.chdir(tmp_path)
     for name in ("chelsea.png", "coffee.png", "astronaut.png"):
         shutil.copy(Path(data.__file__).parent / name, name)

@@ -3,29 +3,14 @@
 import pytest
 from PIL import Image
 
-from pnp_ovss import Segmenter
-from pnp_ovss.cli import options
-from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.commands import caller
 from tests.scenes import two_squares
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """run(*arguments) -> (exit code, standard output, standard error), the model replaced by the fake one."""
-
-    def fake(model, *, method=None, device="auto", seed=0, settings=None, **explicit):
-        from pnp_ovss.presets import resolve_config
-        from pnp_ovss.vlms.loading import find_preset, pick_device
-
-        if model != "pocket":
-            find_preset(model)
-        pick_device(device)
-        given = options.merge_settings(explicit, settings)
-        base = {"layer": 2, "head": 2, "size_px": 96, "refine": "none"}
-        return Segmenter(FakeVLM(), resolve_config(None, method, **(base | given)), method=method or "preset")
-
-    return caller(monkeypatch, capsys, fake)
+    """run(*arguments) -> (exit code, standard output, standard error)."""
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

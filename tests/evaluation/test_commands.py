@@ -1,4 +1,4 @@
-"""The evaluation commands through the entry point, the model replaced by the fake one."""
+"""The evaluation commands through the entry point, with the fake model."""
 
 import json
 
@@ -6,11 +6,8 @@ import pytest
 from PIL import Image
 
 from pnp_ovss import Segmenter
-from pnp_ovss.cli import options
 from pnp_ovss.evaluation.records import read_records
 from pnp_ovss.evaluation.report import load_report
-from pnp_ovss.presets import resolve_config
-from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.commands import caller
 
 
@@ -18,13 +15,8 @@ from tests.commands import caller
 def call(monkeypatch, capsys):
     """call(*arguments) -> (exit code, standard output, standard error); a wide screen, so that nothing wraps."""
 
-    def fake(model, *, method=None, device="auto", seed=0, settings=None, **explicit):
-        given = options.merge_settings(explicit, settings)
-        base = {"layer": 2, "head": 2, "size_px": 96, "refine": "none", "blur": 0.02}
-        return Segmenter(FakeVLM(), resolve_config(None, method, **(base | given)), method=method or "preset")
-
     monkeypatch.setenv("COLUMNS", "200")
-    return caller(monkeypatch, capsys, fake)
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -79,9 +71,9 @@ def test_evaluate_resumes(call, root, tmp_path):
 def test_reports_without_a_name_are_named_by_what_was_asked_and_never_overwritten(call, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = {
-        "rectangles-pocket": (),
-        "rectangles-pocket-oracle-none": ("--policy", "oracle", "--refine", "none"),
-        "rectangles-pocket-64-px": ("--size", 64),
+        "rectangles-fake": (),
+        "rectangles-fake-oracle-none": ("--policy", "oracle", "--refine", "none"),
+        "rectangles-fake-64-px": ("--size", 64),
         "rectangles-background": ("--baselines", "background", "--only-baselines"),
     }
     for name, more in asked.items():
@@ -90,15 +82,15 @@ def test_reports_without_a_name_are_named_by_what_was_asked_and_never_overwritte
         assert f"report: runs/{name}.json" in screen.splitlines()
         assert load_report(tmp_path / f"runs/{name}.json").images == 12
     code, screen, _ = call("ablate", "folder", root, "--limit", 1, "--policy", "oracle")
-    assert "report: runs/rectangles-pocket-oracle-ablation.json" in screen
+    assert "report: runs/rectangles-fake-oracle-ablation.json" in screen
 
-    before = (tmp_path / "runs/rectangles-pocket.images.jsonl").read_bytes()
+    before = (tmp_path / "runs/rectangles-fake.images.jsonl").read_bytes()
     for more in ((), ("--set", "drops=0"), ("--sizes", "64,96")):
         code, _, errors = call("evaluate", "folder", root, "--examples", 0, *more)
         assert code == 2
         assert "holds an earlier run; go on with it by --resume, or choose another --out" in errors
-    assert (tmp_path / "runs/rectangles-pocket.images.jsonl").read_bytes() == before
-    assert not (tmp_path / "runs/rectangles-pocket-96-px.images.jsonl").exists()  # refused before the first size
+    assert (tmp_path / "runs/rectangles-fake.images.jsonl").read_bytes() == before
+    assert not (tmp_path / "runs/rectangles-fake-96-px.images.jsonl").exists()  # refused before the first size
 
 
 def test_other_candidates_do_not_resume(call, root, tmp_path):

@@ -1,27 +1,24 @@
 """Tuning end to end on a model of which one layer and head alone sees anything."""
 
 import json
-import sys
 import tomllib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pnp_ovss.cli import main as cli
-from pnp_ovss.cli import options
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.presets import load_preset
 from pnp_ovss.scorers import MatchScorer
-from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.testing.fake_vlm import SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
+from pnp_ovss.testing.fake_vlm import FAKE_PRESET, SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
 from pnp_ovss.tuning.reward import get_reward
 from pnp_ovss.tuning.search import SearchPlan
 from pnp_ovss.tuning.tune import TuneOptions, tune
+from tests.commands import caller
 from tests.scenes import two_squares
 
 CONFIG = SegmenterConfig(layer=1, head=1, size_px=96, refine="none")
@@ -122,30 +119,19 @@ def test_the_blur_is_tuned_with_the_others_fixed(store):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """run(*arguments) -> (exit code, output, errors) of the command line with the fake model."""
-    import torch
-
-    def fake(model, *, device="auto", seed=0, settings=None, size_px=None):
-        torch.manual_seed(0)  # the fake model's only weights are random
-        return Segmenter(FakeVLM(), CONFIG.replace(size_px=size_px or 96, **options.parse_settings(settings)))
-
-    def call(*arguments):
-        monkeypatch.setattr(options, "make_segmenter", fake)
-        monkeypatch.setattr(sys, "argv", ["pnp-ovss", "tune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code, output.out, output.err
-
-    return call
+def run(monkeypatch, capsys, scenes):
+    """run(*arguments) -> (exit code, output, errors) of `tune` with the fake model, whose preset knows another layer."""
+    text = FAKE_PRESET.read_text("utf-8")
+    (scenes / "blind.toml").write_text(text.replace("layer = 2", "layer = 1").replace("head = 2", "head = 1"), "utf-8")
+    call = caller(monkeypatch, capsys)
+    return lambda *arguments: call("tune", *arguments, "--model", scenes / "blind.toml")
 
 
 def test_the_command_writes_a_preset_that_loads(run, scenes):
     out = scenes / "tuned.toml"
 
     code, text, _ = run(
-        scenes, "--tags", scenes / "tags.json", "--model", "blip-base-coco", "--sampler", "grid",
+        scenes, "--tags", scenes / "tags.json", "--sampler", "grid",
         "--scorer-size", 96, "--set", "drops=1", "--set", "hole=mean", "--out", out,
     )  # fmt: skip
 
@@ -154,7 +140,7 @@ def test_the_command_writes_a_preset_that_loads(run, scenes):
     preset = load_preset(out)
     assert (preset.settings["layer"], preset.settings["head"], preset.settings["size_px"]) == (2, 2, 96)
     assert (preset.settings["drops"], preset.settings["hole"]) == (1, "mean")  # what the others were tuned under
-    assert preset.hub_id == "Salesforce/blip-itm-base-coco"
+    assert preset.family == "fake"
     found = tomllib.loads(out.read_text())["evidence"]
     assert found["files"] == ["a.png", "b.png", "c.png"]
     assert len(found["reward_table"]) == 60
@@ -164,7 +150,7 @@ def test_the_command_writes_a_preset_that_loads(run, scenes):
 
 
 def test_the_command_resumes_and_refuses_to_start_over(run, scenes):
-    arguments = (scenes, "--tags", scenes / "tags.json", "--model", "blip-base-coco", "--scorer-size", 96,
+    arguments = (scenes, "--tags", scenes / "tags.json", "--scorer-size", 96,
                  "--no-blur", "--out", scenes / "tuned.toml")  # fmt: skip
     assert run(*arguments, "--trials", 3)[0] == 0
 
@@ -176,7 +162,7 @@ def test_the_command_resumes_and_refuses_to_start_over(run, scenes):
 
 
 def test_other_photos_of_the_same_names_are_not_resumed(run, scenes):
-    arguments = (scenes, "--tags", scenes / "tags.json", "--model", "blip-base-coco", "--scorer-size", 96,
+    arguments = (scenes, "--tags", scenes / "tags.json", "--scorer-size", 96,
                  "--no-blur", "--shards", 1, "--trials", 2, "--out", scenes / "tuned.toml")  # fmt: skip
     assert run(*arguments)[0] == 0
     Image.fromarray(two_squares(64, 80)).save(scenes / "b.png")
