@@ -104,11 +104,11 @@ def measure(name: str, precision: str) -> dict[str, Any]:
     import torch
     from transformers.initialization import no_init_weights
 
+    from pnp_ovss.model_check import peak_memory_mb
     from pnp_ovss.prompt import build_prompt
     from pnp_ovss.testing.small_models import bpe_files, wordpiece_file
-    from pnp_ovss.vlms.bpe import BpeTokenizer
-    from pnp_ovss.vlms.check import peak_memory_mb
-    from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+    from pnp_ovss.vlms.encoders.bpe import BpeTokenizer
+    from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -19,8 +19,9 @@ from pnp_ovss.postprocess import accumulate, argmax_labels
 from pnp_ovss.prompt import build_prompts
 from pnp_ovss.refiners import get_refiner
 from pnp_ovss.saliency import class_maps, drop_most_salient, minmax
-from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, ENC_TOKEN, BlipVLM
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
+from pnp_ovss.vlms.blip import ENC_TOKEN, BlipVLM
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 VOCABULARIES = Path(pnp_ovss.__file__).parent / "datasets" / "vocabularies"
 

@@ -30,7 +30,7 @@ from pnp_ovss.tuning.search import SearchPlan, shards_of
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.tuning.tune import TuneOptions, search_space
 from pnp_ovss.vlms.base import VisionLanguageModel
-from pnp_ovss.vlms.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
 
 
 def one_pass_s(vlm: VisionLanguageModel, store: MapStore) -> float:

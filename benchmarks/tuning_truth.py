@@ -42,7 +42,7 @@ from pnp_ovss.tuning.reward import REWARDS, Evidence, Reward, among_own, paper_r
 from pnp_ovss.tuning.search import THRESHOLDS
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.vlms.base import VisionLanguageModel
-from pnp_ovss.vlms.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
 
 TRUTH_PX = 160
 EVERYTHING = Reward("everything", paper_reward, vocabulary=True, cut=any(r.cut for r in REWARDS.values()))

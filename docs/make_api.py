@@ -44,11 +44,10 @@ MODULES: dict[str, Sequence[str]] = {  # no names: the module's `__all__`
     "pnp_ovss.scorers": ("Scorer", "MatchScorer", "ClipScorer"),
     "pnp_ovss.vlms.base": (
         "VisionLanguageModel", "ImageFeatures", "CrossAttention", "evaluating", "layer_index", "head_index",
-        "scatter_patches",
+        "match_objective", "scatter_patches",
     ),
-    "pnp_ovss.vlms.wordpiece": ("WordPieceTokenizer", "pad_prompts"),
+    "pnp_ovss.vlms.encoders.wordpiece": ("WordPieceTokenizer", "pad_prompts"),
     "pnp_ovss.prompt": ("Prompt", "Tokens"),
-    "pnp_ovss.saliency": ("match_objective",),
     "pnp_ovss.testing.vlm_contract": ("VlmContract",),
     "pnp_ovss.testing.vlm_case": ("VlmCase",),
     "pnp_ovss.testing.refiner_contract": ("RefinerContract",),

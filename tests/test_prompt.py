@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pnp_ovss.errors import ClassNameError
 from pnp_ovss.prompt import Tokens, build_prompt, build_prompts
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 TEMPLATE = "A picture of {classes}"
 

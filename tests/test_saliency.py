@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pnp_ovss.saliency import (
     class_maps,
     drop_most_salient,
-    match_objective,
     minmax,
     scored_tokens,
     token_saliency,
 )
+from pnp_ovss.vlms.base import match_objective
 
 
 def test_gradcam_by_hand():

@@ -13,7 +13,7 @@ import pytest
 
 from pnp_ovss.cli import main as cli
 from pnp_ovss.vlms import loading
-from pnp_ovss.vlms.loading import load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from pnp_ovss.vlms.efficientnet import STRIDE_PX, EfficientNetLite2
+from pnp_ovss.vlms.encoders.efficientnet import STRIDE_PX, EfficientNetLite2
 
 MAX_TOKENS = 48
 EMPTIED, SEEN = 0.05, 0.15

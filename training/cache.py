@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pnp_ovss.vlms.efficientnet import MIDDLE_CHANNELS, STRIDE_PX, load_trunk
+from pnp_ovss.vlms.encoders.efficientnet import MIDDLE_CHANNELS, STRIDE_PX, load_trunk
 
 BATCH = 32
 

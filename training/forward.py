@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnp_ovss.vlms.pocket_model import PocketModel
+from pnp_ovss.vlms.encoders.pocket_model import PocketModel
 
 SCALE = 4.0
 """Evidence = SCALE x word-patch score: scores stay small, so that the softmax over patches stays flat on an object."""

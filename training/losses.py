@@ -8,7 +8,7 @@ from forward import SCALE, TextStates, first_layer_cams, read_texts
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pnp_ovss.vlms.pocket_model import PocketModel
+from pnp_ovss.vlms.encoders.pocket_model import PocketModel
 
 CUT, SOFTNESS = 0.2, 0.05
 """Where GradCAM over its peak is cut, and how softly, in the overlap that stage "cover" raises."""

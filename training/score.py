@@ -23,9 +23,9 @@ from pnp_ovss.images import load_image
 from pnp_ovss.postprocess import add_background, enlarge
 from pnp_ovss.prompt import build_prompt
 from pnp_ovss.saliency import class_maps, minmax, token_saliency
+from pnp_ovss.vlms.encoders.pocket_model import load_pocket
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 from pnp_ovss.vlms.pocket import PocketVLM
-from pnp_ovss.vlms.pocket_model import load_pocket
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
 
 TEMPLATE = "A picture of {classes}"
 

@@ -14,8 +14,8 @@ from samples import Knowledge
 from tokenizers import Tokenizer
 from vocabulary import all_texts, choose_pieces, embed_pieces
 
-from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk
-from pnp_ovss.vlms.pocket_model import PocketConfig, PocketModel, make_tokenizer, weights_folder
+from pnp_ovss.vlms.encoders.efficientnet import imagenet_classifier, load_trunk
+from pnp_ovss.vlms.encoders.pocket_model import PocketConfig, PocketModel, make_tokenizer, weights_folder
 
 RIDGE = 30.0
 THAWED = 3

@@ -22,8 +22,8 @@ from pseudo import FIRST, SECOND, SIZES_PX, Teaching, write_targets
 from start import THAWED, keep_memory, new_model, read_knowledge
 from torch import nn
 
-from pnp_ovss.vlms.efficientnet import load_trunk
-from pnp_ovss.vlms.pocket_model import PocketModel, save_pocket, weights_folder
+from pnp_ovss.vlms.encoders.efficientnet import load_trunk
+from pnp_ovss.vlms.encoders.pocket_model import PocketModel, save_pocket, weights_folder
 
 
 @dataclass(frozen=True, kw_only=True)

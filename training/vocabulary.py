@@ -14,7 +14,7 @@ from concepts import read_concepts
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
-from pnp_ovss.vlms.pocket_model import ENC, PAD, SEP, UNK, make_tokenizer
+from pnp_ovss.vlms.encoders.pocket_model import ENC, PAD, SEP, UNK, make_tokenizer
 
 FREQUENT = 13_000
 

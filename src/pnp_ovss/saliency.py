@@ -8,23 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pnp_ovss.config import Gradient
-
 CONSTANT = 1e-5
 """A map whose range is below this share of its largest value is constant: the rest is rounding of float32 sums."""
-
-
-def match_objective(logits: Tensor, gradient: Gradient) -> Tensor:
-    """The scalar that is differentiated by the attention (§3.1).
-
-    logits: (B, 2), column 1 = "match". `match_logit`: its sum. `margin`: match − no match. `paper-literal`: the
-    ITM loss −log softmax(logits)[match] of Eq. 1 as printed, whose positive gradient marks what LOWERS the match.
-    """
-    if gradient == "match_logit":
-        return logits[:, 1].sum()
-    if gradient == "margin":
-        return (logits[:, 1] - logits[:, 0]).sum()
-    return -logits.log_softmax(dim=1)[:, 1].sum()
 
 
 def token_saliency(probs: Tensor, grad: Tensor | None) -> Tensor:

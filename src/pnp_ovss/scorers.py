@@ -70,8 +70,8 @@ class ClipScorer:
 
         Raises ModelError when the weights cannot be found, with where they were looked for.
         """
-        from pnp_ovss.vlms.hub import locate
-        from pnp_ovss.vlms.loading import pick_device
+        from pnp_ovss.vlms.checkpoints.hub import locate
+        from pnp_ovss.vlms.checkpoints.loading import pick_device
 
         path = Path(model)
         hub_id, _, revision = str(model).partition("@")
@@ -173,7 +173,7 @@ def make_scorer(spec: str, vlm: VisionLanguageModel, *, size_px: int | None = No
     if kind == "clip":
         return ClipScorer.from_pretrained(model or CLIP_MODEL, device=device)
     if kind == "match" and model:
-        from pnp_ovss.vlms.loading import find_preset, load_vlm
+        from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
 
         preset = find_preset(model)
         own_px = size_px or resolve_config(preset).size_px

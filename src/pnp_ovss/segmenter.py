@@ -70,7 +70,7 @@ class Segmenter:
         settings: any field of `SegmenterConfig`; they win over the method, the method over the preset.
         Raises ModelError when the weights cannot be found, with where they were looked for.
         """
-        from pnp_ovss.vlms.loading import find_preset, load_vlm
+        from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
 
         preset = find_preset(model)
         named = {"refine": refiner} if isinstance(refiner, str) else {}

@@ -40,8 +40,8 @@ def tiny_vlm():
 
     from pnp_ovss.prompt import Tokens
     from pnp_ovss.vlms.base import ImageFeatures
-    from pnp_ovss.vlms.blip import CrossAttentionVLM
-    from pnp_ovss.vlms.text_stream import TextStream
+    from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+    from pnp_ovss.vlms.encoders.text_stream import TextStream
 
     torch.manual_seed(0)
     config = BlipTextConfig(
@@ -61,7 +61,13 @@ def tiny_vlm():
         ids = [3 + sum(map(ord, word)) % 40 for word in words]
         return Tokens((1, *ids, 2), ((0, 0), *offsets, (0, 0)))
 
-    vlm = CrossAttentionVLM("tiny", torch.nn.ModuleList([text, head]), TextStream(text, head), tokenize)
+    class Tiny(CrossAttentionVLM):
+        name = "tiny"
+
+        def parts(self):
+            return Parts(TextStream(text, head), None, 8, prefix_tokens=0)
+
+    vlm = Tiny(torch.nn.ModuleList([text, head]), tokenize)
     return vlm, ImageFeatures(torch.randn(1, 12, 32), (3, 4))
 
 

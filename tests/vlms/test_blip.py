@@ -10,12 +10,12 @@ import torch
 
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ModelError
+from pnp_ovss.model_check import check_model
 from pnp_ovss.prompt import build_prompts
 from pnp_ovss.testing.small_models import small_blip
 from pnp_ovss.vlms.blip import ENC_TOKEN, BlipVLM
-from pnp_ovss.vlms.check import check_model
-from pnp_ovss.vlms.loading import find_preset, load_vlm
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 SETTINGS = {"layer": 1, "head": "mean", "size_px": 32, "refine": "none", "policy": "all", "drops": 1, "device": "cpu"}
 

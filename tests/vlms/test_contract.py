@@ -13,19 +13,19 @@ from pnp_ovss.prompt import Prompt
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.testing.vlm_contract import VlmContract
-from pnp_ovss.vlms.albef import AlbefVLM
+from pnp_ovss.vlms.albef import AlbefVLM, drop_cross_attention
 from pnp_ovss.vlms.base import layer_index
 from pnp_ovss.vlms.blip import ENC_TOKEN, BlipVLM
 from pnp_ovss.vlms.blip2 import Blip2VLM
-from pnp_ovss.vlms.bpe import BpeTokenizer
 from pnp_ovss.vlms.bridgetower import BridgeTowerVLM
-from pnp_ovss.vlms.convert import _empty_model
-from pnp_ovss.vlms.key_maps import convert_albef, convert_mplug
+from pnp_ovss.vlms.checkpoints.convert import _empty_model
+from pnp_ovss.vlms.checkpoints.key_maps import convert_albef, convert_mplug
+from pnp_ovss.vlms.encoders.bpe import BpeTokenizer
+from pnp_ovss.vlms.encoders.pocket_model import load_pocket
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 from pnp_ovss.vlms.mplug import MplugModel, MplugVLM
 from pnp_ovss.vlms.pocket import PocketVLM
-from pnp_ovss.vlms.pocket_model import load_pocket
 from pnp_ovss.vlms.vilt import ViltVLM
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
 from tests.vlms import originals
 from tests.vlms.original_forward import original_logits
 
@@ -160,7 +160,8 @@ class TestAlbef(_Original):
     def make(self, precision="float32"):
         converted = convert_albef(self.state)
         model = _filled(_empty_model({**converted.config, "first_cross_layer": 1}), converted)
-        return AlbefVLM(model, wordpiece(), first_cross_layer=3, precision=precision)
+        drop_cross_attention(model.text_encoder, 3)
+        return AlbefVLM(model, wordpiece(), precision=precision)
 
 
 class TestMplug(_Original):

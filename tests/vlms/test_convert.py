@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.vlms.convert import FAMILIES, check_fit, convert_file, read_checkpoint
-from pnp_ovss.vlms.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.convert import FAMILIES, check_fit, convert_file, read_checkpoint
+from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
 from tests.vlms import originals
 from tests.vlms.original_forward import original_logits
 from tests.vlms.originals import Sizes

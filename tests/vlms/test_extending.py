@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pnp_ovss.testing.small_models import wordpiece_file
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.model_check import parse_layers
 from pnp_ovss.presets import ModelPreset, list_presets, load_preset, resolve_config
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.vlms import hub, loading
-from pnp_ovss.vlms.check import parse_layers
-from pnp_ovss.vlms.loading import CONVERTED, FAMILIES, find_preset, find_weights, load_vlm, pick_device
+from pnp_ovss.vlms.checkpoints import hub, loading
+from pnp_ovss.vlms.checkpoints.loading import CONVERTED, FAMILIES, find_preset, find_weights, load_vlm, pick_device
 
 TRANSFORMERS = {
     "bridgetower": small_models.small_bridgetower,

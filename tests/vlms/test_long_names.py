@@ -6,8 +6,8 @@ import pytest
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import ClassNameError
 from pnp_ovss.testing.small_models import small_vilt
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 from pnp_ovss.vlms.vilt import ViltVLM
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
 
 
 def test_vilt_reads_forty_tokens(vocabulary):

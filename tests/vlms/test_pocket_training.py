@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pnp_ovss.vlms.pocket_model import PocketConfig, PocketModel
+from pnp_ovss.vlms.encoders.pocket_model import PocketConfig, PocketModel
 
 
 def make_batch(training, masks, there, *, masked=None, weight=None):

@@ -9,9 +9,17 @@ from PIL import Image
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.vlms.efficientnet import imagenet_classifier, load_trunk, read_weights
-from pnp_ovss.vlms.pocket_model import MEAN, STD, PocketConfig, PocketModel, load_pocket, save_pocket, weights_folder
-from pnp_ovss.vlms.pocket_text import TextEncoder
+from pnp_ovss.vlms.encoders.efficientnet import imagenet_classifier, load_trunk, read_weights
+from pnp_ovss.vlms.encoders.pocket_model import (
+    MEAN,
+    STD,
+    PocketConfig,
+    PocketModel,
+    load_pocket,
+    save_pocket,
+    weights_folder,
+)
+from pnp_ovss.vlms.encoders.pocket_text import TextEncoder
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from tokenizers import Tokenizer
 
 from pnp_ovss.errors import ClassNameError, ModelError
 from pnp_ovss.prompt import build_prompt
-from pnp_ovss.vlms.bpe import BpeTokenizer
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer, pad_prompts
+from pnp_ovss.vlms.encoders.bpe import BpeTokenizer
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer, pad_prompts
 
 TEXT = "A picture of potted plant, naïve café 猫 T-shirt"
 

@@ -16,10 +16,12 @@ def test_without_gradio_it_says_what_to_install(monkeypatch):
 
 
 def test_offers_only_models_whose_weights_are_here(monkeypatch):
-    monkeypatch.setattr("pnp_ovss.vlms.hub.cached_folder", lambda preset: None)
+    monkeypatch.setattr("pnp_ovss.vlms.checkpoints.hub.cached_folder", lambda preset: None)
     assert web.offered_models("blip-base-coco") == ["blip-base-coco", "pocket"]
     here = Path("cache")
-    monkeypatch.setattr("pnp_ovss.vlms.hub.cached_folder", lambda p: here if p.name == "blip-large-coco" else None)
+    monkeypatch.setattr(
+        "pnp_ovss.vlms.checkpoints.hub.cached_folder", lambda p: here if p.name == "blip-large-coco" else None
+    )
     assert web.offered_models("pocket") == ["pocket", "blip-large-coco"]
 
 

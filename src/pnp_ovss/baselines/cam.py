@@ -57,8 +57,8 @@ class TagCam:
     @classmethod
     def from_tags(cls, path: str | Path, *, background: bool) -> TagCam:
         """From JSON lines {"image", "tags", "split"} beside a folder `images`; the lines of split `train` with tags."""
-        from pnp_ovss.vlms.efficientnet import load_trunk
-        from pnp_ovss.vlms.pocket_model import MEAN, STD
+        from pnp_ovss.vlms.encoders.efficientnet import load_trunk
+        from pnp_ovss.vlms.encoders.pocket_model import MEAN, STD
 
         trunk = load_trunk()
 

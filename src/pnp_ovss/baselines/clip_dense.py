@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.provenance import fingerprint
-from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
-from pnp_ovss.vlms.base import evaluating
+from pnp_ovss.scorers import ClipScorer
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
 
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "there is a {} in the scene.", "a picture of {}.")
 

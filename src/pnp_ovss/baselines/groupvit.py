@@ -18,8 +18,8 @@ from pnp_ovss.presets import ModelPreset
 from pnp_ovss.provenance import fingerprint
 from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, _load_tokenizer
 from pnp_ovss.vlms.base import evaluating
-from pnp_ovss.vlms.hub import locate
-from pnp_ovss.vlms.loading import pick_device
+from pnp_ovss.vlms.checkpoints.hub import locate
+from pnp_ovss.vlms.checkpoints.loading import pick_device
 
 if TYPE_CHECKING:
     from transformers import GroupViTModel, PreTrainedTokenizerBase

@@ -55,7 +55,7 @@ def pretrained(job: Job, device: str) -> Segmenter:
     import torch
 
     from pnp_ovss.segmenter import Segmenter
-    from pnp_ovss.vlms.hub import hush
+    from pnp_ovss.vlms.checkpoints.hub import hush
 
     hush()
     torch.manual_seed(job.seed)

@@ -42,7 +42,7 @@ def models(context: typer.Context, as_json: AsJson = False) -> int:
 @app.command("fetch")
 def fetch(name: Name) -> int:
     """Download a model's weights into the hub's cache, with progress; a broken download is resumed."""
-    from pnp_ovss.vlms.loading import find_preset, find_weights
+    from pnp_ovss.vlms.checkpoints.loading import find_preset, find_weights
 
     preset = find_preset(name)
     folder = find_weights(preset)
@@ -62,7 +62,7 @@ def convert(
     drop: Annotated[str | None, typer.Option("--drop", help="Regular expression of weights to leave out.")] = None,
 ) -> int:
     """Rewrite a pickled checkpoint as safetensors with its config, read safely and checked weight by weight."""
-    from pnp_ovss.vlms.convert import convert_file
+    from pnp_ovss.vlms.checkpoints.convert import convert_file
 
     folder = convert_file(file, family, out, tokenizer=tokenizer, drop=drop)
     Console().print(f"{folder}: converted; check it with `pnp-ovss models check {folder}`", soft_wrap=True)
@@ -83,9 +83,9 @@ def check(
     import dataclasses
 
     from pnp_ovss.images import load_image
-    from pnp_ovss.vlms.check import NAMES, check_model
-    from pnp_ovss.vlms.hub import hush
-    from pnp_ovss.vlms.loading import find_preset
+    from pnp_ovss.model_check import NAMES, check_model
+    from pnp_ovss.vlms.checkpoints.hub import hush
+    from pnp_ovss.vlms.checkpoints.loading import find_preset
 
     hush()
     names = [group[0] for group in o.read_classes(classes, None)] if classes else NAMES
@@ -127,8 +127,8 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _where(preset: Any) -> str:
-    from pnp_ovss.vlms.hub import cached_folder
-    from pnp_ovss.vlms.loading import is_built_in
+    from pnp_ovss.vlms.checkpoints.hub import cached_folder
+    from pnp_ovss.vlms.checkpoints.loading import is_built_in
 
     if preset.hub_id is None:
         return "built in" if is_built_in(preset) else "convert"

@@ -97,7 +97,7 @@ def make_segmenter(
     import torch
 
     from pnp_ovss.segmenter import Segmenter
-    from pnp_ovss.vlms.hub import hush
+    from pnp_ovss.vlms.checkpoints.hub import hush
 
     chosen = merge_settings(explicit, settings)
     hush()

@@ -81,7 +81,7 @@ def tune(
     from pnp_ovss.tuning.search import BLURS, SearchPlan
     from pnp_ovss.tuning.tune import TuneOptions
     from pnp_ovss.tuning.tune import tune as search
-    from pnp_ovss.vlms.loading import find_preset
+    from pnp_ovss.vlms.checkpoints.loading import find_preset
 
     plan = SearchPlan(sampler=sampler, trials=trials, shards=shards, seed=seed, only_shard=shard)
     blurs = BLURS if blur else ()

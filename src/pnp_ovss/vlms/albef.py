@@ -14,11 +14,11 @@ from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import layer_index
 from pnp_ovss.vlms.blip import BlipVLM
-from pnp_ovss.vlms.checkpoint import load_pretrained, read_config
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.checkpoints.strict import load_pretrained, read_config
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 if TYPE_CHECKING:
-    from transformers import BlipForImageTextRetrieval
+    pass
 
 VOCABULARY_SIZE = 30522
 
@@ -30,21 +30,10 @@ def drop_cross_attention(text_model: Any, below: int) -> None:
 
 
 class AlbefVLM(BlipVLM):
-    """ALBEF in transformers' BLIP classes, cross-attention from `first_cross_layer` on."""
+    """ALBEF in transformers' BLIP classes, with cross-attention in its upper layers only."""
 
-    vocabulary_sizes = (VOCABULARY_SIZE,)
-
-    def __init__(
-        self,
-        model: BlipForImageTextRetrieval,
-        tokenizer: WordPieceTokenizer,
-        *,
-        first_cross_layer: int = 7,
-        name: str = "albef",
-        precision: Precision = "float32",
-    ) -> None:
-        drop_cross_attention(model.text_encoder, first_cross_layer)
-        super().__init__(model, tokenizer, name=name, precision=precision)
+    name = "albef"
+    vocabulary_size = VOCABULARY_SIZE
 
 
 def load_albef(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> AlbefVLM:
@@ -59,4 +48,5 @@ def load_albef(preset: ModelPreset, folder: Path, *, precision: Precision = "flo
     absent = [f"encoder.layer.{index}.crossattention" for index in range(layer_index(first))]
     model = load_pretrained(BlipForImageTextRetrieval, folder, blip, optional=absent)
     tokenizer = WordPieceTokenizer.from_folder(folder)
-    return AlbefVLM(model, tokenizer, first_cross_layer=first, name=preset.name, precision=precision)
+    drop_cross_attention(model.text_encoder, first)
+    return AlbefVLM(model, tokenizer, name=preset.name, precision=precision)

@@ -20,6 +20,10 @@ from pnp_ovss.prompt import Prompt, Tokens
 
 Head = int | Literal["mean"]
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""CLIP's normalisation of pixels in [0, 1] (Radford et al. 2021), which most of the models here took over."""
+
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -111,6 +115,19 @@ def check_layer_and_head(vlm: VisionLanguageModel, layer: int, head: Head) -> No
 def _ranges(layers: Sequence[int]) -> str:
     consecutive = tuple(layers) == tuple(range(layers[0], layers[-1] + 1))
     return f"{layers[0]}-{layers[-1]}" if consecutive and len(layers) > 1 else ", ".join(map(str, layers))
+
+
+def match_objective(logits: Tensor, gradient: Gradient) -> Tensor:
+    """The scalar that is differentiated by the attention (§3.1).
+
+    logits: (B, 2), column 1 = "match". `match_logit`: its sum. `margin`: match − no match. `paper-literal`: the
+    ITM loss −log softmax(logits)[match] of Eq. 1 as printed, whose positive gradient marks what LOWERS the match.
+    """
+    if gradient == "match_logit":
+        return logits[:, 1].sum()
+    if gradient == "margin":
+        return (logits[:, 1] - logits[:, 0]).sum()
+    return -logits.log_softmax(dim=1)[:, 1].sum()
 
 
 def head_index(head: Head) -> slice:

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import Head, ImageFeatures, evaluating, layer_index
-from pnp_ovss.vlms.bert_blocks import Found, Records, attention, read_records, record_leaf, split_heads
-from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, CrossAttentionVLM
-from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_pretrained, read_config
-from pnp_ovss.vlms.vision_stream import VisionStream
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, Head, layer_index
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.encoders.bert_blocks import Found, Records, attention, split_heads
+from pnp_ovss.vlms.encoders.vision_stream import VisionStream
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 if TYPE_CHECKING:
-    from transformers import Blip2ForImageTextRetrieval
+    pass
 
 VOCABULARY_SIZES = (30522, 30523, 30524)
 """BERT's, with [DEC], and with an image token that transformers added later."""
@@ -56,27 +56,27 @@ class QueryStream:
         """Matching logits (B, 2). image: (1, M, D_v); ids: (B, T); mask: (B, T) bool, True = token."""
         hidden = self._embed(ids)
         for index in range(len(self.blocks)):
-            hidden = self._block(index, hidden, mask, image)
+            hidden = self._block(index, hidden, mask, image, Records())
         return self._logits(hidden)
 
     def attend(
         self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
     ) -> tuple[Tensor, Found]:
         """Logits (1, 2) and, per layer (from 1), composed attention and gradient (heads, T, M); None for `none`."""
-        records: Records = {layer_index(layer): None for layer in layers}
+        records = Records(layers)
         mask = torch.ones_like(ids, dtype=torch.bool)
         shares: dict[int, Tensor] = {}
         with torch.no_grad():
             hidden = self._embed(ids)
-            for index in range(min(records)):
-                hidden = self._block(index, hidden, mask, image)
+            for index in range(records.lowest):
+                hidden = self._block(index, hidden, mask, image, records)
         with torch.set_grad_enabled(gradient != "none"):
-            for index in range(min(records), len(self.blocks)):
-                hidden = self._block(index, hidden, mask, image, records if index in records else None)
+            for index in range(records.lowest, len(self.blocks)):
+                hidden = self._block(index, hidden, mask, image, records)
                 if index in records:
                     shares[index] = self._text_to_queries(index + 1, hidden)
             logits = self._logits(hidden)
-        found = read_records(logits, records, layers, head, gradient)
+        found = records.read(logits, head, gradient)
         return logits.detach(), {layer: _compose(shares[layer_index(layer)], *found[layer]) for layer in layers}
 
     def _embed(self, ids: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class QueryStream:
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.itm_head(hidden[:, : self.queries]).mean(dim=1)
 
-    def _block(self, index: int, hidden: Tensor, mask: Tensor, image: Tensor, records: Records | None = None) -> Tensor:
+    def _block(self, index: int, hidden: Tensor, mask: Tensor, image: Tensor, records: Records) -> Tensor:
         """One layer: (B, Q + T, D) -> the same; only the queries look at the image (1, M, D_v)."""
         block = self.blocks[index]
         keys = torch.cat([mask.new_ones(len(mask), self.queries), mask], dim=1)
@@ -100,8 +100,7 @@ class QueryStream:
             query = split_heads(inner.query(queries), self.heads)
             key_value = split_heads(inner.key(image), self.heads), split_heads(inner.value(image), self.heads)
             context = attention(query, *key_value).transpose(1, 2).flatten(2)
-            if records is not None:
-                records[index] = record_leaf(query, key_value, context)
+            records.keep(index, query, key_value, context)
             queries = block.crossattention.output(context, queries)
         return torch.cat([block.feed_forward_chunk_query(queries), block.feed_forward_chunk(words)], dim=1)
 
@@ -126,44 +125,30 @@ def _compose(share: Tensor, looks: Tensor, grad: Tensor | None) -> tuple[Tensor,
 class Blip2VLM(CrossAttentionVLM):
     """A `Blip2ForImageTextRetrieval` of transformers behind the adapter protocol."""
 
+    name = "blip2"
     mean = CLIP_MEAN
     std = CLIP_STD
 
-    def __init__(
-        self,
-        model: Blip2ForImageTextRetrieval,
-        tokenizer: WordPieceTokenizer,
-        *,
-        name: str = "blip2",
-        precision: Precision = "float32",
-    ) -> None:
-        _check(model, name)
-        if precision != "float32":
-            model.vision_model.bfloat16()
-        if precision == "bfloat16":
-            model.bfloat16()
-        super().__init__(name, model, QueryStream(model), tokenizer)
-        self.vision = VisionStream(model.vision_model)
-        self.patch_px = self.size_step_px = self.vision.patch_px
-        self.prefix_tokens = 1
+    def check(self) -> None:
+        """The heads of both sides, the word table, and that the Q-Former reads text at all."""
+        former, vision = self.model.config.qformer_config, self.model.config.vision_config
+        if not former.use_qformer_text_input:
+            raise ModelError(
+                f"{self.name}: use_qformer_text_input is false, so the Q-Former has no text side; use an ITM checkpoint"
+            )
+        expect_heads(self.name, former.num_attention_heads, former.hidden_size, "qformer num_attention_heads")
+        heads, width = vision.num_attention_heads, vision.hidden_size
+        expect_heads(self.name, heads, width, "vision num_attention_heads", head_width=88)
+        expect_vocabulary(self.name, self.model.embeddings.word_embeddings.num_embeddings, VOCABULARY_SIZES)
 
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
-        """(3, S_h, S_w) normalised pixels to (1, 1 + N', D) tokens, in the Q-Former's precision."""
-        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
-        with evaluating(self.model):
-            tokens = self.vision(pixels[None].to(self.device), kept)
-        return ImageFeatures(tokens.to(self.text.itm_head.weight.dtype), grid, kept)
+    def parts(self) -> Parts:
+        """A vision tower, and the Q-Former that looks at its output."""
+        self.vision = VisionStream(self.model.vision_model)
+        return Parts(QueryStream(self.model), self.model.vision_model, self.vision.patch_px)
 
-
-def _check(model: Any, name: str) -> None:
-    former, vision = model.config.qformer_config, model.config.vision_config
-    if not former.use_qformer_text_input:
-        raise ModelError(
-            f"{name}: use_qformer_text_input is false, so the Q-Former has no text side; use an ITM checkpoint"
-        )
-    expect_heads(name, former.num_attention_heads, former.hidden_size, "qformer num_attention_heads")
-    expect_heads(name, vision.num_attention_heads, vision.hidden_size, "vision num_attention_heads", head_width=88)
-    expect_vocabulary(name, model.embeddings.word_embeddings.num_embeddings, VOCABULARY_SIZES)
+    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+        """(1, 1 + N', D_v), [CLS] first."""
+        return self.vision(pixels, kept)
 
 
 def load_blip2(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> Blip2VLM:

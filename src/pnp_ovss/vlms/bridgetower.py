@@ -9,6 +9,7 @@ ourselves. Both towers are independent of the other modality, so that an image i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +19,40 @@ from torch import Tensor, nn
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import Head, ImageFeatures, evaluating, layer_index
-from pnp_ovss.vlms.bert_blocks import BertBlocks, Found, Records, read_records
-from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, CrossAttentionVLM
-from pnp_ovss.vlms.bpe import BpeTokenizer
-from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_pretrained, read_config
-from pnp_ovss.vlms.clip_stream import ClipStream
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, Head
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.encoders.bert_blocks import BertBlocks, Found, Records
+from pnp_ovss.vlms.encoders.bpe import BpeTokenizer
+from pnp_ovss.vlms.encoders.clip_stream import ClipStream
 
 if TYPE_CHECKING:
-    from transformers import BridgeTowerForImageAndTextRetrieval
+    pass
 
 VOCABULARY_SIZE = 50265
 TEXTS_AT_ONCE = 8
 """Every text runs the whole image side of the cross-modal layers; more at once only costs memory."""
+
+
+Streams = tuple[Tensor, Tensor]
+"""Words (B, T, D) and patches (B or 1, M, D) between two pairs of cross-modal layers."""
+
+
+@dataclass(frozen=True)
+class Towers:
+    """What both towers give the cross-modal layers, a state for each pair.
+
+    image: (pairs, M, D). texts: pairs of (B, T, D). mask: (B, T) bool of real tokens, None = all.
+    """
+
+    image: Tensor
+    texts: Sequence[Tensor]
+    mask: Tensor | None = None
+
+    @property
+    def start(self) -> Streams:
+        """The streams that enter the first pair."""
+        return self.texts[0], self.image[:1]
 
 
 class BridgeStream:
@@ -64,30 +86,31 @@ class BridgeStream:
     def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Matching logits (B, 2). image: (pairs, M, D); ids: (B, T); mask: (B, T) bool, True = token."""
         chunks = zip(ids.split(TEXTS_AT_ONCE), mask.split(TEXTS_AT_ONCE), strict=True)
-        return torch.cat([self._run(image, self._text_states(i, m), m, {}, range(len(image))) for i, m in chunks])
+        return torch.cat([self._match(image, *chunk) for chunk in chunks])
 
     def attend(
         self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
     ) -> tuple[Tensor, Found]:
         """Logits (1, 2) and, per layer (from 1), probabilities and gradients (heads, T, M); grad None for `none`."""
-        records: Records = {layer_index(layer): None for layer in layers}
-        lowest = min(records)
-        mask = torch.ones_like(ids, dtype=torch.bool)
+        records = Records(layers)
         with torch.no_grad():
-            texts = self._text_states(ids, mask)
-            streams = None
-            for index in range(lowest):
-                streams = self._pair(index, image, texts[index], streams, mask, records)
+            towers = Towers(image, self._text_states(ids, None))
+            streams = self._run(towers, towers.start, records, range(records.lowest))
         with torch.set_grad_enabled(gradient != "none"):
-            logits = self._run(image, texts, mask, records, range(lowest, len(image)), streams)
-        return logits.detach(), read_records(logits, records, layers, head, gradient)
+            streams = self._run(towers, streams, records, range(records.lowest, len(self.text_side)))
+            logits = self._logits(streams)
+        return logits.detach(), records.read(logits, head, gradient)
 
-    def _text_states(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
+    def _match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        towers = Towers(image, self._text_states(ids, mask), mask)
+        return self._logits(self._run(towers, towers.start, Records(), range(len(self.text_side))))
+
+    def _text_states(self, ids: Tensor, mask: Tensor | None) -> list[Tensor]:
         """The text tower's states (B, T, D) as the cross-modal layers meet them, one for each pair."""
         hidden, states = self.tower.text_model.embeddings(input_ids=ids), []
         first = len(self.text_tower) - len(self.text_side)
         for index in range(len(self.text_tower)):
-            hidden = self.text_tower.run(index, hidden, mask, None)
+            hidden = self.text_tower.run(index, hidden, mask, None, Records())
             if index >= first:
                 states.append(hidden)
         kind = self.tower.token_type_embeddings.weight[0]
@@ -95,90 +118,63 @@ class BridgeStream:
         moved[0] = self.tower.cross_modal_text_layernorm(moved[0])
         return moved
 
-    def _run(
-        self,
-        image: Tensor,
-        texts: Sequence[Tensor],
-        mask: Tensor,
-        records: Records,
-        indices: range,
-        streams: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
-        """The pairs of layers `indices`, then both poolers and the matching head: logits (B, 2)."""
+    def _run(self, towers: Towers, streams: Streams, records: Records, indices: range) -> Streams:
+        """The pairs of layers `indices`; before each but the first, a bridge adds the towers' next states."""
         for index in indices:
-            streams = self._pair(index, image, texts[index], streams, mask, records)
-        assert streams is not None
-        pooled = [self.tower.cross_modal_text_pooler(streams[0]), self.tower.cross_modal_image_pooler(streams[1])]
-        return self.itm_head(torch.cat([x.expand(len(mask), -1) for x in pooled], dim=-1))
+            words, patches = streams
+            if index > 0:
+                words = self.tower.cross_modal_text_link_tower[index - 1](towers.texts[index], words, None)
+                patches = self.tower.cross_modal_image_link_tower[index - 1](towers.image[index][None], patches, None)
+            streams = self._pair(index, words, patches, towers.mask, records)
+        return streams
 
-    def _pair(
-        self,
-        index: int,
-        image: Tensor,
-        text: Tensor,
-        streams: tuple[Tensor, Tensor] | None,
-        mask: Tensor,
-        records: Records,
-    ) -> tuple[Tensor, Tensor]:
+    def _pair(self, index: int, words: Tensor, patches: Tensor, mask: Tensor | None, records: Records) -> Streams:
         """One pair: each side looks at the other as it was before; the last pair computes what the poolers read."""
-        words, patches = text, image[index][None]
-        if streams is not None:
-            words = self.tower.cross_modal_text_link_tower[index - 1](words, streams[0], None)
-            patches = self.tower.cross_modal_image_link_tower[index - 1](patches, streams[1], None)
         rows = 1 if index == len(self.text_side) - 1 else None
-        asked = records if index in records else None
         seen = self.text_side.key_value(index, patches)
         read = self.image_side.key_value(index, words)
-        new_words = self.text_side.run(index, words, mask, seen, asked, rows=None if asked else rows)
-        return new_words, self.image_side.run(index, patches, None, read, rows=rows, key_mask=mask)
+        text_rows = None if index in records else rows
+        new_words = self.text_side.run(index, words, mask, seen, records, rows=text_rows)
+        return new_words, self.image_side.run(index, patches, None, read, Records(), rows=rows, key_mask=mask)
+
+    def _logits(self, streams: Streams) -> Tensor:
+        """Both poolers and the matching head: (B, 2)."""
+        words, patches = self.tower.cross_modal_text_pooler(streams[0]), self.tower.cross_modal_image_pooler(streams[1])
+        return self.itm_head(torch.cat([words, patches.expand(len(words), -1)], dim=-1))
 
 
 class BridgeTowerVLM(CrossAttentionVLM):
     """A `BridgeTowerForImageAndTextRetrieval` of transformers behind the adapter protocol."""
 
+    name = "bridgetower"
     mean = CLIP_MEAN
     std = CLIP_STD
 
-    def __init__(
-        self,
-        model: BridgeTowerForImageAndTextRetrieval,
-        tokenizer: BpeTokenizer,
-        *,
-        name: str = "bridgetower",
-        precision: Precision = "float32",
-    ) -> None:
-        _check(model, name)
-        tower: Any = model.bridgetower
-        if precision != "float32":
-            tower.vision_model.bfloat16()
-        if precision == "bfloat16":
-            model.bfloat16()
-        self.stream = BridgeStream(model)
-        super().__init__(name, model, self.stream, tokenizer)
-        self.vision = ClipStream(tower.vision_model.visual)
-        self.patch_px = self.size_step_px = self.vision.patch_px
-        self.prefix_tokens = 1
+    def check(self) -> None:
+        """The heads of the towers and of the pairs, the word table, and towers that fit each other."""
+        config = self.model.config
+        text, vision = config.text_config, config.vision_config
+        expect_heads(self.name, text.num_attention_heads, text.hidden_size, "text num_attention_heads")
+        expect_heads(self.name, config.num_attention_heads, config.hidden_size, "num_attention_heads")
+        expect_vocabulary(self.name, text.vocab_size, [VOCABULARY_SIZE])
+        blocks = len(self.model.bridgetower.vision_model.visual.transformer.resblocks)
+        if blocks != text.num_hidden_layers or not vision.share_layernorm:
+            raise ModelError(
+                f"{self.name}: {blocks} vision blocks for {text.num_hidden_layers} text layers, share_layernorm = "
+                f"{vision.share_layernorm}; the published checkpoints have as many of both and shared layer norms"
+            )
 
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
-        """(3, S_h, S_w) normalised pixels to (pairs, 1 + N', D) tokens, in the text part's precision."""
-        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
-        with evaluating(self.model):
-            states = self.vision(pixels[None].to(self.device), kept, last=len(self.stream.text_side))
-            return ImageFeatures(self.stream.image_states(states), grid, kept)
+    def parts(self) -> Parts:
+        """Two towers, and the pairs of layers between them."""
+        vision = self.model.bridgetower.vision_model
+        self.stream = BridgeStream(self.model)
+        self.vision = ClipStream(vision.visual)
+        return Parts(self.stream, vision, self.vision.patch_px)
 
-
-def _check(model: Any, name: str) -> None:
-    config = model.config
-    text, vision = config.text_config, config.vision_config
-    expect_heads(name, text.num_attention_heads, text.hidden_size, "text num_attention_heads")
-    expect_heads(name, config.num_attention_heads, config.hidden_size, "num_attention_heads")
-    expect_vocabulary(name, text.vocab_size, [VOCABULARY_SIZE])
-    blocks = len(model.bridgetower.vision_model.visual.transformer.resblocks)
-    if blocks != text.num_hidden_layers or not vision.share_layernorm:
-        raise ModelError(
-            f"{name}: {blocks} vision blocks for {text.num_hidden_layers} text layers, share_layernorm = "
-            f"{vision.share_layernorm}; the published checkpoints have as many of both and shared layer norms"
-        )
+    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+        """(pairs, 1 + N', D): a state of the vision tower for each pair, [CLS] first."""
+        states = self.vision(pixels, kept, last=len(self.stream.text_side))
+        return self.stream.image_states(states)
 
 
 def load_bridgetower(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> BridgeTowerVLM:

@@ -10,18 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.albef import VOCABULARY_SIZE, drop_cross_attention
-from pnp_ovss.vlms.base import ImageFeatures, evaluating
-from pnp_ovss.vlms.blip import CLIP_MEAN, CLIP_STD, CrossAttentionVLM
-from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_own, read_config
-from pnp_ovss.vlms.clip_stream import ClipStream
-from pnp_ovss.vlms.text_stream import TextStream
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_own, read_config
+from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.encoders.clip_stream import ClipStream
+from pnp_ovss.vlms.encoders.text_stream import TextStream
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 
 class MplugModel(nn.Module):
@@ -50,36 +49,26 @@ class MplugModel(nn.Module):
 class MplugVLM(CrossAttentionVLM):
     """An `MplugModel` behind the adapter protocol. Its position table is resized bilinearly, as in the original."""
 
+    name = "mplug"
     mean = CLIP_MEAN
     std = CLIP_STD
 
-    def __init__(
-        self,
-        model: MplugModel,
-        tokenizer: WordPieceTokenizer,
-        *,
-        name: str = "mplug",
-        precision: Precision = "float32",
-    ) -> None:
-        text = model.text_encoder
-        expect_heads(name, text.config.num_attention_heads, text.config.hidden_size, "num_attention_heads")
-        expect_vocabulary(name, text.embeddings.word_embeddings.num_embeddings, [VOCABULARY_SIZE])
-        if precision != "float32":
-            model.vision_model.bfloat16()
-        if precision == "bfloat16":
-            model.bfloat16()
-        super().__init__(name, model, TextStream(text, model.itm_head), tokenizer)
-        self.vision = ClipStream(model.vision_model.visual, position_mode="bilinear")
-        self.patch_px = self.size_step_px = self.vision.patch_px
-        self.prefix_tokens = 1
+    def check(self) -> None:
+        """The heads of the text side and the word table."""
+        text = self.model.text_encoder
+        expect_heads(self.name, text.config.num_attention_heads, text.config.hidden_size, "num_attention_heads")
+        expect_vocabulary(self.name, text.embeddings.word_embeddings.num_embeddings, [VOCABULARY_SIZE])
 
-    @torch.no_grad()
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
-        """(3, S_h, S_w) normalised pixels to (1, 1 + N', D) tokens, in the text part's precision."""
-        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
-        with evaluating(self.model):
-            tokens = self.vision(pixels[None].to(self.device), kept)[-1].to(self.text.itm_head.weight.dtype)
-            return ImageFeatures(self.model.visn_layer_norm(self.model.visn_fc(tokens)), grid, kept)
+    def parts(self) -> Parts:
+        """A vision tower, a projection that belongs to the text's side, and the text encoder."""
+        self.vision = ClipStream(self.model.vision_model.visual, position_mode="bilinear")
+        text = TextStream(self.model.text_encoder, self.model.itm_head)
+        return Parts(text, self.model.vision_model, self.vision.patch_px)
+
+    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+        """(1, 1 + N', D), [CLS] first, as wide as the text."""
+        tokens = self.vision(pixels, kept)[-1].to(self.dtype)
+        return self.model.visn_layer_norm(self.model.visn_fc(tokens))
 
 
 def load_mplug(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> MplugVLM:

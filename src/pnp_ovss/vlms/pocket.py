@@ -4,51 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import ImageFeatures, evaluating
-from pnp_ovss.vlms.blip import CrossAttentionVLM
-from pnp_ovss.vlms.efficientnet import STRIDE_PX
-from pnp_ovss.vlms.pocket_model import MEAN, SIZE_MULTIPLE_PX, STD, PocketModel, load_pocket
-from pnp_ovss.vlms.text_stream import TextStream
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.encoders.efficientnet import STRIDE_PX
+from pnp_ovss.vlms.encoders.pocket_model import MEAN, SIZE_MULTIPLE_PX, STD, load_pocket
+from pnp_ovss.vlms.encoders.text_stream import TextStream
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 
 class PocketVLM(CrossAttentionVLM):
     """A `PocketModel`; a "patch" is one stride-16 cell of its convolutional trunk."""
 
+    name = "pocket"
     mean = MEAN
     std = STD
-    patch_px = STRIDE_PX
-    size_step_px = SIZE_MULTIPLE_PX
 
-    def __init__(
-        self,
-        model: PocketModel,
-        tokenizer: WordPieceTokenizer,
-        *,
-        name: str = "pocket",
-        precision: Precision = "float32",
-    ) -> None:
-        if precision != "float32":
-            model.image_encoder.bfloat16()
-        if precision == "bfloat16":
-            model.bfloat16()
-        super().__init__(name, model, TextStream(model.text_encoder, model.itm_head), tokenizer)
-        self.image_encoder = model.image_encoder
+    def parts(self) -> Parts:
+        """A convolutional image encoder, and a text encoder that looks at its cells."""
+        encoder = self.model.image_encoder
+        text = TextStream(self.model.text_encoder, self.model.itm_head)
+        return Parts(text, encoder, STRIDE_PX, SIZE_MULTIPLE_PX, prefix_tokens=0)
 
-    @torch.no_grad()
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
-        """(3, S_h, S_w) normalised pixels to tokens (1, N', D); removed patches leave the keys, not the trunk."""
-        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
-        weight = self.image_encoder.position
-        with evaluating(self.model):
-            tokens = self.image_encoder(pixels[None].to(weight.device, weight.dtype))
-        tokens = tokens if kept is None else tokens[:, kept]
-        return ImageFeatures(tokens.to(self.text.itm_head.weight.dtype), grid, kept)
+    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+        """(1, N', D); removed patches leave the keys, not the trunk."""
+        encoder = self.model.image_encoder
+        tokens = encoder(pixels.to(encoder.position.dtype))
+        return tokens if kept is None else tokens[:, kept]
 
 
 def load_pocket_vlm(preset: ModelPreset, folder: Path | None, *, precision: Precision = "float32") -> PocketVLM:

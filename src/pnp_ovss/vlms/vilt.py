@@ -17,16 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pnp_ovss.config import Gradient, Precision
-from pnp_ovss.errors import ConfigError
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import Head, ImageFeatures, evaluating, layer_index
-from pnp_ovss.vlms.bert_blocks import Found, Records, attention, context_grads, record_leaf, split_heads
-from pnp_ovss.vlms.blip import CrossAttentionVLM
-from pnp_ovss.vlms.checkpoint import expect_heads, expect_vocabulary, load_pretrained, read_config
-from pnp_ovss.vlms.wordpiece import WordPieceTokenizer
+from pnp_ovss.vlms.base import Head
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.encoders.bert_blocks import Found, Records, attention, split_heads
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 if TYPE_CHECKING:
-    from transformers import ViltForImageAndTextRetrieval
+    pass
 
 VOCABULARY_SIZE = 30522
 TEXTS_AT_ONCE = 16
@@ -64,28 +63,25 @@ class JointStream:
     def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Matching logits (B, 2). image: (1, M, D); ids: (B, T); mask: (B, T) bool, True = token."""
         chunks = zip(ids.split(TEXTS_AT_ONCE), mask.split(TEXTS_AT_ONCE), strict=True)
-        return torch.cat([self._logits(self._run(self._join(i, image), m, {}), m) for i, m in chunks])
+        return torch.cat([self._logits(self._run(self._join(i, image), m, Records()), m) for i, m in chunks])
 
     def attend(
         self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
     ) -> tuple[Tensor, Found]:
         """Logits (1, 2) and, per layer (from 1), probabilities and gradients (heads, T, M); grad None for `none`."""
-        records: Records = {layer_index(layer): None for layer in layers}
+        records = Records(layers)
         mask = torch.ones_like(ids, dtype=torch.bool)
         length = ids.shape[1]
         with torch.no_grad():
-            hidden = self._run(self._join(ids, image), mask, {}, range(min(records)))
+            hidden = self._run(self._join(ids, image), mask, records, range(records.lowest))
         with torch.set_grad_enabled(gradient != "none"):
-            logits = self._logits(self._run(hidden, mask, records, range(min(records), len(self.blocks))), mask)
-            grads = context_grads(logits, records, gradient)
-        found: Found = {}
-        with torch.no_grad():
-            for layer in layers:
-                record, grad = records[layer_index(layer)], grads[layer_index(layer)]
-                assert record is not None
-                weight = None if grad is None else record.gradient(grad[:, :length], head)[..., length:]
-                found[layer] = (record.attention(head)[..., length:], weight)
-        return logits.detach(), found
+            logits = self._logits(self._run(hidden, mask, records, range(records.lowest, len(self.blocks))), mask)
+        found = records.read(logits, head, gradient)
+        columns = {
+            layer: (probs[..., length:], None if grad is None else grad[..., length:])
+            for layer, (probs, grad) in found.items()
+        }
+        return logits.detach(), columns
 
     def _join(self, ids: Tensor, image: Tensor) -> Tensor:
         """Text first, then the image: (B, T + M, D)."""
@@ -101,8 +97,7 @@ class JointStream:
             query = split_heads(inner.query(normed[:, :1] if last else normed), self.heads)
             key_value = split_heads(inner.key(normed), self.heads), split_heads(inner.value(normed), self.heads)
             context = attention(query, *key_value, keys).transpose(1, 2).flatten(2)
-            if index in records:
-                records[index] = record_leaf(query[:, :, : mask.shape[1]], key_value, context)
+            records.keep(index, query[:, :, : mask.shape[1]], key_value, context)
             hidden = (hidden[:, :1] if last else hidden) + block.attention.output.dense(context)
             hidden = block.output(block.intermediate(block.layernorm_after(hidden)), hidden)
         return hidden
@@ -115,34 +110,24 @@ class JointStream:
 class ViltVLM(CrossAttentionVLM):
     """A `ViltForImageAndTextRetrieval` of transformers behind the adapter protocol."""
 
+    name = "vilt"
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
 
-    def __init__(
-        self,
-        model: ViltForImageAndTextRetrieval,
-        tokenizer: WordPieceTokenizer,
-        *,
-        name: str = "vilt",
-        precision: Precision = "float32",
-    ) -> None:
-        config: Any = model.config
-        expect_heads(name, config.num_attention_heads, config.hidden_size, "num_attention_heads")
-        expect_vocabulary(name, config.vocab_size, [VOCABULARY_SIZE])
-        if precision == "bfloat16-vision":
-            raise ConfigError(f"{name} has one transformer for text and image; use precision float32 or bfloat16")
-        if precision == "bfloat16":
-            model.bfloat16()
-        self.stream = JointStream(model)
-        super().__init__(name, model, self.stream, tokenizer)
-        self.patch_px = self.size_step_px = int(config.patch_size)
-        self.prefix_tokens = 1
+    def check(self) -> None:
+        """The heads and the word table."""
+        config = self.model.config
+        expect_heads(self.name, config.num_attention_heads, config.hidden_size, "num_attention_heads")
+        expect_vocabulary(self.name, config.vocab_size, [VOCABULARY_SIZE])
 
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
-        """(3, S_h, S_w) normalised pixels to the (1, 1 + N', D) input tokens of the joint transformer."""
-        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
-        with evaluating(self.model):
-            return ImageFeatures(self.stream.image_tokens(pixels[None].to(self.device), kept), grid, kept)
+    def parts(self) -> Parts:
+        """One transformer for both."""
+        self.stream = JointStream(self.model)
+        return Parts(self.stream, None, int(self.model.config.patch_size))
+
+    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+        """(1, 1 + N', D) input tokens of the joint transformer: no layer has run yet."""
+        return self.stream.image_tokens(pixels, kept)
 
 
 def load_vilt(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> ViltVLM:

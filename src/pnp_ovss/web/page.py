@@ -11,7 +11,7 @@ import gradio as gr
 
 from pnp_ovss.errors import PnPError
 from pnp_ovss.presets import resolve_config
-from pnp_ovss.vlms.loading import find_preset
+from pnp_ovss.vlms.checkpoints.loading import find_preset
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption
 

@@ -15,7 +15,7 @@ from pnp_ovss.config import Precision
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.presets import ModelPreset, list_presets, load_preset
 from pnp_ovss.vlms.base import VisionLanguageModel
-from pnp_ovss.vlms.hub import locate
+from pnp_ovss.vlms.checkpoints.hub import locate
 
 Loader = Callable[..., VisionLanguageModel]
 

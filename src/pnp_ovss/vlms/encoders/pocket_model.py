@@ -18,11 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.vlms.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, EfficientNetLite2, load_trunk
-from pnp_ovss.vlms.pocket_text import TextEncoder
+from pnp_ovss.vlms.encoders.efficientnet import (
+    HEAD_CHANNELS,
+    MIDDLE_CHANNELS,
+    TRUNK_BLOCKS,
+    EfficientNetLite2,
+    load_trunk,
+)
+from pnp_ovss.vlms.encoders.pocket_text import TextEncoder
 
-MEAN = (127 / 255,) * 3  # of pixels in [0, 1]: (x·255 − 127) / 128, as the trunk was trained
-STD = (128 / 255,) * 3
+MEAN = (127 / 255, 127 / 255, 127 / 255)  # of pixels in [0, 1]: (x·255 − 127) / 128, as the trunk was trained
+STD = (128 / 255, 128 / 255, 128 / 255)
 SIZE_MULTIPLE_PX = 32
 TEXT_LIMIT = 512
 ENC, SEP, PAD, UNK = "[ENC]", "[SEP]", "[PAD]", "[UNK]"
@@ -160,4 +166,4 @@ def _is_own(name: str, config: PocketConfig) -> bool:
     part = name.removeprefix(prefix).split(".")
     if part[0] == "head":
         return config.thawed_blocks > 0
-    return part[0] == "blocks" and int(part[1]) >= 21 - config.thawed_blocks
+    return part[0] == "blocks" and int(part[1]) >= TRUNK_BLOCKS - config.thawed_blocks

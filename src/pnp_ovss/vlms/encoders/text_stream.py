@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pnp_ovss.config import Gradient
 from pnp_ovss.vlms.base import Head, layer_index
-from pnp_ovss.vlms.bert_blocks import BertBlocks, Found, KeyValue, Records, read_records
+from pnp_ovss.vlms.encoders.bert_blocks import BertBlocks, Found, KeyValue, Records
 
 
 class CrossModalStream(Protocol):
@@ -55,23 +55,22 @@ class TextStream:
     @torch.no_grad()
     def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Matching logits (B, 2). image: (1, M, D_v); ids: (B, T); mask: (B, T) bool, True = token."""
-        return self._run(self.embeddings(ids), mask, self._keys_values(image))
+        return self._run(self.embeddings(ids), mask, self._keys_values(image), Records())
 
     def attend(
         self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
     ) -> tuple[Tensor, Found]:
         """Logits (1, 2) and, per layer (from 1), probabilities and gradients (heads, T, M); grad None for `none`."""
-        records: Records = {layer_index(layer): None for layer in layers}
-        lowest = min(records)
+        records = Records(layers)
         mask = torch.ones_like(ids, dtype=torch.bool)
         with torch.no_grad():
             keys_values = self._keys_values(image)
             hidden = self.embeddings(ids)
-            for index in range(lowest):
-                hidden = self.layers.run(index, hidden, mask, keys_values.get(index))
+            for index in range(records.lowest):
+                hidden = self.layers.run(index, hidden, mask, keys_values.get(index), records)
         with torch.set_grad_enabled(gradient != "none"):
-            logits = self._run(hidden, mask, keys_values, records, start=lowest)
-        return logits.detach(), read_records(logits, records, layers, head, gradient)
+            logits = self._run(hidden, mask, keys_values, records, start=records.lowest)
+        return logits.detach(), records.read(logits, head, gradient)
 
     def _keys_values(self, image: Tensor) -> dict[int, KeyValue]:
         """Key and value (1, heads, M, d) of every cross-attention layer, by index."""
@@ -83,14 +82,12 @@ class TextStream:
         hidden: Tensor,
         mask: Tensor,
         keys_values: dict[int, KeyValue],
-        records: Records | None = None,
+        records: Records,
         start: int = 0,
     ) -> Tensor:
-        """Layers from `start` to the matching logits; the layers named in `records` leave their record there."""
+        """Layers from `start` to the matching logits; the last one only where it is read, but for an asked layer."""
         last = len(self.layers) - 1
         for index in range(start, len(self.layers)):
-            recorded = records is not None and index in records
-            rows = 1 if index == last and not recorded else None
-            asked = records if recorded else None
-            hidden = self.layers.run(index, hidden, mask, keys_values.get(index), asked, rows=rows)
+            rows = 1 if index == last and index not in records else None
+            hidden = self.layers.run(index, hidden, mask, keys_values.get(index), records, rows=rows)
         return self.itm_head(hidden[:, 0])

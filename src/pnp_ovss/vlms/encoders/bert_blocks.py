@@ -15,15 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pnp_ovss.config import Gradient
-from pnp_ovss.saliency import match_objective
-from pnp_ovss.vlms.base import Head, head_index, layer_index
+from pnp_ovss.vlms.base import Head, head_index, layer_index, match_objective
 
 KeyValue = tuple[Tensor, Tensor]
 
 
-@dataclass
+@dataclass(frozen=True)
 class LayerRecord:
-    """What one layer leaves behind: query (B, heads, T, d), key and value (1, heads, N, d), context (B, T, D)."""
+    """What one layer leaves behind: query (B, heads, T, d), key and value (1, heads, N, d), context (B, ≥ T, D)."""
 
     query: Tensor
     key: Tensor
@@ -37,45 +36,61 @@ class LayerRecord:
         return (scores / self.query.shape[-1] ** 0.5).softmax(dim=-1)
 
     def gradient(self, context_grad: Tensor, head: Head) -> Tensor:
-        """∂/∂P (heads, T, N) of the first text from ∂/∂C (B, T, D)."""
-        heads = self.value.shape[1]
-        per_head = context_grad[0].unflatten(-1, (heads, -1)).transpose(0, 1)
+        """∂/∂P (heads, T, N) of the first text from ∂/∂C (B, ≥ T, D)."""
+        heads, rows = self.value.shape[1], self.query.shape[2]
+        per_head = context_grad[0, :rows].unflatten(-1, (heads, -1)).transpose(0, 1)
         h = head_index(head)
         return per_head[h] @ self.value[0, h].transpose(-1, -2)
 
 
-Records = dict[int, LayerRecord | None]
 Found = dict[int, tuple[Tensor, Tensor | None]]
-"""Per layer (from 1): probabilities (heads, T, N) and their gradient, or None."""
+"""Per layer (from 1): probabilities (heads, T, N) and their gradient, None for `gradient = "none"`."""
 
 
-def record_leaf(query: Tensor, key_value: KeyValue, context: Tensor) -> LayerRecord:
-    """The record of a layer whose context becomes the leaf of the graph, unless a graph already runs through it."""
-    if torch.is_grad_enabled() and not context.requires_grad:
-        context.requires_grad_()
-    return LayerRecord(query.detach(), key_value[0].detach(), key_value[1].detach(), context)
+class Records:
+    """The asked layers of one forward pass (indices from 0), and what each leaves behind as it runs."""
 
+    def __init__(self, layers: Sequence[int] = ()) -> None:
+        self.layers = tuple(layers)
+        self._kept: dict[int, LayerRecord] = {}
 
-def context_grads(logits: Tensor, records: Records, gradient: Gradient) -> dict[int, Tensor | None]:
-    """∂objective/∂context of each recorded layer, by index; None for `gradient = "none"`."""
-    if gradient == "none":
-        return dict.fromkeys(records)
-    leaves = [record.context for record in records.values() if record is not None]
-    grads = torch.autograd.grad(match_objective(logits, gradient), leaves)
-    return dict(zip(records, grads, strict=True))
+    def __contains__(self, index: int) -> bool:
+        return index + 1 in self.layers
 
+    @property
+    def lowest(self) -> int:
+        """The index of the first layer that is asked for: below it no graph is needed."""
+        return layer_index(min(self.layers))
 
-@torch.no_grad()
-def read_records(logits: Tensor, records: Records, layers: Sequence[int], head: Head, gradient: Gradient) -> Found:
-    """Probabilities and gradients of the recorded layers (from 1), all rows and columns."""
-    with torch.enable_grad():
-        grads = context_grads(logits, records, gradient)
-    found: Found = {}
-    for layer in layers:
-        record, grad = records[layer_index(layer)], grads[layer_index(layer)]
-        assert record is not None
-        found[layer] = (record.attention(head), None if grad is None else record.gradient(grad, head))
-    return found
+    def keep(self, index: int, query: Tensor, key_value: KeyValue, context: Tensor) -> None:
+        """Keep an asked layer's parts. Its context becomes the leaf of the graph, unless one already runs through it."""
+        if index not in self:
+            return
+        if torch.is_grad_enabled() and not context.requires_grad:
+            context.requires_grad_()
+        self._kept[index] = LayerRecord(query.detach(), key_value[0].detach(), key_value[1].detach(), context)
+
+    def grads(self, logits: Tensor, gradient: Gradient) -> dict[int, Tensor | None]:
+        """∂objective/∂context of each asked layer (from 1); None for `gradient = "none"`."""
+        if gradient == "none":
+            return dict.fromkeys(self.layers)
+        leaves = [self[layer].context for layer in self.layers]
+        with torch.enable_grad():
+            found = torch.autograd.grad(match_objective(logits, gradient), leaves)
+        return dict(zip(self.layers, found, strict=True))
+
+    @torch.no_grad()
+    def read(self, logits: Tensor, head: Head, gradient: Gradient) -> Found:
+        """Probabilities and gradients of the asked layers (from 1), all rows and columns."""
+        grads = self.grads(logits, gradient)
+        return {
+            layer: (self[layer].attention(head), None if grad is None else self[layer].gradient(grad, head))
+            for layer, grad in grads.items()
+        }
+
+    def __getitem__(self, layer: int) -> LayerRecord:
+        """What a layer (from 1) left."""
+        return self._kept[layer_index(layer)]
 
 
 class BertBlocks:
@@ -100,7 +115,7 @@ class BertBlocks:
         hidden: Tensor,
         mask: Tensor | None,
         key_value: KeyValue | None,
-        records: Records | None = None,
+        records: Records,
         *,
         rows: int | None = None,
         key_mask: Tensor | None = None,
@@ -108,15 +123,14 @@ class BertBlocks:
         """One layer for the first `rows` positions (None = all): (B, T, D) -> (B, rows, D).
 
         mask: (B, T) bool of real tokens, None = all. key_value: what cross-attention looks at, None = nothing;
-        key_mask: (B, M) bool of its real tokens. records: where the layer leaves its record, if it is asked to.
+        key_mask: (B, M) bool of its real tokens. records: where an asked layer leaves its parts.
         """
         block = self.blocks[index]
         hidden = self._self_attention(block.attention, hidden, mask, rows)
         if key_value is not None:
             query = split_heads(block.crossattention.self.query(hidden), self.heads)
             context = attention(query, *key_value, key_mask).transpose(1, 2).flatten(2)
-            if records is not None:
-                records[index] = record_leaf(query, key_value, context)
+            records.keep(index, query, key_value, context)
             hidden = block.crossattention.output(context, hidden)
         return block.feed_forward_chunk(hidden)
 

@@ -76,7 +76,7 @@ def _download(preset: ModelPreset) -> Path:
             f"{preset.hub_id} (revision {preset.revision or 'main'}) holds neither *.safetensors nor {PICKLE}; "
             "set another revision in a preset's .toml file"
         )
-    from pnp_ovss.vlms.convert import convert_file
+    from pnp_ovss.vlms.checkpoints.convert import convert_file
 
     return convert_file(folder / PICKLE, "hf", converted_folder(preset))
 

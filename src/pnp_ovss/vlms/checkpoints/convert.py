@@ -25,7 +25,7 @@ from torch import Tensor
 from pnp_ovss.errors import ModelError, OutputError
 from pnp_ovss.presets import list_presets, load_preset
 from pnp_ovss.vlms.albef import drop_cross_attention
-from pnp_ovss.vlms.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
+from pnp_ovss.vlms.checkpoints.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
 from pnp_ovss.vlms.mplug import MplugModel
 
 PRESET_OF_FILE = {

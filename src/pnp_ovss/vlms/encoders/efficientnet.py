@@ -34,6 +34,7 @@ _STAGES = [
     (5, 208, 5, 2, 6),
     (1, 352, 3, 1, 6),
 ]
+TRUNK_BLOCKS = sum(count for count, *_ in _STAGES)
 _PADS_BEFORE, _DILATED_FROM, _MIDDLE = 7, 15, 14
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pnp_ovss.vlms.vision_stream import resize_positions
+from pnp_ovss.vlms.encoders.vision_stream import resize_positions
 
 
 class ClipStream:

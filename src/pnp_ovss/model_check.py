@@ -17,7 +17,7 @@ from pnp_ovss.images import input_size, normalise_pixels, to_pixels
 from pnp_ovss.presets import ModelPreset, resolve_config
 from pnp_ovss.prompt import build_prompt, build_prompts
 from pnp_ovss.vlms.base import VisionLanguageModel, check_layer_and_head
-from pnp_ovss.vlms.loading import load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
 NAMES = ("cat", "dog", "sofa", "tree")
 PARAMETERS_SHARE = 0.03

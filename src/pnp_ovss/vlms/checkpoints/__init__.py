@@ -1,0 +1,1 @@
+"""From a name to a folder with checked weights: presets, the hub, pickles rewritten, and loading without gaps."""

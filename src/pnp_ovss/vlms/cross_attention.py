@@ -1,0 +1,134 @@
+"""What BLIP and its like share: one image's tokens, a text stream with cross-attention over them, a matching head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pnp_ovss.config import Gradient, Precision
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.prompt import Prompt, Tokens
+from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, evaluating, scatter_patches
+from pnp_ovss.vlms.encoders.text_stream import CrossModalStream
+from pnp_ovss.vlms.encoders.wordpiece import TextTokenizer, pad_prompts
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model taken apart.
+
+    text: token ids and one image's tokens to logits, attention and gradient. image_side: the modules that no text
+    meets, or None where text and image share one transformer. patch_px: side of a patch. size_step_px: what input
+    sides are multiples of (0: of patch_px). prefix_tokens: image tokens before the patches ([CLS]).
+    """
+
+    text: CrossModalStream
+    image_side: nn.Module | None
+    patch_px: int
+    size_step_px: int = 0
+    prefix_tokens: int = 1
+
+
+class CrossAttentionVLM:
+    """An adapter over such a model. A family says what is checked (`check`), what the parts are and `tokens_of`.
+
+    model: the module with all weights; attention and matching leave it as it is.
+    Raises ModelError for a model that would load silently and give meaningless maps, ConfigError for a precision that
+    the family does not have.
+    """
+
+    name = ""
+    mean: ClassVar[tuple[float, float, float]]
+    std: ClassVar[tuple[float, float, float]]
+
+    def __init__(
+        self, model: Any, tokenizer: TextTokenizer, *, name: str | None = None, precision: Precision = "float32"
+    ) -> None:
+        self.name = name or self.name
+        self.model: Any = model
+        self.tokenizer = tokenizer
+        self.check()
+        parts = self.parts()
+        self._set_precision(precision, parts.image_side)
+        self.text = parts.text
+        self.layers = parts.text.cross_layers
+        self.heads = parts.text.heads
+        self.max_tokens = parts.text.max_tokens
+        self.patch_px = parts.patch_px
+        self.size_step_px = parts.size_step_px or parts.patch_px
+        self.prefix_tokens = parts.prefix_tokens
+
+    def check(self) -> None:
+        """Raise ModelError for a model of other heads, vocabulary or parts than the family's."""
+
+    def parts(self) -> Parts:
+        """The model taken apart."""
+        raise NotImplementedError("a family's adapter defines parts()")
+
+    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+        """(1, 3, S_h, S_w) normalised pixels to (states, prefix + N', D) tokens; `kept` (N,) bool removes the others."""
+        raise NotImplementedError("a family's adapter defines tokens_of()")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.text.itm_head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the part that reads the text."""
+        return self.text.itm_head.weight.dtype
+
+    def tokenize(self, text: str) -> Tokens:
+        """Ids with special tokens and the character offsets of each."""
+        return self.tokenizer(text)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
+        """(3, S_h, S_w) normalised pixels to the image's tokens, in the text part's precision."""
+        grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
+        with evaluating(self.model):
+            tokens = self.tokens_of(pixels[None].to(self.device), kept)
+        return ImageFeatures(tokens.to(self.dtype), grid, kept)
+
+    def attend(
+        self, image: ImageFeatures, prompt: Prompt, *, layers: Sequence[int], head: Head, gradient: Gradient
+    ) -> tuple[CrossAttention, ...]:
+        """Attention and gradient of these layers (from 1), (heads, T, P_h·P_w) each."""
+        ids = torch.tensor([prompt.token_ids], device=self.device)
+        with evaluating(self.model):
+            logits, found = self.text.attend(image.tokens, ids, layers, head, gradient)
+        return tuple(
+            CrossAttention(
+                self._scatter(probs, image),
+                None if grad is None else self._scatter(grad, image),
+                image.grid,
+                logits[0].float(),
+            )
+            for probs, grad in (found[layer] for layer in layers)
+        )
+
+    def patch_tokens(self, image: ImageFeatures) -> Tensor:
+        """(N', D) tokens of the patches; of several states' (BridgeTower's) the last."""
+        return image.tokens[-1, self.prefix_tokens :]
+
+    def match(self, image: ImageFeatures, prompts: Sequence[Prompt]) -> Tensor:
+        """Matching logits (len(prompts), 2), float32; the image's keys and values are shared by all prompts."""
+        ids, mask = pad_prompts([p.token_ids for p in prompts], self.tokenizer.pad)
+        with evaluating(self.model):
+            return self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)).float()
+
+    def _scatter(self, values: Tensor, image: ImageFeatures) -> Tensor:
+        return scatter_patches(values[..., self.prefix_tokens :], image.kept)
+
+    def _set_precision(self, precision: Precision, image_side: nn.Module | None) -> None:
+        if precision == "bfloat16":
+            self.model.bfloat16()
+        elif precision == "bfloat16-vision" and image_side is None:
+            raise ConfigError(f"{self.name} has one transformer for text and image; use precision float32 or bfloat16")
+        elif precision == "bfloat16-vision" and image_side is not None:
+            image_side.bfloat16()
