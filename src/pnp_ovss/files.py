@@ -220,12 +220,18 @@ class LeftOut(Counter[str]):
 
 
 def walk_photos(
-    folder: str | Path, left_out: LeftOut, *, also: Iterable[str] = (), skip: Path | None = None, deep: bool = True
+    folder: str | Path,
+    left_out: LeftOut,
+    *,
+    also: Iterable[str] = (),
+    skip: Path | None = None,
+    deep: bool = True,
+    empty: bool = False,
 ) -> Iterator[str]:
     """Photos below a folder, lazily, by folder and name; a folder that is linked is followed, each folder once.
 
     left_out: counts what does not count. also: more endings that do. skip: an absolute path that is not entered.
-    deep: with its subfolders.
+    deep: with its subfolders. empty: files of 0 bytes count, too.
     Raises ConfigError, after the rest, when a folder cannot be listed.
     """
     endings = photo_endings() | frozenset(also)
@@ -239,7 +245,7 @@ def walk_photos(
         folders[:] = _entered(parent, folders if deep else [], left_out, skip)
         for name in sorted(names):
             path = os.path.join(parent, name)
-            if reason := why_left_out(name, endings) or _empty(path):
+            if reason := why_left_out(name, endings) or ("" if empty else _empty(path)):
                 left_out[reason] += 1
             else:
                 yield path

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pnp_ovss.batch.storage import TEMPORARY, write_atomically, writing
 from pnp_ovss.errors import OutputError
-from pnp_ovss.images import shown as path_text
+from pnp_ovss.files import TEMPORARY, write_atomically, writing
+from pnp_ovss.files import shown as path_text
 
 LIST = ".pnp-ovss-made.jsonl"
 """The list's name: an ASCII JSON object a line, {"files": {name: twelve hex digits of its content}, ...}."""
+LOCK = ".lock"
+"""The lock file of a folder that a run writes to."""
 LONGEST_BYTES = 200
 """Of a result's stem: file systems hold 255 with the ending."""
 ANY = "any"

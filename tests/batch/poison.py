@@ -31,6 +31,7 @@ class ColourSegmenter:
     """Labels by exact colour."""
 
     vlm = SimpleNamespace(name="colours")
+    weights = "0" * 12
 
     def __init__(self, job: Job) -> None:
         self.config = SegmenterConfig(**job.settings)

@@ -60,5 +60,5 @@ def test_the_report_of_a_folder_that_is_no_batch(tmp_path):
     with pytest.raises(ConfigError, match="not the manifest of a batch"):
         batch_report(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ConfigError, match="is damaged"):
+    with pytest.raises(ConfigError, match="is not JSON"):
         batch_report(tmp_path)

@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from poison import (
     COLOURS,
@@ -75,7 +78,7 @@ def test_poison_costs_a_row_each_and_nothing_else(tmp_path):
 def test_a_photo_that_takes_too_long_or_too_much(tmp_path):
     make_poison(tmp_path / "in" / "hang.png", "hang")
     make_photo(tmp_path / "in" / "x.png", 0)
-    run_here([tmp_path / "in"], tmp_path / "out", time_s=0.6)
+    run_here([tmp_path / "in"], tmp_path / "out", time_s=3)
     make_poison(tmp_path / "in2" / "hog.png", "hog")
     run_here([tmp_path / "in2"], tmp_path / "out2", time_s=60, memory_gib=0.3)
     causes = [row["cause"] for row in read_rows(tmp_path / "out") + read_rows(tmp_path / "out2")]
@@ -164,7 +167,9 @@ def test_resume_needs_the_same_job(tmp_path):
     run_here([photos], tmp_path / "out")
     with pytest.raises(ConfigError, match="--resume or choose another"):
         run_here([photos], tmp_path / "out")
-    with pytest.raises(ConfigError, match="begun with other classes"):
+    with pytest.raises(
+        ConfigError, match=r'other settings: classes \[\["red"\], \["green"\], \["blue"\]\] -> \[\["red"\]\]'
+    ):
         run_here([photos], tmp_path / "out", jobs=job(classes=(("red",),)), resume=True)
     make_photo(photos / "later.png", 9)
     assert run_here([photos], tmp_path / "out", resume=True)["photos"] == 2
@@ -174,7 +179,7 @@ def test_a_shard_whose_rows_were_all_there_tells_nothing_of_the_model(tmp_path, 
     """On Ray an actor that only finishes such a shard never loads one."""
     from pnp_ovss.batch import run as module
 
-    facts = {"config_hash": "x", "versions": {"torch": "2"}}
+    facts = {"config_hash": "x", "weights": "y", "versions": {"torch": "2"}}
     outcomes = [({}, 0, 0), (facts, 3, 0)]
     monkeypatch.setattr(module, "_engine", lambda name, address: lambda *what: iter(outcomes))
     manifest = run_here([make_photos(tmp_path / "in", 3)], tmp_path / "out")
@@ -182,14 +187,69 @@ def test_a_shard_whose_rows_were_all_there_tells_nothing_of_the_model(tmp_path, 
     assert manifest["runs"][-1]["outcome"] == "complete"
 
 
-def test_settings_that_changed_behind_the_jobs_back_are_noticed(tmp_path):
+def test_weights_and_settings_that_changed_behind_the_jobs_back_are_named(tmp_path):
+    photos, out = make_photos(tmp_path / "in", 2), tmp_path / "out"
+    run_here([photos], out)
+    next((out / "shards").iterdir()).unlink()
+    manifest = json.loads((out / "manifest.json").read_text())
+    for change, said in (
+        ({"weights": "f" * 12}, 'weights "ffffffffffff" -> "000000000000"'),
+        ({"config": manifest["config"] | {"threshold": 0.25}}, r"config\.threshold 0\.25 -> "),
+    ):
+        (out / "manifest.json").write_text(json.dumps(manifest | change))
+        with pytest.raises(ConfigError, match=said):
+            run_here([photos], out, resume=True)
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert run_here([photos], out, resume=True)["runs"][-1]["outcome"] == "complete"
+
+
+def _touched(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    os.utime(path, ns=(0, 0))
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_photo_that_was_replaced_is_noticed(tmp_path, done):
+    photos, out = make_photos(tmp_path / "in", 3), tmp_path / "out"
+    run_here([photos], out)
+    if not done:
+        next((out / "shards").iterdir()).unlink()
+    _touched(photos / "0001.png", (photos / "0002.png").read_bytes())
+    with pytest.raises(ConfigError, match=r"0001\.png was \d+ bytes of 20.* and is \d+ bytes of 1970-01-01"):
+        run_here([photos], out, resume=True)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_tar_or_table_that_was_packed_again_is_noticed(tmp_path, kind):
+    """Between a kill and --resume: rows would have another photo's labels."""
+    photos, out = make_photos(tmp_path / "in", 12), tmp_path / "out"
+    _pack(tmp_path / f"x.{kind}", sorted(photos.iterdir()))
+    run_here([tmp_path / f"x.{kind}"], out)
+    next((out / "shards").iterdir()).unlink()
+    _pack(tmp_path / f"x.{kind}", sorted(photos.iterdir(), reverse=True))
+    with pytest.raises(ConfigError, match=rf"x\.{kind} was \d+ bytes of .*: other files than the batch was begun with"):
+        run_here([tmp_path / f"x.{kind}"], out, resume=True)
+
+
+def _pack(path: Path, photos: list[Path]) -> None:
+    if path.suffix == ".tar":
+        with tarfile.open(path, "w") as tar:
+            for photo in photos:
+                tar.add(photo, photo.name)
+    else:
+        pq.write_table(pa.table({"image": [photo.read_bytes() for photo in photos]}), path)
+
+
+def test_what_is_no_photo_is_counted(tmp_path):
     photos = make_photos(tmp_path / "in", 2)
-    run_here([photos], tmp_path / "out")
-    next((tmp_path / "out" / "shards").iterdir()).unlink()
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest | {"config_hash": "0" * 12}))
-    with pytest.raises(ConfigError, match="settings have changed"):
-        run_here([photos], tmp_path / "out", resume=True)
+    (photos / "x.HEIC").touch()
+    assert "1 .heic" in run_here([photos], tmp_path / "out")["left_out"]
+
+
+def test_workers_are_as_many_as_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert Resources.for_this_machine(time_s=1).workers == 1
+    assert Resources.for_this_machine(workers=5).workers == 5
 
 
 def test_nothing_to_do(tmp_path):
@@ -202,7 +262,12 @@ def test_nothing_to_do(tmp_path):
         run_here([tmp_path / "x"], tmp_path / "o2", shard_size=0)
 
 
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"time_s": 0}, {"memory_gib": -1}, {"gpus_per_worker": 2}])
+NO_LIMIT = [{"memory_gib": 0.0}, {"time_s": float("nan")}, {"time_s": float("inf")}]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"workers": 0}, {"time_s": 0}, {"memory_gib": -1}, {"gpus_per_worker": 2}, *NO_LIMIT]
+)
 def test_resources_out_of_range(wrong):
     with pytest.raises(ConfigError):
         Resources(**wrong)

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pnp_ovss.batch.sources import PhotoReader, PhotoRef, list_photos
-from pnp_ovss.errors import DatasetError, ImageError, PnPError
+from pnp_ovss.batch.sources import PhotoReader, PhotoRef, list_photos, stamp_of
+from pnp_ovss.errors import ImageError, PnPError
+from pnp_ovss.files import LeftOut
 from pnp_ovss.images import load_image
 
 NOWHERE = Path("/nowhere")
@@ -79,7 +80,7 @@ def test_an_input_without_photos_is_an_error(tree, name):
 def test_paths_are_absolute_whatever_the_working_folder(tree, monkeypatch):
     monkeypatch.chdir(tree)
     (ref,) = list_photos(["b.png"], NOWHERE)
-    assert ref == PhotoRef("b.png", os.fsencode(tree / "b.png"))
+    assert ref == PhotoRef("b.png", os.fsencode(tree / "b.png"), stamp=stamp_of(tree / "b.png"))
 
 
 def test_a_name_that_is_no_text(tmp_path):
@@ -88,6 +89,21 @@ def test_a_name_that_is_no_text(tmp_path):
         file.write(_bytes(9))
     assert _ids([tmp_path]) == [f"{tmp_path}/\\xff.png"]
     assert _values([tmp_path]) == [9]
+
+
+def test_what_does_not_count_is_counted_and_linked_folders_are_followed_once(tree):
+    for name in ("._a.JPG", "__MACOSX/._a.JPG", "x.HEIC", "sub/y.heic"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).touch()
+    (tree / "elsewhere").mkdir()
+    (tree / "elsewhere" / "z.png").touch()
+    (tree / "sub" / "linked").symlink_to(tree / "elsewhere")
+    (tree / "sub" / "loop").symlink_to(tree)
+    left_out = LeftOut()
+    found = [Path(ref.id).name for ref in list_photos([str(tree)], tree / "out", left_out)]
+    assert sorted(found) == ["a.JPG", "b.png", "c.webp", "z.png"]
+    assert "2 .heic" in left_out.sentence()
+    assert left_out["hidden"] == 2
 
 
 # Tars
@@ -99,6 +115,23 @@ def test_the_images_of_a_tar(tmp_path):
     )
     assert _ids([tar]) == [f"{tar}/a.png", f"{tar}/a.seg.png", f"{tar}/sub/b.png"]
     assert _values([tar]) == [1, 2, 3]
+
+
+def test_hidden_members_of_a_tar_are_left_out_and_counted(tmp_path):
+    members = dict.fromkeys(("._a.jpg", "__MACOSX/._a.jpg", ".hidden/a.jpg", "b.HEIC"), b"x") | {"a.png": _bytes(1)}
+    left_out = LeftOut()
+    refs = list(list_photos([str(_tar(tmp_path / "0.tar", members))], NOWHERE, left_out))
+    assert [Path(ref.id).name for ref in refs] == ["a.png"]
+    assert left_out == {"hidden": 3, ".heic": 1}
+
+
+def test_a_tar_that_was_packed_again_gives_no_photo(tmp_path):
+    tar = _tar(tmp_path / "0.tar", {"a.png": _bytes(1), "b.png": _bytes(2)})
+    refs, read = list(list_photos([str(tar)], NOWHERE)), PhotoReader()
+    _tar(tar, {"b.png": _bytes(2), "a.png": _bytes(1)})
+    os.utime(tar, ns=(1, 1))
+    with pytest.raises(ImageError, match=r"0\.tar/a\.png: its file was \d+ bytes of .* and is \d+ bytes of 1970"):
+        read(refs[0])
 
 
 def test_members_of_one_name_have_different_ids(tmp_path):
@@ -184,10 +217,11 @@ def test_an_empty_cell_is_an_image_error(tmp_path):
             PhotoReader()(ref)
 
 
-def test_parquet_without_images_is_an_error(tmp_path):
+def test_parquet_without_images_is_one_broken_ref(tmp_path):
     path = _table(tmp_path / "p.parquet", "text", ["a"])
-    with pytest.raises(DatasetError, match=r"no column with images .* it has label, text"):
-        _ids([path])
+    (ref,) = list_photos([str(path)], NOWHERE)
+    with pytest.raises(ImageError, match=r"no column with images .* it has label, text"):
+        PhotoReader()(ref)
 
 
 def test_a_damaged_parquet_file_becomes_one_broken_ref(tmp_path):

@@ -14,8 +14,8 @@ from PIL import Image
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.report import Counts
 from pnp_ovss.batch.sources import PhotoReader
-from pnp_ovss.batch.storage import write_atomically
 from pnp_ovss.errors import ImageError
+from pnp_ovss.files import write_atomically
 from pnp_ovss.images import load_image, resize_to
 from pnp_ovss.masks.rasterise import rasterise
 from pnp_ovss.overlay import draw_overlay

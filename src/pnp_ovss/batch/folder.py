@@ -9,19 +9,20 @@ OUT/labels/part-000000/0.png    with --png
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pnp_ovss.batch.inventory import Inventory
+from pnp_ovss.batch.journal import Journal
 from pnp_ovss.batch.rows import schema
-from pnp_ovss.batch.sources import PhotoRef, require_pyarrow
-from pnp_ovss.batch.storage import Journal, write_atomically
+from pnp_ovss.batch.sources import PhotoRef, require_pyarrow, stamp_of
 from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.files import read_json, shown, write_atomically, write_json
 
-FORMAT = "pnp-ovss-batch/1"
+_MANIFEST = {"job": dict, "photos": int, "shards": int, "runs": list}
+FORMAT = "pnp-ovss-batch/2"
 
 
 class BatchFolder:
@@ -48,19 +49,47 @@ class BatchFolder:
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest. Raises ConfigError when the folder is no batch."""
-        try:
-            manifest = json.loads(self.manifest_path.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{self.root} holds no batch (no readable manifest.json: {error.strerror})") from error
-        except ValueError as error:
-            raise ConfigError(f"{self.manifest_path} is damaged: {error}") from error
+        if not self.manifest_path.is_file():
+            raise ConfigError(f"{self.root} holds no batch (no manifest.json)")
+        manifest = read_json(self.manifest_path)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ConfigError(f"{self.manifest_path} is not the manifest of a batch ({FORMAT})")
+        wrong = [name for name, kind in _MANIFEST.items() if not isinstance(manifest.get(name), kind)]
+        if wrong or not isinstance(manifest["job"].get("classes"), list):
+            raise ConfigError(f"{self.manifest_path} is damaged: {', '.join(wrong) or 'job.classes'}")
         return manifest
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest atomically."""
-        write_atomically(self.manifest_path, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+        write_json(self.manifest_path, manifest, ascii_only=True)
+
+    def changed_sources(self) -> Iterator[str]:
+        """Files that are there and are not what was listed or segmented, in words.
+
+        Photos that failed do not count: their files may have been mended. Nor do files that are gone.
+        """
+        containers: set[bytes] = set()
+        for shard in range(self.inventory.shards):
+            done = self._outcomes(shard)
+            for number, ref in self.inventory.shard(shard):
+                status, before = done.get(number, ("", ref.stamp))
+                if ref.kind != "file":
+                    if ref.path in containers:
+                        continue
+                    containers.add(ref.path)
+                    status, before = "", ref.stamp
+                now = "" if status == "failed" or not before else stamp_of(ref.path)
+                if now and now != before:
+                    yield f"{shown(ref.path)} was {before} and is {now}"
+
+    def _outcomes(self, shard: int) -> dict[int, tuple[str, str]]:
+        """{number: (status, stamp)} of a shard's rows so far."""
+        if self._is_finished(shard):
+            columns = ["number", "status", "stamp"]
+            rows = require_pyarrow().read_table(self.shard_path(shard), columns=columns).to_pylist()
+        else:
+            rows = self._journal(shard).rows().values()
+        return {row["number"]: (row["status"], row["stamp"] or "") for row in rows}
 
     def missing(self) -> list[int]:
         """The shards that are not finished, in order; one that cannot be read counts as missing."""

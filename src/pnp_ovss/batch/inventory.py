@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from pnp_ovss.batch.sources import PhotoRef, require_pyarrow
-from pnp_ovss.batch.storage import fsync_folder, writing
 from pnp_ovss.errors import ImageError, OutputError
+from pnp_ovss.files import fsync_folder, writing
 
 
 class Inventory:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.errors import ConfigError
@@ -84,11 +86,42 @@ class Resources:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.threads < 1 or self.tries < 1:
             raise ConfigError(f"workers, threads and tries must be at least 1; found {self}")
-        if self.time_s <= 0 or (self.memory_gib is not None and self.memory_gib <= 0):
-            raise ConfigError(f"time and memory limits must be above 0; found {self.time_s} s, {self.memory_gib} GiB")
+        limits = (self.time_s, 1.0 if self.memory_gib is None else self.memory_gib)
+        if not all(limit > 0 and math.isfinite(limit) for limit in limits):
+            raise ConfigError(
+                f"time and memory limits must be above 0 and finite; found {self.time_s} s, {self.memory_gib} GiB"
+            )
         if not 0 <= self.gpus_per_worker <= 1:
             raise ConfigError(f"gpus per worker = {self.gpus_per_worker}; a model runs on one GPU: choose 0 to 1")
+
+    @classmethod
+    def for_this_machine(
+        cls, *, workers: int | None = None, memory_gib: float | None = None, local: bool = True, **others: Any
+    ) -> Resources:
+        """With what is left open filled in: a worker for each core that this process may use, and for each its part of
+        the memory that is free (not where the work runs elsewhere).
+        """
+        count = workers or available_cores()
+        free = free_gib() if local and memory_gib is None else 0.0
+        return cls(workers=count, memory_gib=free / count if free else memory_gib, **others)
 
     def device_of(self, worker: int) -> str:
         """The device of the n-th worker of one machine: 0.5 GPUs each put workers 0 and 1 on cuda:0."""
         return f"cuda:{int(worker * self.gpus_per_worker)}" if self.gpus_per_worker else self.device
+
+
+def available_cores() -> int:
+    """Cores that this process may use: a container or `taskset` may give it fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def free_gib() -> float:
+    """Memory that is free now, GiB; 0.0 where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 0.0
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return found[0] / 2**20 if found else 0.0

@@ -19,6 +19,7 @@ from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.rows import failed_row
 from pnp_ovss.batch.sources import PhotoRef
 from pnp_ovss.batch.worker import serve
+from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, ModelError
 
 Task = tuple[int, PhotoRef]
@@ -29,6 +30,7 @@ AHEAD = 2
 TICK_S = 0.5
 STARTS = 3
 """Workers in a row that may die before their model is loaded."""
+IDENTITY = ("model", "weights", "config")
 LOSSES = 20
 """Workers in a row that may be lost without one row in between: then it is not the photos."""
 
@@ -43,14 +45,19 @@ class _Worker:
     ready: bool = False
 
 
+def identity(facts: dict[str, Any]) -> dict[str, Any]:
+    """Of what is known about a model, what its labels depend on; {} where nothing is known yet."""
+    return {name: facts[name] for name in IDENTITY if name in facts}
+
+
 class Pool:
     """Worker processes for one job. Use as a context manager; leaving it ends them at once.
 
-    expected: the config hash that workers must have (of an earlier run), or None. facts: what the first worker said
+    expected: what workers must say of their model (`IDENTITY`, of an earlier run), or None. facts: what the first worker said
     of its model. restarts: how many workers were replaced.
     """
 
-    def __init__(self, job: Job, out: Path, resources: Resources, expected: str | None = None) -> None:
+    def __init__(self, job: Job, out: Path, resources: Resources, expected: dict[str, Any] | None = None) -> None:
         self._job, self._out, self._resources, self._expected = job, out, resources, expected
         self._workers: list[_Worker] = []
         self._again: deque[Task] = deque()
@@ -161,11 +168,10 @@ class Pool:
                 f"a worker with the model alone takes {used:.1f} GiB, each may take {limit:.1f}; "
                 "use fewer --workers, or a larger --memory-limit"
             )
-        expected = self._expected or self.facts["config_hash"]
-        if facts["config_hash"] != expected:
+        if found := changes(self._expected or identity(self.facts), identity(facts)):
             raise ConfigError(
-                f"the settings have changed since the batch began (hash {facts['config_hash']}, was {expected}): "
-                "restore the method file or the version of pnp-ovss, or choose another --out"
+                f"the batch was begun with another model or other settings: {summary(found)}; restore the method file, "
+                "the weights or the version of pnp-ovss, or choose another --out"
             )
 
     def _over_limit(self, worker: _Worker) -> tuple[str, str] | None:

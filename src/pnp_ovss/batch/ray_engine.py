@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pnp_ovss import errors
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job, Resources
-from pnp_ovss.batch.pool import Pool
+from pnp_ovss.batch.pool import Pool, identity
 from pnp_ovss.errors import ConfigError, DependencyError, ModelError, PnPError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ RETRIES = 3
 class ShardActor:
     """Completes shards; one an actor, as `map_batches` wants it."""
 
-    def __init__(self, root: Path, job: Job, resources: Resources, expected: str | None) -> None:
+    def __init__(self, root: Path, job: Job, resources: Resources, expected: dict[str, Any]) -> None:
         self._folder = BatchFolder(root)
         self._pool = Pool(job, root, resources, expected)
 
@@ -67,7 +67,7 @@ def run_on_ray(
     missing = folder.missing()
     if not missing:
         return
-    expected = folder.read_manifest().get("config_hash")
+    expected = identity(folder.read_manifest())
     actor = {"root": folder.root, "job": job, "resources": _of_one(resources), "expected": expected}
     with _connected(ray, address, resources):
         blocks = min(len(missing), 4 * resources.workers)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.batch.sources import PhotoRef
-from pnp_ovss.images import shown
+from pnp_ovss.files import shown
 from pnp_ovss.masks.rle import encode_labels
 from pnp_ovss.provenance import digest
 
@@ -34,7 +34,7 @@ def schema() -> pa.Schema:
     classes = pa.list_(pa.struct([*each, ("rle", pa.string())]))
     return pa.schema(
         [
-            ("number", pa.int64()), ("id", pa.string()), ("path", pa.string()), ("status", pa.string()),
+            ("number", pa.int64()), ("id", pa.string()), ("path", pa.string()), ("stamp", pa.string()), ("status", pa.string()),
             ("cause", pa.string()), ("error", pa.string()), ("height", pa.int32()), ("width", pa.int32()),
             ("classes", classes), ("png", pa.string()), ("model", pa.string()), ("config_hash", pa.string()),
             ("seconds", pa.float64()),
@@ -42,10 +42,12 @@ def schema() -> pa.Schema:
     )  # fmt: skip
 
 
-def result_row(number: int, ref: PhotoRef, result: Segmentation, *, png: str | None, seconds: float) -> dict[str, Any]:
+def result_row(
+    number: int, ref: PhotoRef, result: Segmentation, *, stamp: str, png: str | None, seconds: float
+) -> dict[str, Any]:
     """The row of a segmented photo: every asked class with share and match score, found ones with COCO's RLE.
 
-    The RLE is the compressed `counts`; its size is (height, width) of the upright photo.
+    stamp: of the file that was read. The RLE is the compressed `counts`; its size is (height, width) of the upright photo.
     """
     runs = encode_labels(result.labels)
     classes = [
@@ -54,9 +56,10 @@ def result_row(number: int, ref: PhotoRef, result: Segmentation, *, png: str | N
         for i, name in enumerate(result.class_names, 1)
     ]
     height, width = result.labels.shape
+    made = result.provenance
     return _row(number, ref) | {
-        "status": "ok", "height": height, "width": width, "classes": classes, "png": png, "model": result.provenance.model,
-        "config_hash": digest(result.provenance.config.to_dict()), "seconds": round(seconds, 4),
+        "stamp": stamp, "status": "ok", "height": height, "width": width, "classes": classes, "png": png,
+        "model": made.model, "config_hash": digest(made.config.to_dict()), "seconds": round(seconds, 4),
     }  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 from pnp_ovss.batch.folder import FORMAT, BatchFolder
 from pnp_ovss.batch.inventory import write_inventory
 from pnp_ovss.batch.job import Job, Resources
-from pnp_ovss.batch.pool import Pool
+from pnp_ovss.batch.pool import Pool, identity
 from pnp_ovss.batch.sources import list_photos, require_pyarrow
-from pnp_ovss.batch.storage import locked, remove_temporaries
+from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.files import LeftOut, locked, remove_temporaries
 
 SHARD_SIZE = 1000
 
@@ -55,7 +56,7 @@ def run_batch(
     """
     require_pyarrow()
     out = out.absolute()
-    with locked(out):
+    with locked(out / ".lock"), _kept():
         folder = BatchFolder(out)
         manifest = _prepare(folder, inputs, job, shard_size, resume)
         if retry_failed:
@@ -65,7 +66,7 @@ def run_batch(
         outcome = "stopped"
         try:
             for facts, photos, failed in _engine(engine, address)(folder, job, resources, tally):
-                if facts and "config_hash" not in manifest:
+                if facts and "weights" not in manifest:
                     manifest |= facts
                     folder.write_manifest(manifest)
                 if facts:  # none where all rows of a shard were there already
@@ -96,7 +97,7 @@ def _engine(name: str, address: str | None) -> Callable[..., Iterator[tuple[dict
 def _run_here(
     folder: BatchFolder, job: Job, resources: Resources, tally: Tally
 ) -> Iterator[tuple[dict[str, Any], int, int]]:
-    expected = folder.read_manifest().get("config_hash")
+    expected = identity(folder.read_manifest())
     with Pool(job, folder.root, resources, expected) as pool:
         for row in complete_shards(folder, folder.missing(), pool):
             tally.restarts = pool.restarts
@@ -119,25 +120,39 @@ def _prepare(folder: BatchFolder, inputs: list[str], job: Job, shard_size: int, 
             raise ConfigError(f"{folder.root} holds a batch already; continue it with --resume or choose another --out")
         manifest = folder.read_manifest()
         _check_same(manifest["job"], job.to_dict())
+        if changed := list(folder.changed_sources()):
+            raise ConfigError(
+                f"{summary(changed)}: other files than the batch was begun with; put them back, or choose another --out"
+            )
         remove_temporaries(folder.root)
         return manifest
     if shard_size < 1:
         raise ConfigError(f"shard size = {shard_size}; it must be at least 1")
     remove_temporaries(folder.root)
-    photos = list_photos(inputs, skip=folder.root)
+    left_out = LeftOut()
+    photos = list_photos(inputs, folder.root, left_out)
     write_inventory(folder.inventory_path, photos, shard_size, unique=len(inputs) == 1)
     counts = {"photos": folder.inventory.photos, "shards": folder.inventory.shards, "shard_size": shard_size}
-    manifest = {"format": FORMAT, "created": _now(), "inputs": inputs, "job": job.to_dict(), **counts, "runs": []}
+    manifest = {"format": FORMAT, "created": _now(), "inputs": inputs, "job": job.to_dict(), **counts}
+    manifest |= {"left_out": left_out.sentence(), "runs": []}
     folder.write_manifest(manifest)
     return manifest
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [name for name in now if before.get(name) != now[name]]
-    if changed:
+    if found := changes(before, now):
         raise ConfigError(
-            f"the batch was begun with other {', '.join(changed)}; resume it with the same, or choose another --out"
+            f"the batch was begun with other settings: {summary(found)}; resume it with the same, or choose another --out"
         )
+
+
+@contextmanager
+def _kept() -> Generator[None]:
+    """Say what is to be done when the disk is full."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(f"{error}; what was finished is kept: run again with --resume then") from error
 
 
 def _remember(folder: BatchFolder, manifest: dict[str, Any], outcome: str) -> None:

@@ -10,17 +10,17 @@ import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.errors import DatasetError, DependencyError, ImageError
-from pnp_ovss.images import ImageSource, shown
+from pnp_ovss.files import LeftOut, photo_endings, shown, walk_photos, why_left_out
+from pnp_ovss.images import ImageSource
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-_FORMATS = "avif bmp gif j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
-IMAGE_SUFFIXES = frozenset("." + name for name in _FORMATS.split())
 IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "jpg", "jpeg", "png", "webp")
 PATH_COLUMNS = ("path", "image_path", "file_path", "file_name", "filename", "file")
 MAX_BYTES = 1 << 30
@@ -32,7 +32,8 @@ class PhotoRef:
     """One photo: kind `file`, `tar`, `parquet`, or `broken` (an input that cannot be listed; note says why).
 
     id: unique in the corpus. path: of the file on disk, as bytes (file names need not be text). place: byte offset in
-    a tar or row of a Parquet file. size: bytes, in a tar. note: the Parquet column.
+    a tar or row of a Parquet file. size: bytes, in a tar. note: the Parquet column. stamp: of the file on disk when it
+    was listed (see `stamp_of`).
     """
 
     id: str
@@ -41,25 +42,39 @@ class PhotoRef:
     place: int = 0
     size: int = 0
     note: str = ""
+    stamp: str = ""
 
 
-def list_photos(inputs: list[str], skip: Path) -> Iterator[PhotoRef]:
-    """All photos of folders, files, globs, tars and Parquet files, lazily; `skip` is a folder that is left out.
+def stamp_of(path: bytes | str | Path) -> str:
+    """A file's size and time of change in words: what tells it from another one at the same place; "" if it is gone."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    when = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(sep=" ", timespec="seconds")
+    return f"{status.st_size} bytes of {when} +{status.st_mtime_ns % 10**9}"
 
-    Raises ImageError for an input that names nothing, DatasetError for a Parquet file without images.
+
+def list_photos(inputs: list[str], skip: Path, left_out: LeftOut | None = None) -> Iterator[PhotoRef]:
+    """All photos of folders, files, globs, tars and Parquet files, lazily; `skip` is a folder that is not entered.
+
+    left_out: counts the files that do not count. Raises ImageError for an input that names nothing, ConfigError for a
+    folder that cannot be listed.
     """
+    left_out = LeftOut() if left_out is None else left_out
     for name in inputs:
         found = False
-        for path in _files(name, skip):
+        for path in _files(name, skip, left_out):
             found = True
-            yield from _photos_of(path)
+            yield from _photos_of(path, left_out)
         if not found:
-            raise ImageError(f"'{name}' names no photo: no file, folder or pattern of photos, tars or Parquet files")
+            why = left_out.sentence() or "no file, folder or pattern of photos, tars or Parquet files"
+            raise ImageError(f"'{shown(name)}' names no photo: {why}")
 
 
-def _files(name: str, skip: Path) -> Iterator[str]:
+def _files(name: str, skip: Path, left_out: LeftOut) -> Iterator[str]:
     if os.path.isdir(name):
-        yield from _walk(name, skip)
+        yield from walk_photos(name, left_out, also=(".tar", ".parquet"), skip=skip, empty=True)
     elif os.path.lexists(name):
         yield name
     else:
@@ -68,55 +83,46 @@ def _files(name: str, skip: Path) -> Iterator[str]:
                 yield path
 
 
-def _walk(folder: str, skip: Path) -> Iterator[str]:
-    """Photos, tars and Parquet files below a folder in the order of their names; hidden ones are left out."""
-    problems: list[OSError] = []
-    for parent, folders, files in os.walk(folder, onerror=problems.append):
-        kept = [f for f in folders if not f.startswith(".") and Path(parent, f).absolute() != skip]
-        folders[:] = sorted(kept)
-        for file in sorted(files):
-            if not file.startswith(".") and _suffix(file) in IMAGE_SUFFIXES | {".tar", ".parquet"}:
-                yield os.path.join(parent, file)
-    if problems:
-        error = problems[0]
-        raise DatasetError(f"cannot list {error.filename}: {error.strerror}; {len(problems)} folders in all")
-
-
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _photos_of(path: str) -> Iterator[PhotoRef]:
+def _photos_of(path: str, left_out: LeftOut) -> Iterator[PhotoRef]:
+    stamp = stamp_of(path)
     if _suffix(path) == ".tar":
-        yield from _tar_members(path)
+        yield from _tar_members(path, stamp, left_out)
     elif _suffix(path) == ".parquet":
-        yield from _parquet_rows(path)
+        yield from _parquet_rows(path, stamp)
     else:
-        yield PhotoRef(shown(path), _absolute(path))
+        yield PhotoRef(shown(path), _absolute(path), stamp=stamp)
 
 
 def _absolute(path: str) -> bytes:
     return os.fsencode(os.path.abspath(path))
 
 
-def _tar_members(path: str) -> Iterator[PhotoRef]:
+def _tar_members(path: str, stamp: str, left_out: LeftOut) -> Iterator[PhotoRef]:
     """The images of a tar; where it breaks off, one broken ref says so. Of names that repeat the offset is added."""
     seen: set[str] = set()
+    endings = photo_endings()
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 tar.members = []  # ty: ignore[missing-attribute]  # tarfile keeps every header otherwise
-                if not member.isfile() or _suffix(member.name) not in IMAGE_SUFFIXES:
+                if not member.isfile():
+                    continue
+                if reason := why_left_out(member.name, endings):
+                    left_out[reason] += 1
                     continue
                 name = shown(os.fsencode(member.name))
                 id = f"{shown(path)}/{name}" + (f"@{member.offset_data}" if name in seen else "")
                 seen.add(name)
-                yield PhotoRef(id, _absolute(path), "tar", member.offset_data, member.size)
+                yield PhotoRef(id, _absolute(path), "tar", member.offset_data, member.size, stamp=stamp)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         yield PhotoRef(shown(path), _absolute(path), "broken", note=f"{shown(path)} is no complete tar: {error}")
 
 
-def _parquet_rows(path: str) -> Iterator[PhotoRef]:
+def _parquet_rows(path: str, stamp: str) -> Iterator[PhotoRef]:
     from pyarrow import ArrowException
 
     try:
@@ -126,8 +132,11 @@ def _parquet_rows(path: str) -> Iterator[PhotoRef]:
         reason = f"{shown(path)} is no Parquet file: {' '.join(str(error).split())}"
         yield PhotoRef(shown(path), _absolute(path), "broken", note=reason)
         return
+    except DatasetError as error:
+        yield PhotoRef(shown(path), _absolute(path), "broken", note=str(error))
+        return
     for row in range(rows):
-        yield PhotoRef(f"{shown(path)}#{row}", _absolute(path), "parquet", row, note=column)
+        yield PhotoRef(f"{shown(path)}#{row}", _absolute(path), "parquet", row, note=column, stamp=stamp)
 
 
 def _open_parquet(path: str | bytes) -> pq.ParquetFile:
@@ -165,9 +174,11 @@ class PhotoReader:
         self._first = 0
 
     def __call__(self, ref: PhotoRef) -> ImageSource:
-        """A path or the encoded bytes. Raises ImageError when there is nothing to read."""
+        """A path or the encoded bytes. Raises ImageError when there is nothing to read, or another tar or table."""
         if ref.kind == "file":
             return Path(os.fsdecode(ref.path))
+        if ref.stamp and (now := stamp_of(ref.path)) != ref.stamp:
+            raise ImageError(f"{ref.id}: its file was {ref.stamp} when it was listed, and is {now or 'gone'}")
         if ref.kind == "tar":
             return _read_member(ref)
         if ref.kind == "parquet":

@@ -21,9 +21,9 @@ from typing import Any
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job
 from pnp_ovss.batch.rows import failed_row, result_row
-from pnp_ovss.batch.sources import PhotoReader, PhotoRef
-from pnp_ovss.batch.storage import write_atomically
+from pnp_ovss.batch.sources import PhotoReader, PhotoRef, stamp_of
 from pnp_ovss.errors import ImageError, ModelError, OutputError, PnPError
+from pnp_ovss.files import write_atomically
 from pnp_ovss.images import load_image
 from pnp_ovss.policies import Candidates
 from pnp_ovss.provenance import digest, library_versions
@@ -90,6 +90,7 @@ class _Worker:
         config = self._segmenter.config
         return {
             "model": self._segmenter.vlm.name,
+            "weights": self._segmenter.weights,
             "config_hash": digest(config.to_dict()),
             "config": config.to_dict(),
             "versions": library_versions(),
@@ -99,7 +100,9 @@ class _Worker:
         """The row of one photo. Raises OutputError, and anything that the model raises by accident."""
         start = time.perf_counter()
         try:
-            image = load_image(self._read(ref))
+            source = self._read(ref)
+            stamp = stamp_of(source) if isinstance(source, Path) else ref.stamp
+            image = load_image(source)
             keep = None if self._listed is None else self._listed.of(ref.id)
             result = self._segmenter(image, self._job.classes, keep=keep, image_name=ref.id)
         except OutputError:
@@ -109,7 +112,7 @@ class _Worker:
         except PnPError as error:
             return failed_row(number, ref, "refused", _named(str(error), ref))
         png = self._save(number, result) if self._job.png else None
-        return result_row(number, ref, result, png=png, seconds=time.perf_counter() - start)
+        return result_row(number, ref, result, stamp=stamp, png=png, seconds=time.perf_counter() - start)
 
     def _save(self, number: int, result: Any) -> str:
         path, buffer = self._folder.png_path(number), io.BytesIO()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.files import shown
 
 Inputs = Annotated[
     list[str],
@@ -23,7 +24,10 @@ Engine = Annotated[str, typer.Option("--engine", help="local: this machine; ray:
 Address = Annotated[
     str | None, typer.Option("--address", help="Ray cluster, for example auto; left out, Ray starts here.")
 ]
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes with a model each; one a core if left out.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes with a model each; left out, one a usable core."),
+]
 Threads = Annotated[int, typer.Option("--threads", help="Threads of each worker.")]
 Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="0 to 1; 0.5 puts two workers on a GPU.")]
 TimeLimit = Annotated[float, typer.Option("--time-limit", help="Seconds a photo may take.")]
@@ -80,11 +84,9 @@ def batch(
     settings = o.merge_settings(explicit, setting)
     names = o.read_classes(classes, classes_file)
     job = Job(classes=names, model=model, method=method, settings=settings, candidates=listed, seed=seed, png=png)
-    count = workers or os.cpu_count() or 1
-    memory = memory_limit or (_free_gib() / count if engine == "local" and _free_gib() else None)
-    resources = Resources(
-        workers=count, threads=threads, device=device, gpus_per_worker=gpus_per_worker, time_s=time_limit,
-        memory_gib=memory,
+    resources = Resources.for_this_machine(
+        workers=workers, memory_gib=memory_limit, local=engine == "local", threads=threads, device=device,
+        gpus_per_worker=gpus_per_worker, time_s=time_limit,
     )  # fmt: skip
     with _progress(quiet=as_json) as progress:
         manifest = run_batch(
@@ -100,16 +102,6 @@ def _candidates(path: Path | None) -> dict[str, list[str]] | None:
     from pnp_ovss.policies import read_candidates
 
     return read_candidates(path)
-
-
-def _free_gib() -> float:
-    """Memory that is free now, GiB; 0.0 where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-    except OSError:
-        return 0.0
-    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return found[0] / 2**20 if found else 0.0
 
 
 @contextmanager
@@ -135,14 +127,16 @@ def _conclude(manifest: dict[str, Any], out: Path, as_json: bool) -> int:
     run = manifest["runs"][-1]
     counts = count_rows(out)
     if as_json:
-        print(json.dumps({"out": str(out), "run": run, **counts.to_dict()}, ensure_ascii=False))
+        print(json.dumps({"out": shown(out), "run": run, "left_out": manifest["left_out"], **counts.to_dict()}))
     else:
         speed = f", {run['photos'] / run['seconds']:.2f} photos/s" if run["photos"] else ""
         Console().print(
-            f"{run['photos']} photos in {run['seconds']:.1f} s{speed}; {out} holds {counts.ok} ok and {counts.failed} "
-            f"failed of {counts.photos}: see `pnp-ovss batch-report {out}`",
+            f"{run['photos']} photos in {run['seconds']:.1f} s{speed}; {shown(out)} holds {counts.ok} ok and {counts.failed} "
+            f"failed of {counts.photos}: see `pnp-ovss batch-report {shown(out)}`",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
+        if manifest["left_out"]:
+            Console().print(manifest["left_out"], soft_wrap=True, highlight=False, markup=False)
     return 1 if counts.failed else 0
 
 
@@ -162,20 +156,20 @@ def batch_report(
     counts = count_rows(folder)
     page = write_contact_sheet(folder, counts, out or folder / "report.html", photos)
     if as_json:
-        print(json.dumps({**counts.to_dict(), "html": str(page)}, ensure_ascii=False))
+        print(json.dumps({**counts.to_dict(), "html": shown(page)}))
     else:
         _print_report(counts, page)
     return 0 if counts.is_complete else 1
 
 
 def _print_report(counts: Any, page: Path) -> None:
-    screen = Console(soft_wrap=True, highlight=False)
+    screen = Console(soft_wrap=True, highlight=False, markup=False)
     for line in counts.lines():
         screen.print(line, markup=False)
     table = Table("class", "photos", "pixels", title_justify="left")
     for name, (found, share) in counts.classes.items():
-        table.add_row(name, str(found), f"{share / max(counts.ok, 1):.2%}")
+        table.add_row(Text(name), str(found), f"{share / max(counts.ok, 1):.2%}")
     screen.print(table)
     for (cause, error), number in counts.failures.most_common(10):
         screen.print(f"  {number} x {cause}: {error}", markup=False)
-    screen.print(str(page))
+    screen.print(shown(page), markup=False)

@@ -46,8 +46,9 @@ def gallery(
 
     Writes gallery.png, gallery.html and what `segment` writes. Exit code 1: some photos failed and are left out.
     """
-    from pnp_ovss.batch.storage import locked
+    from pnp_ovss.files import locked
     from pnp_ovss.gallery import gallery_names, save_gallery
+    from pnp_ovss.outputs import LOCK
 
     entries = _entries(photos or [], classes, classes_file, listed)
     if ground_truth is not None and not ground_truth.is_dir():
@@ -63,7 +64,7 @@ def gallery(
     )
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     rows = []
-    with locked(out):
+    with locked(out / LOCK):
         pages = gallery_names([stem for _, stem in jobs])
         made = OutputFolder(out).begin([*pages, *(name for _, stem in jobs for name in result_names(stem))])
         for entry, stem in track(jobs, "segmenting", console=errors, transient=True, disable=len(jobs) < 2):

@@ -148,14 +148,15 @@ def _run(
     candidates: Candidates | None = None,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
-    from pnp_ovss.batch.storage import locked
+    from pnp_ovss.files import locked
     from pnp_ovss.images import shown
+    from pnp_ovss.outputs import LOCK
 
     screen, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     stems = unique_stems([photo for photo, _ in jobs])
     numbered = zip(jobs, stems, strict=True)
     failed = 0
-    with locked(out):
+    with locked(out / LOCK):
         made = OutputFolder(out).begin(name for stem in stems for name in result_names(stem))
         for (photo, names), stem in track(
             numbered,

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pnp_ovss.batch.storage import writing
 from pnp_ovss.errors import DatasetError, OutputError
 from pnp_ovss.export.formats import FORMATS, Writer, check, get_format
 from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.files import writing
 from pnp_ovss.outputs import name_too_long
 
 __all__ = ["FORMATS", "Run", "RunPhoto", "Written", "default_out", "export_run", "read_run"]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pnp_ovss.batch.storage import write_atomically
 from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.files import write_atomically
 from pnp_ovss.masks.rle import encode_mask
 
 

@@ -16,9 +16,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from pnp_ovss.batch.storage import write_atomically
 from pnp_ovss.export.coco import json_bytes
 from pnp_ovss.export.run import Run, RunPhoto
+from pnp_ovss.files import write_atomically
 from pnp_ovss.palette import palette
 
 PHOTO_PREFIX = "/data/local-files/?d="

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pnp_ovss.batch.sources import IMAGE_SUFFIXES
 from pnp_ovss.errors import ConfigError, DatasetError
-from pnp_ovss.images import shown as path_text
+from pnp_ovss.files import HEIC_ENDINGS, PHOTO_ENDINGS
+from pnp_ovss.files import shown as path_text
 
 Masks = list[tuple[int, NDArray[np.bool_]]]
 """(label, (H, W) bool) of the classes found, by label."""
@@ -46,7 +46,7 @@ class RunPhoto:
     def stem(self) -> str:
         """`file_name` without a photo's ending."""
         path = PurePosixPath(self.file_name)
-        return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix()
+        return (path.with_suffix("") if path.suffix.lower() in PHOTO_ENDINGS | HEIC_ENDINGS else path).as_posix()
 
     def labels(self) -> NDArray[np.int32]:
         """(H, W), 0 = background, i = the run's i-th class. Raises DatasetError when the file cannot be trusted."""
