@@ -158,6 +158,13 @@ class SegmenterConfig:
         16384,
     )
     refine: str = _setting("densecrf", "label", "What sharpens the masks: densecrf, pamr, densecrf-reference or none.")
+    core_share: float = _setting(
+        0.0,
+        "label",
+        "Share of the pixels that a class won, its core, which refining leaves it at least (ours); 0 = a class may vanish.",
+        0,
+        1,
+    )
     refine_options: Mapping[str, Any] = _setting({}, "label", "The refiner's options, as for get_refiner.")
 
     def __post_init__(self) -> None:

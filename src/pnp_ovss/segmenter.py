@@ -196,7 +196,7 @@ class Segmenter:
             compete = equal_mass if self.config.competition == "equal_mass" else overlay
             scores, rows = compete(total, limited, self.config)  # steps 10-12
         with clock("refine"):
-            scores = refine_photo(self.refiner, prepared.image, scores)  # step 13
+            scores = refine_photo(self.refiner, prepared.image, scores, keep=self.config.core_share)  # step 13
         channels = tuple(0 if row is None else prepared.kept[row] + 1 for row in rows)
         return Segmentation(
             labels=argmax_labels(scores, channels, size),  # step 14
