@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,22 @@ def test_json_lists_every_asked_class(result):
     assert data["config"]["drops"] == 4
     assert {"torch", "pnp-ovss"} <= set(data["versions"])
     assert {"encode", "saliency", "refine"} <= set(data["seconds"])
+
+
+def test_a_class_says_why_it_has_no_pixels(result):
+    assert result.verdict("red") == "found"
+    assert result.verdict("green") == "0.00 < 0.5"
+    assert [c["verdict"] for c in result.to_dict()["classes"]] == ["found", "0.00 < 0.5", "found"]
+    lost = replace(result, labels=np.where(result.labels == 3, 1, result.labels).astype(np.uint16))
+    assert lost.verdict("blue") == "found, lost its pixels to red"
+    gone = replace(result, labels=np.where(result.labels == 3, 0, result.labels).astype(np.uint16))
+    assert gone.verdict("blue") == "found, lost its pixels to background"
+    unasked = replace(result, match_scores={"red": 0.9, "green": None, "blue": 0.9})
+    assert unasked.verdict("green") == "not among the names that may win"
+    behind = replace(result, match_scores={"red": 0.9, "green": 0.7, "blue": 0.9})
+    assert behind.verdict("green") == "0.70, behind others (match_relative, match_top_k)"
+    with pytest.raises(ClassNameError, match="'zebra' was not asked for"):
+        result.verdict("zebra")
 
 
 def test_saved_files_read_back(result, tmp_path):

@@ -86,6 +86,14 @@ class SegmenterConfig:
         0, "prepare", "Policies itm and clip: at most so many classes, the best; 0 = any number.", 0, 100_000
     )
     clip_model: str = _setting("", "prepare", "Policy clip: hub id or folder of the CLIP; empty = the paper's.")
+    bank: str = _setting(
+        "",
+        "prepare",
+        "Unlabelled photos by which each name's match is calibrated: a file of `calibrate`, or pocket; empty = none.",
+    )
+    soft_presence: bool = _setting(
+        False, "label", "Competition equal_mass: weigh each class by how sure it is that it is there (ours)."
+    )
     empty: Literal["background", "best"] = _setting(
         "background", "prepare", "When no class is kept: all background, or the best-matching class."
     )

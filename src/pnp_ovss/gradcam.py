@@ -27,12 +27,10 @@ def encode(
     return vlm.encode(normalise_pixels(pixels, vlm.mean, vlm.std), removed)
 
 
-def match_probabilities(
-    vlm: VisionLanguageModel, features: ImageFeatures, names: Sequence[str], config: SegmenterConfig
-) -> list[float]:
-    """The match probability of each name alone in the prompt, in [0, 1]."""
-    prompts = [prompt for name in names for prompt in _prompts(vlm, [name], config)]
-    return vlm.match(features, prompts).softmax(dim=1)[:, 1].tolist()
+def match_logits(vlm: VisionLanguageModel, features: ImageFeatures, names: Sequence[str], template: str) -> Tensor:
+    """Logits (M, 2) of each name alone in the prompt, column 1 = match."""
+    prompts = [p for name in names for p in build_prompts([name], template, vlm.tokenize, vlm.max_tokens)]
+    return vlm.match(features, prompts)
 
 
 def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> Iterator[Pass]:

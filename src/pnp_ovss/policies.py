@@ -59,14 +59,19 @@ class ClassPolicy(Protocol):
 
 @dataclass(frozen=True)
 class AllClasses:
-    """Every class of the vocabulary competes (what the paper's text says)."""
+    """Every class of the vocabulary competes (what the paper's text says).
 
+    scored: whether the model is asked how sure it is of each, for what weighs classes by it.
+    """
+
+    scored: bool = False
     name: str = "all"
 
     def __call__(self, request: Request) -> Choice:
         """Keep all."""
         count = len(request.classes)
-        return Choice(tuple(range(count)), (None,) * count)
+        scores = _best_of_synonyms(request.classes, request.match(_all_names(request.classes))) if self.scored else None
+        return Choice(tuple(range(count)), scores or (None,) * count)
 
 
 @dataclass(frozen=True)
@@ -173,16 +178,16 @@ def keep_rule(config: SegmenterConfig) -> KeepRule:
 
 
 def with_rule(policy: ClassPolicy, config: SegmenterConfig) -> ClassPolicy:
-    """The policy with the configuration's keep rule, if it is one of those here that have one."""
+    """The policy with the configuration's keep rule or scores, if it is one of those here that have them."""
     if isinstance(policy, MatchPolicy | ClipPolicy):
         return replace(policy, rule=keep_rule(config))
-    return policy
+    return replace(policy, scored=config.soft_presence) if isinstance(policy, AllClasses) else policy
 
 
 def get_policy(config: SegmenterConfig, device: str = "auto") -> ClassPolicy:
     """The policy of the configuration; `device`: where a CLIP runs. Raises ModelError when CLIP's weights are missing."""
     if config.policy == "all":
-        return AllClasses()
+        return AllClasses(scored=config.soft_presence)
     if config.policy == "itm":
         return MatchPolicy(keep_rule(config))
     if config.policy == "clip":

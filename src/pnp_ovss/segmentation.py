@@ -50,9 +50,38 @@ class Segmentation:
 
     def mask(self, class_name: str) -> np.ndarray:
         """(H, W) bool, the pixels of one class. Raises ClassNameError for a name that was not asked."""
+        return self.labels == self._label(class_name)
+
+    def verdict(self, class_name: str) -> str:
+        """Why a class has its pixels or none: "found", "found, lost its pixels to grass", "0.83 < 0.85", ...
+
+        Raises ClassNameError for a name that was not asked.
+        """
+        label = self._label(class_name)
+        if self.shares[class_name]:
+            return "found"
+        if label in self.kept:
+            return f"found, lost its pixels to {self._holder(label)}"
+        score, config = self.match_scores[class_name], self.provenance.config
+        if score is None:
+            return "not among the names that may win"
+        if score < config.match_threshold:
+            return f"{score:.2f} < {config.match_threshold:g}"
+        return f"{score:.2f}, behind others (match_relative, match_top_k)"
+
+    def _label(self, class_name: str) -> int:
         if class_name not in self.class_names:
             raise ClassNameError(f"class '{class_name}' was not asked for; asked were {', '.join(self.class_names)}")
-        return self.labels == self.class_names.index(class_name) + 1
+        return self.class_names.index(class_name) + 1
+
+    def _holder(self, label: int) -> str:
+        """Whose the pixels are where the map of a class is strongest."""
+        heat = self.maps[self.kept.index(label)]
+        row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+        y = int((row + 0.5) / heat.shape[0] * self.labels.shape[0])
+        x = int((column + 0.5) / heat.shape[1] * self.labels.shape[1])
+        winner = int(self.labels[y, x])
+        return self.class_names[winner - 1] if winner else "background"
 
     def overlay(self, *, legend: bool = True) -> Image.Image:
         """The photo under translucent class colours with outlines and, below it, a legend; mode RGB, 320 to 1600 px."""
@@ -68,6 +97,7 @@ class Segmentation:
                 "name": name,
                 "share": round(self.shares[name], 6),
                 "match_score": _rounded(self.match_scores[name]),
+                "verdict": self.verdict(name),
             }
             for i, name in enumerate(self.class_names, 1)
         ]

@@ -14,13 +14,14 @@ from torch import Tensor
 from pnp_ovss import gradcam
 from pnp_ovss.classes import ClassNames, flatten_classes, parse_classes
 from pnp_ovss.clock import Clock
-from pnp_ovss.competition import equal_mass
+from pnp_ovss.competition import Scored, equal_mass
 from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, PnPError
 from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, shown, to_pixels
 from pnp_ovss.policies import Choice, ClassPolicy, Request, best_class, get_policy, kept_indices, with_rule
 from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms, overlay
+from pnp_ovss.presence import NameBank, Presence, presence_weights
 from pnp_ovss.presets import IMPLIED, resolve_config
 from pnp_ovss.provenance import Provenance, fingerprint, library_versions
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
@@ -34,7 +35,7 @@ Track = Callable[[Iterator[Pass]], Iterable[Pass]]
 class Segmenter:
     """Segments photos with any class names: `prepare`, `look`, `label`; called, it does all three.
 
-    vlm: an adapter (`pnp_ovss.vlms`). config: all settings. refiner, policy: objects that stand in for the
+    vlm: an adapter (`pnp_ovss.vlms`). config: all settings. refiner, policy, presence: objects that stand in for the
     configuration's names. method: the name that is written with the results.
     """
 
@@ -45,6 +46,7 @@ class Segmenter:
         *,
         refiner: Refiner | None = None,
         policy: ClassPolicy | None = None,
+        presence: Presence | None = None,
         method: str = "custom",
     ) -> None:
         self.vlm = vlm
@@ -54,6 +56,7 @@ class Segmenter:
         check_layer_and_head(vlm, self.config.layer, self.config.head)
         self.input_size(1, 1)  # a size that does not fit the model is refused at once
         self.policy = policy or get_policy(self.config, device=str(vlm.device))
+        self.presence = presence or Presence(vlm, self.config.template, self._bank())
 
     @classmethod
     def from_pretrained(
@@ -90,7 +93,8 @@ class Segmenter:
         config = self.config.replace(**{**implied, **settings})
         refiner = None if {"refine", "refine_options"} & set(settings) else self.refiner
         policy = None if {"policy", "clip_model"} & set(settings) else with_rule(self.policy, config)
-        other = type(self)(self.vlm, config, refiner=refiner, policy=policy, method=self.method)
+        presence = None if {"bank", "template"} & set(settings) else self.presence
+        other = type(self)(self.vlm, config, refiner=refiner, policy=policy, presence=presence, method=self.method)
         if "weights" in self.__dict__:
             other.weights = self.weights
         return other
@@ -142,7 +146,7 @@ class Segmenter:
             pixels = to_pixels(photo, self.input_size(*photo.shape[:2]))  # step 1
             features = gradcam.encode(self.vlm, pixels, self.config)
         with clock("policy"):
-            match = partial(gradcam.match_probabilities, self.vlm, features, config=self.config)
+            match = partial(self.presence, features)
             policy, choice = self._choose(Request(classes, photo, name, match), keep)  # step 0
         everything = tuple(range(len(classes)))
         prompted = everything if self.config.prompted == "all" and choice.kept else choice.kept
@@ -193,8 +197,7 @@ class Segmenter:
         with clock("labels"):
             total = self.sum_maps(trace)  # step 9
             limited = limited_size(size, self.config.output_px)
-            compete = equal_mass if self.config.competition == "equal_mass" else overlay
-            scores, rows = compete(total, limited, self.config)  # steps 10-12
+            scores, rows = self._compete(total, limited, prepared)  # steps 10-12
         with clock("refine"):
             scores = refine_photo(self.refiner, prepared.image, scores, keep=self.config.core_share)  # step 13
         channels = tuple(0 if row is None else prepared.kept[row] + 1 for row in rows)
@@ -229,6 +232,28 @@ class Segmenter:
     def weights(self) -> str:
         """The fingerprint of the model's weights."""
         return fingerprint(self.vlm.model)
+
+    def _compete(self, total: Tensor, size: tuple[int, int], prepared: Prepared) -> Scored:
+        """Scores of background and classes by the configured competition."""
+        if self.config.competition == "overlay":
+            return overlay(total, size, self.config)
+        scores = [prepared.match_scores[index] for index in prepared.kept]
+        known = [score for score in scores if score is not None]
+        weighed = self.config.soft_presence and len(known) == len(scores)
+        weights = presence_weights(known, self.config.match_threshold) if weighed else None
+        return equal_mass(total, size, self.config, weights)
+
+    def _bank(self) -> NameBank | None:
+        """The configured bank. Raises ConfigError for one of another model."""
+        if not self.config.bank:
+            return None
+        bank = NameBank.load(self.config.bank)
+        if self.config.precision == "float32" and bank.weights != self.weights:
+            raise ConfigError(
+                f"bank = '{self.config.bank}' was made with weights {bank.weights} of {bank.model}, and these are "
+                f"{self.weights} of {self.vlm.name}; make one with `pnp-ovss calibrate`"
+            )
+        return bank
 
     def _choose(self, request: Request, keep: Sequence[str] | None) -> tuple[str, Choice]:
         """Who decided, and what competes."""

@@ -25,6 +25,7 @@ def test_segment_writes_three_files_and_a_table(run, photo, tmp_path):
         "name": "green",
         "share": 0.0,
         "match_score": pytest.approx(0.0003, abs=1e-4),
+        "verdict": "0.00 < 0.5",
     }
     with Image.open(tmp_path / "o/scene.labels.png") as labels:
         assert set(np.unique(np.asarray(labels))) == {0, 1}

@@ -12,6 +12,7 @@ from rich.console import Console
 from pnp_ovss.cli import (
     ablate,
     batch,
+    calibrate,
     compare,
     datasets,
     evaluate,
@@ -53,6 +54,7 @@ app.command("sensitivity")(ablate.sensitivity)
 app.command("compare")(compare.compare)
 app.add_typer(datasets.app, name="datasets")
 app.command("tune")(tune.tune)
+app.command("calibrate")(calibrate.calibrate)
 app.command("batch")(batch.batch)
 app.command("batch-report")(batch.batch_report)
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.errors import ImageError, OutputError, PnPError
@@ -198,13 +199,15 @@ def _print_table(screen: Console, result: Segmentation, paths: dict[str, Path]) 
     table.add_column("class")
     table.add_column("pixels", justify="right")
     table.add_column("match", justify="right")
+    table.add_column("")
     shares, scores = result.shares, result.match_scores
     absent = sorted((name for name in shares if not shares[name]), key=lambda name: -(scores[name] or 0.0))
     hidden = set(absent[MAX_ABSENT:])
     for name in (name for name in shares if name not in hidden):
-        score = scores[name]
-        table.add_row(name, f"{shares[name]:.1%}" if shares[name] else "-", "" if score is None else f"{score:.2f}")
+        score, verdict = scores[name], result.verdict(name)
+        share = f"{shares[name]:.1%}" if shares[name] else "-"
+        table.add_row(Text(name), share, "" if score is None else f"{score:.2f}", Text("" if shares[name] else verdict))
     if hidden:
-        table.add_row(f"{len(hidden)} more, see the JSON", "-", "")
+        table.add_row(f"{len(hidden)} more, see the JSON", "-", "", "")
     screen.print(table)
     screen.print("  " + "  ".join(map(shown, paths.values())), soft_wrap=True, highlight=False)

@@ -1,0 +1,73 @@
+"""Making a bank of names (`pnp_ovss.presence`) from a folder of unlabelled photos, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.images import load_image
+from pnp_ovss.presence import NameBank, bank_margins, look_at, shift_of
+from pnp_ovss.segmenter import Segmenter
+
+REFERENCE = ("voc20", "coco_object80", "context59")
+"""Vocabularies whose names say how often a name is found: the shift is one number for any list, so it needs many."""
+SAVED_EVERY = 8
+FEWEST = 8
+
+Track = Callable[[Iterable[Path]], Iterable[Path]]
+
+
+def reference_names() -> tuple[str, ...]:
+    """The names of the `REFERENCE` vocabularies, each once."""
+    return tuple(dict.fromkeys(name for vocabulary in REFERENCE for name in load_vocabulary(vocabulary).names))
+
+
+def draw_photos(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
+    """`count` of the photos at random, or all of them."""
+    return random.Random(seed).sample(sorted(paths), min(count, len(paths)))
+
+
+def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track: Track = iter) -> NameBank:
+    """A bank of these photos, written to `out` as it grows; photos that are in it already are not looked at again.
+
+    The photos' labels, tags or names are not read. Photos that cannot be read are left out. Raises ConfigError when
+    fewer than FEWEST are left, or when `out` holds a bank of other weights.
+    """
+    bank = _begin(segmenter, out)
+    found: dict[str, torch.Tensor] = dict(zip(bank.photos, bank.tokens, strict=True)) if bank else {}
+    for number, path in enumerate(track(photos), 1):
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+            if digest not in found:
+                found[digest] = look_at(segmenter.vlm, load_image(path), segmenter.config, seed=int(digest, 16))
+        except (ImageError, OSError):
+            continue
+        if number % SAVED_EVERY == 0:
+            _bank_of(segmenter, found).save(out)
+    if len(found) < FEWEST:
+        raise ConfigError(f"{len(found)} photos could be read; a bank needs at least {FEWEST}, and 64 are better")
+    bank = _bank_of(segmenter, found)
+    margins = bank_margins(segmenter.vlm, bank, reference_names(), segmenter.config.template)
+    bank = replace(bank, shift=shift_of(margins, bank.match_threshold))
+    bank.save(out)
+    return bank
+
+
+def _begin(segmenter: Segmenter, out: Path) -> NameBank | None:
+    bank = NameBank.load(out) if out.exists() else None
+    if bank is not None and bank.weights != segmenter.weights:
+        raise ConfigError(f"{out} is a bank of {bank.model} with other weights; remove it or choose another file")
+    return bank
+
+
+def _bank_of(segmenter: Segmenter, found: dict[str, torch.Tensor]) -> NameBank:
+    threshold = segmenter.config.match_threshold
+    tokens = torch.stack(list(found.values()))
+    return NameBank(tokens, segmenter.vlm.name, segmenter.weights, tuple(found), threshold, shift=0.0)

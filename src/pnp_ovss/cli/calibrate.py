@@ -1,0 +1,53 @@
+"""`pnp-ovss calibrate`: a bank of unlabelled photos, by which the match of any name is calibrated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from pnp_ovss.cli import options as o
+from pnp_ovss.errors import ImageError
+
+
+def calibrate(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos; nothing is read of them but pixels.")],
+    model: o.Model = "pocket",
+    photos: Annotated[int, typer.Option("--photos", min=8, help="So many of them, drawn at random.")] = 64,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    setting: o.Setting = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The bank, for --set bank=FILE.")] = Path(
+        "names.bank.safetensors"
+    ),
+) -> int:
+    """Learn from unlabelled photos what match each name gets where it is absent; write a bank for `--set bank=FILE`.
+
+    Started again with the same --out, it goes on where it stopped.
+    """
+    from pnp_ovss.calibration import calibrate as make_bank
+    from pnp_ovss.calibration import draw_photos
+    from pnp_ovss.datasets.base import IMAGE_SUFFIXES
+
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is not a folder of photos")
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise ImageError(f"{folder} holds no photo")
+    segmenter = o.make_segmenter(model, device=device, settings=[*(setting or []), "bank=''"])
+    errors = Console(stderr=True)
+    bank = make_bank(
+        segmenter,
+        draw_photos(found, photos, seed),
+        out,
+        track=lambda paths: track(list(paths), "looking at photos", console=errors, transient=True),
+    )
+    Console().print(
+        f"{out}: {len(bank)} photos seen by {bank.model}; a name less half its median must reach logit {bank.shift:.2f} "
+        f"to be found as often as by match_threshold {bank.match_threshold}",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    return 0

@@ -1,0 +1,162 @@
+"""Is a name in the photo? The model's own matching, calibrated for the name by photos that nobody labelled.
+
+Some names match everything a little: "wall" gets a higher logit on a photo without one than "zebra". What a name gets on
+photos that were taken for no particular name, its median over a *bank*, says how much, and half of it is taken off. Ours;
+docs/method.md has what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.gradcam import match_logits
+from pnp_ovss.images import normalise_pixels, to_pixels
+from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel
+
+SHARE_OF_MEDIAN = 0.5
+"""How much of its median a name is moved by: 1/2 was better than 0 and 1 on VOC train (docs/method.md)."""
+PATCHES = 36
+"""Patches kept of each photo, drawn at random: enough for a median, and nobody can see the photo again."""
+
+
+@dataclass(frozen=True, eq=False)
+class NameBank:
+    """What a model saw of unlabelled photos, against which any name can be matched.
+
+    tokens: (photos, ...) float16, each photo's `ImageFeatures.tokens`. model, weights: whose they are. photos: digests
+    of the photos' bytes. match_threshold: the probability that `shift` belongs to. shift: t, the logit that a name less
+    half its median must reach to be found as often on the bank as it would be by `match_threshold` without a bank.
+    """
+
+    tokens: Tensor
+    model: str
+    weights: str
+    photos: tuple[str, ...]
+    match_threshold: float
+    shift: float
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def features(self, vlm: VisionLanguageModel) -> Iterable[ImageFeatures]:
+        """Each photo as `match` takes it, in the model's precision."""
+        kind = next(vlm.model.parameters()).dtype
+        for tokens in self.tokens:
+            yield ImageFeatures(tokens.to(vlm.device, kind), (1, PATCHES))
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, whole or not at all. Raises OutputError."""
+        from safetensors.torch import save_file
+
+        facts = {"model": self.model, "weights": self.weights, "photos": " ".join(self.photos)}
+        facts |= {"match_threshold": repr(self.match_threshold), "shift": repr(self.shift)}
+        whole = path.with_name(path.name + ".tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"tokens": self.tokens.contiguous()}, whole, metadata=facts)
+            whole.replace(path)
+        except OSError as error:
+            raise OutputError(f"cannot write the bank {path}: {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, name: str | Path) -> NameBank:
+        """From a file, or by the name of one that comes with the package. Raises ConfigError for anything else."""
+        from safetensors import SafetensorError, safe_open
+
+        built_in = resources.files("pnp_ovss") / "weights" / f"{name}.bank.safetensors"
+        path = Path(str(built_in)) if built_in.is_file() else Path(name)
+        try:
+            with safe_open(str(path), "pt") as file:
+                facts, tokens = file.metadata() or {}, file.get_tensor("tokens")
+            numbers = {key: float(facts[key]) for key in ("match_threshold", "shift")}
+            return cls(tokens, facts["model"], facts["weights"], tuple(facts["photos"].split()), **numbers)
+        except FileNotFoundError as error:
+            raise ConfigError(f"bank = '{name}': there is no such file; make it with `pnp-ovss calibrate`") from error
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise ConfigError(
+                f"bank = '{name}' is no bank of names ({error}); make it with `pnp-ovss calibrate`"
+            ) from error
+
+
+@dataclass(eq=False)
+class Presence:
+    """How sure a model is that names are in a photo; with a bank, calibrated for each name, which is matched with it once."""
+
+    vlm: VisionLanguageModel
+    template: str
+    bank: NameBank | None = None
+    _medians: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, features: ImageFeatures, names: Sequence[str]) -> list[float]:
+        """The probability of each name, in [0, 1]: without a bank that of the model's matching."""
+        logits = match_logits(self.vlm, features, names, self.template)
+        if self.bank is None:
+            return logits.softmax(dim=1)[:, 1].tolist()
+        moved = self.bank.shift - _logit(self.bank.match_threshold)
+        margins = (logits[:, 1] - logits[:, 0]).tolist()
+        medians = self.medians(names)
+        return [_sigmoid(s - SHARE_OF_MEDIAN * medians[name] - moved) for s, name in zip(margins, names, strict=True)]
+
+    def medians(self, names: Sequence[str]) -> dict[str, float]:
+        """{name: the median over the bank of its match − no-match logit}."""
+        new = [name for name in dict.fromkeys(names) if name not in self._medians]
+        if new and self.bank is not None:
+            margins = bank_margins(self.vlm, self.bank, new, self.template)
+            self._medians |= dict(zip(new, np.median(margins, axis=0).tolist(), strict=True))
+        return {name: self._medians[name] for name in names}
+
+
+def presence_weights(scores: Sequence[float], threshold: float) -> list[float]:
+    """How much each class counts in the competition: 1/2 at the threshold, its odds against the threshold's.
+
+    scores, threshold: in [0, 1]. A threshold of 0 gives every class weight 1.
+
+    >>> [round(w, 2) for w in presence_weights([0.85, 0.98, 0.2], 0.85)]
+    [0.5, 0.9, 0.04]
+    """
+    return [_sigmoid(_logit(score) - _logit(threshold)) if threshold else 1.0 for score in scores]
+
+
+def bank_margins(vlm: VisionLanguageModel, bank: NameBank, names: Sequence[str], template: str) -> np.ndarray:
+    """Match − no-match logits (photos, names) of every photo of the bank."""
+    rows = [match_logits(vlm, features, names, template) for features in bank.features(vlm)]
+    return np.stack([(row[:, 1] - row[:, 0]).float().cpu().numpy() for row in rows])
+
+
+def shift_of(margins: np.ndarray, match_threshold: float) -> float:
+    """t of a bank: with it as many (photo, name) pairs are found after centring as by the plain threshold before.
+
+    margins: (photos, names) logits. No label is read.
+    """
+    found = int((margins >= _logit(match_threshold)).sum())
+    centred = np.sort((margins - SHARE_OF_MEDIAN * np.median(margins, axis=0)).ravel())[::-1]
+    return float(centred[min(max(found, 1), centred.size) - 1])
+
+
+def look_at(vlm: VisionLanguageModel, photo: np.ndarray, config: SegmenterConfig, seed: int) -> Tensor:
+    """One photo for the bank: the tokens of PATCHES patches drawn at random, float16."""
+    side = config.size_px
+    pixels = normalise_pixels(to_pixels(photo, (side, side)), vlm.mean, vlm.std)
+    count = (side // vlm.patch_px) ** 2
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:PATCHES]
+    visible = torch.zeros(count, dtype=torch.bool)
+    visible[chosen] = True
+    return vlm.encode(pixels, visible.to(vlm.device)).tokens.half().cpu()
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

@@ -1,0 +1,176 @@
+"""Presence: calibrated by photos that nobody labelled, and what it does to who wins."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pnp_ovss import Segmenter
+from pnp_ovss.calibration import calibrate, draw_photos, reference_names
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.presence import PATCHES, NameBank, Presence, presence_weights, shift_of
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from pnp_ovss.vlms.base import ImageFeatures
+from tests.scenes import two_squares
+from tests.segmented import CONFIG
+
+OFFSETS = {"wall": 4.0, "zebra": 0.0}
+
+
+class Numbers(FakeVLM):
+    """Each photo's token says one logit; a name adds its own offset: what calibration has to take off, and know."""
+
+    def match(self, image, prompts):
+        margins = torch.stack([image.tokens.flatten()[0] + OFFSETS[p.class_names[0]] for p in prompts])
+        return torch.stack([torch.zeros(len(prompts)), margins], dim=1)
+
+
+def features(value):
+    return ImageFeatures(torch.full((1, 1, 1), float(value)), (1, 1))
+
+
+@pytest.fixture
+def bank():
+    tokens = torch.tensor([-6.0, -4.0, -2.0, 0.0, 2.0]).reshape(5, 1, 1, 1)  # medians: wall 0, zebra -4
+    return NameBank(tokens, "fake", "w", tuple("abcde"), match_threshold=0.5, shift=1.0)
+
+
+def test_half_the_median_is_taken_off_by_hand(bank):
+    wall, zebra = Presence(Numbers(), CONFIG.template, bank)(features(1), ["wall", "zebra"])
+    # wall: 1 + 4 = 5, median -2 + 4 = 2, so 5 - 1 - shift 1 = 3; zebra: 1, median -2, so 1 + 1 - 1 = 1
+    assert wall == pytest.approx(1 / (1 + math.exp(-3)))
+    assert zebra == pytest.approx(1 / (1 + math.exp(-1)))
+
+
+def test_without_a_bank_it_is_the_models_own_probability():
+    presence = Presence(Numbers(), CONFIG.template)
+    assert presence(features(1), ["wall"]) == pytest.approx([1 / (1 + math.exp(-5))])
+
+
+def test_a_name_is_matched_with_the_bank_once(bank):
+    calls = []
+
+    class Counting(Numbers):
+        def match(self, image, prompts):
+            calls.append([p.class_names[0] for p in prompts])
+            return super().match(image, prompts)
+
+    presence = Presence(Counting(), CONFIG.template, bank)
+    for _ in range(3):
+        presence(features(0), ["wall", "zebra"])
+    assert len(calls) == 3 + 5
+    presence(features(0), ["zebra", "wall"])
+    assert len(calls) == 9
+
+
+def test_the_threshold_keeps_its_meaning(bank):
+    """A class at the shift has exactly the probability that the bank's threshold is."""
+    for threshold in (0.5, 0.85):
+        moved = NameBank(bank.tokens, "fake", "w", bank.photos, threshold, shift=1.0)
+        (found,) = Presence(Numbers(), CONFIG.template, moved)(features(1.0 - 1.0), ["zebra"])  # 0 + 1 = shift
+        assert found == pytest.approx(threshold)
+
+
+def test_the_shift_finds_as_many_on_the_bank_as_the_plain_threshold():
+    generator = np.random.default_rng(0)
+    margins = generator.normal(size=(40, 12)) * 3 + generator.normal(size=12) * 4
+    for threshold in (0.5, 0.85, 0.99):
+        plain = int((margins >= math.log(threshold / (1 - threshold))).sum())
+        centred = margins - np.median(margins, axis=0) / 2
+        assert int((centred >= shift_of(margins, threshold)).sum()) == plain
+
+
+def test_weights_by_hand():
+    assert presence_weights([0.5, 0.9, 0.1], 0.5) == pytest.approx([0.5, 0.9, 0.1])
+    assert presence_weights([0.9], 0.9) == [0.5]
+    assert presence_weights([0.0, 1.0], 0.9) == [0.0, 1.0]
+    assert presence_weights([0.2, 0.7], 0.0) == [1.0, 1.0]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = np.random.default_rng(1)
+    for number in range(10):
+        photo = generator.integers(0, 255, (12, 12, 3)).astype(np.uint8)
+        Image.fromarray(photo).resize((96, 96), Image.Resampling.NEAREST).save(tmp_path / f"{number}.png")
+    (tmp_path / "no photo.png").write_bytes(b"nothing")
+    return tmp_path
+
+
+def test_a_bank_of_a_folder_is_resumed_and_read_back(folder, tmp_path):
+    segmenter, out = Segmenter(FakeVLM(), CONFIG), tmp_path / "deep" / "bank.safetensors"
+    photos = draw_photos(list(folder.glob("*.png")), 100, seed=0)
+    bank = calibrate(segmenter, photos, out)
+    assert len(bank) == 10
+    assert bank.tokens.shape == (10, 1, PATCHES, 3)
+    again = NameBank.load(out)
+    assert (again.photos, again.shift, again.weights) == (bank.photos, bank.shift, segmenter.weights)
+    assert torch.equal(again.tokens, bank.tokens)
+
+    def stop_after(count):
+        def track(paths):
+            for number, path in enumerate(paths):
+                if number == count:
+                    raise KeyboardInterrupt
+                yield path
+
+        return track
+
+    part = tmp_path / "part.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(segmenter, photos, part, track=stop_after(9))
+    assert len(NameBank.load(part)) >= 7
+    before = segmenter.vlm.encoded
+    whole = calibrate(segmenter, photos, part)
+    assert segmenter.vlm.encoded - before <= 3
+    assert (whole.photos, whole.shift) == (bank.photos, bank.shift)
+
+
+def test_banks_that_do_not_fit_are_refused(folder, tmp_path):
+    segmenter, out = Segmenter(FakeVLM(), CONFIG), tmp_path / "bank.safetensors"
+    photos = sorted(folder.glob("*.png"))
+    calibrate(segmenter, photos, out)
+    assert Segmenter(FakeVLM(), CONFIG.replace(bank=str(out))).presence.bank.shift == NameBank.load(out).shift
+    other = FakeVLM()
+    other.model.weight.data += 1
+    with pytest.raises(ConfigError, match="was made with weights"):
+        Segmenter(other, CONFIG.replace(bank=str(out)))
+    with pytest.raises(ConfigError, match="other weights"):
+        calibrate(Segmenter(other, CONFIG), photos, out)
+    for name, content in [("none", None), ("text", b"no bank")]:
+        path = Path(tmp_path / name)
+        if content:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match="pnp-ovss calibrate"):
+            Segmenter(FakeVLM(), CONFIG.replace(bank=str(path)))
+    with pytest.raises(ConfigError, match="at least 8"):
+        calibrate(segmenter, photos[:3], tmp_path / "few.safetensors")
+
+
+def test_replace_keeps_the_bank_and_what_it_knows(folder, tmp_path):
+    out = tmp_path / "bank.safetensors"
+    calibrate(Segmenter(FakeVLM(), CONFIG), sorted(folder.glob("*.png")), out)
+    segmenter = Segmenter(FakeVLM(), CONFIG.replace(bank=str(out)))
+    assert segmenter.replace(blur=0, match_threshold=0.3).presence is segmenter.presence
+    assert segmenter.replace(bank="").presence.bank is None
+
+
+def test_soft_presence_weighs_the_classes_that_a_policy_scored():
+    config = CONFIG.replace(competition="equal_mass", threshold=0.25, policy="all", drops=0, normalise="global")
+    soft = Segmenter(FakeVLM(), config.replace(soft_presence=True))
+    result = soft(two_squares(), ["red", "blue", "green"])
+    assert result.match_scores["red"] > 0.99 > 0.01 > result.match_scores["green"]
+    hard = soft.replace(soft_presence=False)
+    assert set(hard(two_squares(), ["red", "blue", "green"]).match_scores.values()) == {None}
+    assert result.shares["green"] == 0
+    kept = soft(two_squares(), ["red", "blue"], keep=["red", "blue"])
+    plain = hard(two_squares(), ["red", "blue"], keep=["red", "blue"])
+    np.testing.assert_array_equal(kept.scores, plain.scores)  # names that the caller gave are not weighed
+
+
+def test_reference_names_are_many_and_each_once():
+    names = reference_names()
+    assert len(names) == len(set(names)) > 100
