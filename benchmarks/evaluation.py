@@ -9,7 +9,6 @@ as you like. Last, all tables are written to benchmarks/results/evaluation.md wi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -24,7 +23,7 @@ from pnp_ovss.evaluation.ablation import ablation_table
 from pnp_ovss.evaluation.intervals import Interval
 from pnp_ovss.evaluation.pages import markdown_table
 from pnp_ovss.evaluation.paired import paired_differences
-from pnp_ovss.evaluation.report import EvaluationReport, load_report
+from pnp_ovss.evaluation.report import EvaluationReport, load_report, load_reports
 from pnp_ovss.evaluation.sensitivity import sensitivity_table
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, per_class, percent, signed
 
@@ -79,7 +78,7 @@ def write(done: Sequence[Job], options: argparse.Namespace) -> None:
     for job in done:
         path = options.runs / f"{job.name}.json"
         if job.command in ("ablate", "sensitivity"):
-            reports = {name: _revive(entry) for name, entry in json.loads(path.read_text("utf-8")).items()}
+            reports = load_reports(path)
             table = ablation_table(reports) if job.command == "ablate" else sensitivity_table(reports, "gradcam")
             parts.append(markdown_table(table))
         elif job.name in ("voc-itm-densecrf", "voc-oracle-densecrf"):
@@ -157,12 +156,6 @@ def _row(job: Job, report: EvaluationReport, difference: Interval | None) -> tup
         f"{report.seconds_per_image or 0:.2f}",
         DASH if difference is None else signed(difference),
     )
-
-
-def _revive(entry: dict) -> EvaluationReport:
-    for name in ("interval", "interval_without_background", "notes", "failures"):
-        entry[name] = tuple(entry[name])
-    return EvaluationReport(**entry)
 
 
 def main() -> None:

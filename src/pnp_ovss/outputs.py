@@ -28,7 +28,7 @@ class OutputFolder:
     """A folder and the list of what runs made in it.
 
     entries: what the run that began last has made so far, in its order; each has "files" and whatever `add` was told.
-    earlier: {name: content} of what runs before it made and it has not replaced.
+    earlier: {name: content} of what runs before it made and it has not replaced. facts: what `begin` was told.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,11 +38,13 @@ class OutputFolder:
 
     def _read(self) -> None:
         self.earlier: dict[str, str] = {}
+        self.facts: dict[str, Any] = {}
+        self._of: dict[Any, dict[str, str]] = {}
         self.entries: list[dict[str, Any]] = []
         self._ours: dict[str, set[str]] = {}
         for entry in _read_lines(self._list):
             if "earlier" in entry:
-                self.earlier = dict(entry["earlier"])
+                self.facts, self.earlier = entry, dict(entry["earlier"])
                 self._ours = {name: {digest} for name, digest in self.earlier.items()}
                 self._ours |= {name: {ANY} for name in entry["planned"]}
             else:
@@ -64,15 +66,21 @@ class OutputFolder:
                 what = "was changed since it was made" if made else "was not made by a run into this folder"
                 raise OutputError(f"{path_text(path)} is there and {what}; choose another --out, or move it away")
 
-    def begin(self, planned: Iterable[str] = ()) -> OutputFolder:
+    def has(self, of: Any) -> bool:
+        """Whether this run's files of something (what `add` was told as `of`) are there, as they were made."""
+        made = self._of.get(of)
+        return made is not None and all(content(self.folder / name) == digest for name, digest in made.items())
+
+    def begin(self, planned: Iterable[str] = (), **facts: Any) -> OutputFolder:
         """Begin a run: what the list holds counts as earlier. Returns itself; raises OutputError.
 
-        planned: names that may be written before they are added, if the run is killed in between; checked.
+        facts: whatever tells the run from others. planned: names, checked, that may be written before they are added
+        (the run may be killed in between).
         """
         names = list(planned)
         self.check(names)
         made = {name: digest for entry in self.entries for name, digest in entry["files"].items()}
-        header = {"earlier": self.earlier | made, "planned": names}
+        header = {"earlier": self.earlier | made, "planned": names, **facts}
         write_atomically(self._list, _line(header))
         self._read()
         return self
@@ -112,6 +120,7 @@ class OutputFolder:
 
     def _take(self, entry: dict[str, Any]) -> None:
         self.entries.append(entry)
+        self._of[entry.get("of")] = entry["files"]
         for name, digest in entry["files"].items():
             self._ours.setdefault(name, set()).discard(ANY)
             self._ours[name].add(digest)

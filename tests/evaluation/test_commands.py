@@ -65,7 +65,7 @@ def test_evaluate_resumes(call, root, tmp_path):
     assert records.read_text().splitlines(keepends=True)[:6] == lines[:6]
     code, _, errors = call("evaluate", "folder", root, "--out", out, "--policy", "all", "--resume")
     assert code == 2
-    assert "begun with other settings (settings differ)" in errors
+    assert 'settings.policy "itm" -> "all"' in errors
 
 
 def test_reports_without_a_name_are_named_by_what_was_asked_and_never_overwritten(call, root, tmp_path, monkeypatch):

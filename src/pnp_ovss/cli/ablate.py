@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import evaluating as e
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.tables import print_table
-from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
     from pnp_ovss.evaluation.report import EvaluationReport
@@ -116,13 +115,10 @@ def sensitivity(
 def _write_variants(results: Results, path: Path, make_table: Callable[[Mapping[str, EvaluationReport]], Table]) -> int:
     """Save all variants' reports in one JSON file, and their table as Markdown and on the screen."""
     from pnp_ovss.evaluation.pages import write_pages
-    from pnp_ovss.evaluation.report import summarise
+    from pnp_ovss.evaluation.report import save_reports, summarise
 
     reports = {name: summarise(results, name) for name in results.variants} or {"": summarise(results)}
-    try:
-        path.write_text(json.dumps({name: r.to_dict() for name, r in reports.items()}, indent=2) + "\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    save_reports(path, reports)
     table = make_table(reports)
     write_pages(path, table.title, [table], None, ())
     print_table(Console(), table)

@@ -1,21 +1,25 @@
 """What is kept of each image while a data set is evaluated, in a file that an interrupted run is resumed
 from.
 
-JSON lines: a header with the settings, then one record an image, written as soon as it is known. A last
+ASCII JSON lines: a header with the settings, then one record an image, written as soon as it is known. A last
 line that was cut off is dropped. The same lines, read again, give the intervals and the paired comparison
 of two runs.
 """
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
+from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.evaluation.intervals import ImageCounts
+from pnp_ovss.files import locked, write_atomically, writing
 
-FORMAT = 1
+FORMAT = 2
+KEPT = "what was finished is kept: make room, then resume"
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class ImageRecord:
     """Labels that were allowed to compete; None for all."""
     seconds: float = 0.0
     error: str | None = None
+    content: Mapping[str, str] = field(default_factory=dict)
+    """Twelve hex digits each of the `photo` and the `truth` that it is about."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, small."""
@@ -38,7 +44,8 @@ class ImageRecord:
         variants = {
             name: {"counts": counts.to_json(), "kept": self.kept.get(name)} for name, counts in self.counts.items()
         }
-        return {"id": self.id, "present": self.present, "seconds": round(self.seconds, 4), "variants": variants}
+        plain = {"id": self.id, "content": dict(self.content), "present": self.present}
+        return {**plain, "seconds": round(self.seconds, 4), "variants": variants}
 
     @classmethod
     def from_json(cls, entry: dict[str, Any], size: int) -> "ImageRecord":
@@ -52,26 +59,35 @@ class ImageRecord:
             counts={name: ImageCounts.from_json(part["counts"], size) for name, part in variants.items()},
             kept={name: None if part["kept"] is None else tuple(part["kept"]) for name, part in variants.items()},
             seconds=entry["seconds"],
+            content=entry["content"],
         )
 
 
 def read_records(path: Path) -> tuple[dict[str, Any], tuple[ImageRecord, ...]]:
     """Settings and records of a record file. Raises OutputError if it is none."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is no whole line
+    except OSError as error:
+        raise OutputError(f"cannot read the records {path}: {error.strerror or error}") from None
+    records: list[ImageRecord] = []
+    try:
         header = json.loads(lines[0])
         size = header["classes"] + 1
-        whole = [json.loads(line) for line in lines[1:] if line.endswith("\n")]
-        records = tuple(ImageRecord.from_json(entry, size) for entry in whole)
-    except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(f"cannot read the records {path}: {error}") from None
-    except (ValueError, LookupError, TypeError) as error:
-        raise OutputError(f"{path} holds no records of an evaluation ({error!r}); remove it and start again") from None
-    return header, records
+        for line in lines[1:]:
+            records.append(ImageRecord.from_json(json.loads(line), size))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise OutputError(
+            f"{path} holds no records of an evaluation ({error!r} after {len(records)} records); remove it and start again"
+        ) from None
+    return header, tuple(records)
 
 
 class RecordFile:
-    """Appends records to a file; a context manager. `done` holds those that were there."""
+    """Appends records to a file, which it keeps for itself; a context manager. `done` holds those that were there.
+
+    What is removed from `done` before the block is made again. Raises ConfigError for records of other settings, and
+    in the block OutputError when the file cannot be written or another run has it.
+    """
 
     def __init__(self, path: Path, header: Mapping[str, Any], *, resume: bool) -> None:
         self.path = path
@@ -79,41 +95,46 @@ class RecordFile:
         self._header = {"format": FORMAT, **header}
         if resume and path.exists():
             self._take_over()
-        self._stream: TextIO | None = None
+        self._open = ExitStack()
+        self._stream: IO[bytes] | None = None
 
     def __enter__(self) -> "RecordFile":
         lines = [self._header, *(record.to_json() for record in self.done.values())]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            whole = self.path.with_name(self.path.name + ".tmp")
-            whole.write_text("".join(_line(entry) for entry in lines), encoding="utf-8")
-            whole.replace(self.path)
-            self._stream = self.path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write the records {self.path}: {error.strerror or error}") from None
+        with ExitStack() as opened:
+            opened.enter_context(locked(self.path.with_name(f".{self.path.name}.lock")))
+            write_atomically(self.path, b"".join(map(_line, lines)))
+            with writing(self.path):
+                self._stream = opened.enter_context(self.path.open("ab", buffering=0))
+            self._open = opened.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._stream:
-            self._stream.close()
+        self._open.close()
+
+    def check_content(self, now: Mapping[str, Mapping[str, str]]) -> None:
+        """Refuse to go on with records of other photos, or another ground truth, under the same names. ConfigError."""
+        if found := changes({id: dict(self.done[id].content) for id in now}, now):
+            raise ConfigError(
+                f"{self.path} was begun with other images: {summary(found)}; put them back, or choose another --out"
+            )
 
     def append(self, record: ImageRecord) -> None:
-        """Write one record through to the disk's cache at once."""
+        """Write one record through to the disk's cache at once. Raises OutputError."""
         assert self._stream is not None, "use the file in a with block"
-        self._stream.write(_line(record.to_json()))
-        self._stream.flush()
+        line = _line(record.to_json())
+        with writing(self.path, KEPT):
+            if self._stream.write(line) != len(line):
+                raise OSError("the disk took only a part of a record")
 
     def _take_over(self) -> None:
         header, records = read_records(self.path)
-        mine = json.loads(json.dumps(self._header))
-        different = sorted(key for key in mine.keys() | header.keys() if mine.get(key) != header.get(key))
-        if different:
+        if found := changes(header, self._header):
             raise ConfigError(
-                f"{self.path} was begun with other settings ({', '.join(different)} differ); "
+                f"{self.path} was begun with other settings: {summary(found)}; "
                 "resume with the same ones, choose another --out, or leave --resume out to start again"
             )
         self.done = {record.id: record for record in records if record.error is None}
 
 
-def _line(entry: Mapping[str, Any]) -> str:
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return (json.dumps(entry, separators=(",", ":")) + "\n").encode("ascii")

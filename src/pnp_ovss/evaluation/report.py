@@ -17,6 +17,7 @@ from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_miou
 from pnp_ovss.evaluation.metrics import Metrics, compute, merge
 from pnp_ovss.evaluation.presence import Presence, presence
 from pnp_ovss.evaluation.run import Results
+from pnp_ovss.files import read_json, write_atomically
 from pnp_ovss.provenance import digest
 
 Bounds = tuple[float | None, float | None]
@@ -73,24 +74,36 @@ class EvaluationReport:
 
     def save(self, path: Path) -> None:
         """Write the report as JSON. Raises OutputError."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-            path.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write the report {path}: {error.strerror or error}") from None
+        _write(path, self.to_dict())
 
 
 def load_report(path: Path) -> EvaluationReport:
     """Read a report's JSON. Raises OutputError if it is none."""
+    return _from_json(path, read_json(path, "the report", error=OutputError))
+
+
+def save_reports(path: Path, reports: Mapping[str, EvaluationReport]) -> None:
+    """Write the reports of a run's variants as one JSON object. Raises OutputError."""
+    _write(path, {name: report.to_dict() for name, report in reports.items()})
+
+
+def load_reports(path: Path) -> dict[str, EvaluationReport]:
+    """Read what `save_reports` wrote. Raises OutputError if it is not that."""
+    values = read_json(path, "the reports", error=OutputError)
+    if not isinstance(values, dict):
+        raise OutputError(f"{path} holds no reports of `pnp-ovss ablate` or `sensitivity`")
+    return {name: _from_json(path, report) for name, report in values.items()}
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _from_json(path: Path, values: Any) -> EvaluationReport:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("interval", "interval_without_background", "notes", "failures"):
-            values[name] = tuple(values[name])
-        return EvaluationReport(**values)
-    except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(f"cannot read the report {path}: {error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        tuples = ("interval", "interval_without_background", "notes", "failures")
+        return EvaluationReport(**values | {name: tuple(values[name]) for name in tuples})
+    except (TypeError, LookupError, AttributeError) as error:
         raise OutputError(f"{path} is no report of `pnp-ovss evaluate` ({error!r})") from None
 
 

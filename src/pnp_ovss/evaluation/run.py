@@ -16,8 +16,11 @@ from pnp_ovss.datasets.base import VOID, Dataset, Sample
 from pnp_ovss.errors import DatasetError, OutputError, PnPError
 from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.metrics import Confusion, Void, empty_confusion, update
-from pnp_ovss.evaluation.records import ImageRecord, RecordFile
+from pnp_ovss.evaluation.records import KEPT, ImageRecord, RecordFile
+from pnp_ovss.evaluation.saved import SavedLabels, identities, identity, label_name
 from pnp_ovss.evaluation.systems import Answer, Classes, Query, System, plain_classes
+from pnp_ovss.files import below, writing
+from pnp_ovss.provenance import digest
 
 MakeSystem = Callable[[], System]
 Progress = Callable[[int, int, Confusion], None]
@@ -91,7 +94,8 @@ class Examiner:
         counts = {name: self._count(truth, answer) for name, answer in answers.items()}
         self._save(sample.id, answers)
         kept = {name: answer.kept for name, answer in answers.items()}
-        return ImageRecord(sample.id, present, counts, kept, seconds)
+        found = identity(sample, truth)
+        return ImageRecord(sample.id, present, counts, kept, seconds, content=found)
 
     def _count(self, truth: np.ndarray, answer: Answer) -> ImageCounts:
         return ImageCounts.of(update(empty_confusion(len(self.classes)), truth, answer.labels, void=self.void))
@@ -101,13 +105,10 @@ class Examiner:
             return
         from pnp_ovss.segmentation import labels_image
 
-        try:
-            self.save_labels.mkdir(parents=True, exist_ok=True)
-            for name, answer in answers.items():
-                stem = f"{id}.{name}" if name else id
-                labels_image(answer.labels, len(self.classes)).save(self.save_labels / f"{stem}.png")
-        except OSError as error:
-            raise OutputError(f"cannot write labels to {self.save_labels}: {error.strerror or error}") from None
+        for name, answer in answers.items():
+            path = below(self.save_labels, label_name(id, name))
+            with writing(path, KEPT):
+                labels_image(answer.labels, len(self.classes)).save(path)
 
 
 def run(
@@ -122,22 +123,29 @@ def run(
 
     With `options.resume` the records already there are kept and only the others are made (those that failed
     are tried again): the results are those of an uninterrupted run. With several workers `make_system` is
-    called in each process and must be picklable. Raises ConfigError if the records were made with other
-    settings.
+    called in each process and must be picklable. With `options.save_labels` images whose labels this run has not saved
+    are made again. Raises ConfigError if the records were made with other settings or of other images, OutputError for
+    label pictures in the folder that no run made.
     """
     options = options or RunOptions()
+    labels = SavedLabels(options.save_labels, dataset)
     make = partial(_make_examiner, make_system, plain_classes(dataset, synonyms=options.synonyms), options)
-    with (
-        _examining(make, options.workers) as (settings, examine),
-        RecordFile(records, _header(dataset, settings, options), resume=options.resume) as file,
-    ):
-        rest = [sample for sample in dataset if sample.id not in file.done]
-        report = _reporter(progress, len(dataset), len(dataset.vocabulary))
-        report(file.done.values())
-        for record in examine(rest):
-            file.append(record)
-            file.done[record.id] = record
-            report([record])
+    with _examining(make, options.workers) as (settings, examine):
+        header = _header(dataset, settings, options)
+        file = RecordFile(records, header, resume=options.resume)
+        file.check_content(identities(dataset, file.done))
+        with file:
+            labels.begin(digest(header))
+            for id in [id for id in file.done if not labels.has(id)]:
+                del file.done[id]
+            rest = [sample for sample in dataset if sample.id not in file.done]
+            report = _reporter(progress, len(dataset), len(dataset.vocabulary))
+            report(file.done.values())
+            for record in examine(rest):
+                file.append(record)
+                labels.add(record)
+                file.done[record.id] = record
+                report([record])
     ordered = tuple(file.done[sample.id] for sample in dataset)
     return Results(dataset, settings, options.void, ordered, records)
 
@@ -168,40 +176,47 @@ def _examining(
         yield examiner.system.settings(), partial(map, examiner)
         return
     context = get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(make, workers)) as pool:
-        settings = pool.submit(_worker_settings).result()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.start, initargs=(make, workers)) as pool:
+        settings = pool.submit(_Worker.settings).result()
         try:
-            yield settings, partial(pool.map, _examine_in_worker)
+            yield settings, partial(pool.map, _Worker.examine)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-_EXAMINER: list[Examiner | PnPError] = []  # of a worker process: its examiner, or why it has none
+class _Worker:
+    """What a worker process examines with: its own examiner, or why it has none."""
 
+    examiner: Examiner | None = None
+    error: PnPError | None = None
 
-def _start_worker(make: Callable[[], Examiner], workers: int) -> None:
-    import torch
+    @classmethod
+    def start(cls, make: Callable[[], Examiner], workers: int) -> None:
+        """Called once in each process."""
+        import torch
 
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    try:
-        _EXAMINER[:] = [make()]
-    except PnPError as error:  # raised here it would only break the pool
-        _EXAMINER[:] = [error]
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+        try:
+            cls.examiner = make()
+        except PnPError as error:  # raised here it would only break the pool
+            cls.error = error
 
+    @classmethod
+    def settings(cls) -> dict[str, Any]:
+        """Of its system. Raises the PnPError of its start."""
+        return cls._ready().system.settings()
 
-def _examiner() -> Examiner:
-    if isinstance(_EXAMINER[0], PnPError):
-        raise _EXAMINER[0]
-    return _EXAMINER[0]
+    @classmethod
+    def examine(cls, sample: Sample) -> ImageRecord:
+        """The record of a sample. Raises the PnPError of its start."""
+        return cls._ready()(sample)
 
-
-def _worker_settings() -> dict[str, Any]:
-    return _examiner().system.settings()
-
-
-def _examine_in_worker(sample: Sample) -> ImageRecord:
-    return _examiner()(sample)
+    @classmethod
+    def _ready(cls) -> Examiner:
+        if cls.examiner is None:
+            raise cls.error or OutputError("a worker process was not started")
+        return cls.examiner
 
 
 def _reporter(progress: Progress | None, total: int, classes: int) -> Callable[[Iterable[ImageRecord]], None]:
