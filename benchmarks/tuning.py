@@ -21,11 +21,11 @@ import torch
 from pnp_ovss.datasets import open_dataset
 from pnp_ovss.presets import resolve_config
 from pnp_ovss.provenance import library_versions
-from pnp_ovss.scorers import MatchScorer
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
 from pnp_ovss.tuning.reward import get_reward
+from pnp_ovss.tuning.scorers import MatchScorer
 from pnp_ovss.tuning.search import SearchPlan, shards_of
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.tuning.tune import TuneOptions, search_space

@@ -34,11 +34,11 @@ from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.postprocess import argmax_labels, overlay
 from pnp_ovss.presets import resolve_config
 from pnp_ovss.provenance import fingerprint, library_versions
-from pnp_ovss.scorers import make_scorer
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
 from pnp_ovss.tuning.reward import REWARDS, Evidence, Reward, among_own, paper_reward
+from pnp_ovss.tuning.scorers import make_scorer
 from pnp_ovss.tuning.search import THRESHOLDS
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.vlms.base import VisionLanguageModel

@@ -41,7 +41,8 @@ MODULES: dict[str, Sequence[str]] = {  # no names: the module's `__all__`
     "pnp_ovss.baselines": (),
     "pnp_ovss.tuning.tune": ("tune", "TuneOptions", "Tuned"),
     "pnp_ovss.tuning.maps": ("TaggedImage", "MapStore"),
-    "pnp_ovss.scorers": ("Scorer", "MatchScorer", "ClipScorer"),
+    "pnp_ovss.clip": ("Clip",),
+    "pnp_ovss.tuning.scorers": ("Scorer", "MatchScorer", "ClipScorer"),
     "pnp_ovss.vlms.base": (
         "VisionLanguageModel", "ImageFeatures", "CrossAttention", "evaluating", "layer_index", "head_index",
         "match_objective", "scatter_patches",

@@ -79,12 +79,12 @@ def test_clip_shares_the_probability_among_the_classes():
 
 
 def test_clip_is_loaded_once_for_any_number_of_photos_and_settings(monkeypatch):
-    from pnp_ovss import Segmenter, scorers
+    from pnp_ovss import Segmenter, clip
     from pnp_ovss.testing.fake_vlm import FakeVLM
 
     loaded = []
     monkeypatch.setattr(
-        scorers.ClipScorer, "from_pretrained", lambda model, device: loaded.append((model, device)) or Likeness()
+        clip.Clip, "from_pretrained", lambda model, device: loaded.append((model, device)) or Likeness()
     )
     config = SegmenterConfig(layer=2, head=2, policy="clip", clip_model="my/clip", match_top_k=2, match_threshold=0.0)
     segmenter = Segmenter(FakeVLM(), config)

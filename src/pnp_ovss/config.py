@@ -18,7 +18,7 @@ from pnp_ovss.errors import ConfigError
 Gradient = Literal["match_logit", "margin", "paper-literal", "none"]
 Scale = Literal["per_class", "global", "none"]
 Policy = Literal["all", "itm", "file", "oracle", "clip"]
-Precision = Literal["float32", "bfloat16", "bfloat16-vision"]
+Precision = Literal["float32", "bfloat16", "bfloat16-vision", "auto"]
 Step = Literal["load", "prepare", "look", "label"]
 
 
@@ -53,7 +53,9 @@ class SegmenterConfig:
         336, "prepare", "Side S of the model's square input, px; the short side with keep_aspect.", 16, 4096
     )
     precision: Precision = _setting(
-        "float32", "load", "Of the weights: bfloat16 all of them, bfloat16-vision those of the image side only."
+        "float32",
+        "load",
+        "Of the weights: bfloat16 all, bfloat16-vision the image side's, auto what the device is good at.",
     )
 
     # Input and prompt (§3).

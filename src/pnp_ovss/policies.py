@@ -113,7 +113,7 @@ class MatchPolicy:
 
 
 class Similarity(Protocol):
-    """What `ClipPolicy` needs of a scorer (`pnp_ovss.scorers.ClipScorer`)."""
+    """What `ClipPolicy` needs of a CLIP (`pnp_ovss.clip.Clip`)."""
 
     def score(self, images: Sequence[np.ndarray], class_names: Sequence[str]) -> Any:
         """Similarities (images, names): a tensor of cosine / 0.01."""
@@ -191,9 +191,9 @@ def get_policy(config: SegmenterConfig, device: str = "auto") -> ClassPolicy:
     if config.policy == "itm":
         return MatchPolicy(keep_rule(config))
     if config.policy == "clip":
-        from pnp_ovss.scorers import CLIP_MODEL, ClipScorer
+        from pnp_ovss.clip import CLIP_MODEL, Clip
 
-        scorer = ClipScorer.from_pretrained(config.clip_model or CLIP_MODEL, device=device)
+        scorer = Clip.from_pretrained(config.clip_model or CLIP_MODEL, device=device)
         return ClipPolicy(scorer, keep_rule(config))
     return CallersList(config.policy)
 

@@ -74,10 +74,12 @@ class Segmenter:
         Raises ModelError when the weights cannot be found, with where they were looked for.
         """
         from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+        from pnp_ovss.vlms.devices import pick_precision
 
         preset = find_preset(model)
         named = {"refine": refiner} if isinstance(refiner, str) else {}
         config = resolve_config(preset, method, **settings, **named)
+        config = config.replace(precision=pick_precision(config.precision, device))  # results say what `auto` was
         vlm = load_vlm(preset, precision=config.precision, device=device)
         chosen = None if isinstance(refiner, str) else refiner
         return cls(vlm, config, refiner=chosen, method=Path(method).stem if method else "preset")

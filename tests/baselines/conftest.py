@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.test_scorers import clip_folder  # noqa: F401  (a fixture)
+from tests.tuning.test_scorers import clip_folder  # noqa: F401  (a fixture)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_probabilities_against_the_groups_one_by_one(groupvit, noise):
     from transformers.models.groupvit.modeling_groupvit import get_grouping_from_attentions
 
     from pnp_ovss.images import normalise_pixels, to_pixels
-    from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD
+    from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
 
     names = ["cat", "dining table", "potted plant"]
     model = groupvit.model
@@ -84,10 +84,24 @@ def test_labels_have_the_images_size_and_background_where_nothing_is_sure(groupv
 
 
 def test_another_architecture_is_refused(clip_folder):
-    with pytest.raises(ModelError, match="is no GroupViT"):
+    with pytest.raises(ModelError, match="model_type is 'clip', not 'groupvit'"):
         GroupViT.from_pretrained(clip_folder, background=True, device="cpu")
 
 
 def test_the_same_answer_twice(groupvit, noise):
     query = Query("a", noise, (("cat",), ("dog",)), ())
     assert np.array_equal(groupvit.answer(query)[""].labels, groupvit.answer(query)[""].labels)
+
+
+def test_renamed_weights_are_refused(groupvit_folder, tmp_path):
+    """transformers would fill them with random numbers, and an evaluation would print their mIoU."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(groupvit_folder, tmp_path, dirs_exist_ok=True)
+    weights = {n.replace("vision_model", "other"): w for n, w in load_file(tmp_path / "model.safetensors").items()}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(ModelError, match=r"weights are missing \(vision_model"):
+        GroupViT.from_pretrained(tmp_path, background=True)

@@ -7,14 +7,15 @@ from PIL import Image
 from pnp_ovss.baselines.clip_dense import TEMPLATES, DenseClip, DenseFeatures
 from pnp_ovss.baselines.maskclip import MaskClip, drop_unlikely, smooth_by_keys
 from pnp_ovss.baselines.reco import Reco, co_segment
+from pnp_ovss.clip import Clip
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Query
-from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
 
 
 @pytest.fixture(scope="module")
 def clip(clip_folder):
-    return DenseClip(ClipScorer.from_pretrained(clip_folder, device="cpu"), size_px=48)
+    return DenseClip(Clip.from_pretrained(clip_folder, device="cpu"), size_px=48)
 
 
 def pixels_of(image, side):
@@ -47,7 +48,7 @@ def test_whole_images_and_texts_are_clips_own(clip, noise):
         expected = clip.model.get_image_features(**inputs).pooler_output[0]
         texts = []
         for template in TEMPLATES:
-            ids = torch.tensor([clip.tokenizer(template.format("cat"), truncation=True, max_length=16).input_ids])
+            ids = torch.tensor([clip.clip.tokenizer(template.format("cat"), truncation=True, max_length=16).input_ids])
             texts.append(F.normalize(clip.model.get_text_features(ids).pooler_output[0], dim=0))
     torch.testing.assert_close(clip.whole(noise), F.normalize(expected, dim=0), rtol=1e-4, atol=1e-5)
     text = F.normalize(torch.stack(texts).mean(dim=0), dim=0)

@@ -9,11 +9,11 @@ from PIL import Image
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets import Dataset, Sample, Vocabulary
-from pnp_ovss.scorers import MatchScorer
 from pnp_ovss.testing.fake_vlm import SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
+from pnp_ovss.tuning.scorers import MatchScorer
 from pnp_ovss.tuning.tags import dataset_tags
 from tests.scenes import two_squares
 

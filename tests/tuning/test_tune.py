@@ -10,12 +10,12 @@ from PIL import Image
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.presets import load_preset
-from pnp_ovss.scorers import MatchScorer
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
 from pnp_ovss.tuning.reward import get_reward
+from pnp_ovss.tuning.scorers import MatchScorer
 from pnp_ovss.tuning.search import SearchPlan
 from pnp_ovss.tuning.tune import TuneOptions, tune
 from tests.commands import caller

@@ -103,7 +103,7 @@ def test_missing_weights_are_an_error(copy):
 def test_damaged_weights_are_one_line(copy):
     (copy / "model.safetensors").write_bytes(b"\x00" * 100)
 
-    with pytest.raises(ModelError, match="do not load as BlipForImageTextRetrieval") as error:
+    with pytest.raises(ModelError, match="its files do not make a model") as error:
         load_vlm(find_preset(copy), device="cpu")
     assert "\n" not in str(error.value)
 

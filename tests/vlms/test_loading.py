@@ -1,6 +1,5 @@
 """From a name to an adapter: presets, folders, the hub's cache, the hub out of reach, plug-ins."""
 
-import re
 import shutil
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -14,7 +13,7 @@ from pnp_ovss.presets import ModelPreset, list_presets, load_preset, resolve_con
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.vlms.checkpoints import hub, loading
-from pnp_ovss.vlms.checkpoints.loading import CONVERTED, FAMILIES, find_preset, find_weights, load_vlm, pick_device
+from pnp_ovss.vlms.checkpoints.loading import CONVERTED, FAMILIES, find_preset, find_weights, load_vlm
 
 TRANSFORMERS = {
     "bridgetower": small_models.small_bridgetower,
@@ -179,10 +178,3 @@ def test_a_third_party_family_plugs_in_by_entry_point(monkeypatch, tmp_path):
 
 def load_mine(preset, folder, *, precision):
     return FakeVLM()
-
-
-def test_devices():
-    assert pick_device("cpu") == torch.device("cpu")
-    assert re.match("cpu|cuda|mps", str(pick_device("auto")))
-    with pytest.raises(ConfigError, match="unknown device"):
-        pick_device("toaster")

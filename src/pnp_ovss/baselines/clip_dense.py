@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_ovss.images import normalise_pixels, to_pixels
+from pnp_ovss.clip import Clip
 from pnp_ovss.provenance import fingerprint
-from pnp_ovss.scorers import ClipScorer
-from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
+from pnp_ovss.vlms.base import evaluating
 
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "there is a {} in the scene.", "a picture of {}.")
 
@@ -35,10 +34,10 @@ class DenseFeatures:
 class DenseClip:
     """A CLIP of transformers with dense image features and text vectors averaged over templates."""
 
-    def __init__(self, scorer: ClipScorer, *, size_px: int = 336) -> None:
-        self.model = scorer.model
-        self.tokenizer = scorer.tokenizer
-        self.name = scorer.name.removeprefix("clip:")
+    def __init__(self, clip: Clip, *, size_px: int = 336) -> None:
+        self.clip = clip
+        self.model = clip.model
+        self.name = clip.name
         self.patch_px: int = self.model.vision_model.embeddings.patch_size
         self.size_px = max(self.patch_px, size_px // self.patch_px * self.patch_px)
         self._texts: dict[str, Tensor] = {}
@@ -58,44 +57,34 @@ class DenseClip:
             keys = block.self_attn.k_proj(normed)[0, 1:].float()
             hidden = hidden + block.self_attn.out_proj(block.self_attn.v_proj(normed))
             hidden = hidden + block.mlp(block.layer_norm2(hidden))
-            patches = self.model.visual_projection(self.model.vision_model.post_layernorm(hidden[0, 1:])).float()
-        return DenseFeatures(F.normalize(patches, dim=1), F.normalize(keys, dim=1), (side, side))
+            patches = self.clip.joint(self.model.vision_model.post_layernorm(hidden[0, 1:]))
+        return DenseFeatures(patches, F.normalize(keys, dim=1), (side, side))
 
     @torch.no_grad()
     def whole(self, image: np.ndarray) -> Tensor:
         """CLIP's own unit vector (D,) of an image."""
         with evaluating(self.model):
-            pixels = self._pixels(image)
+            pixels = self.clip.pixels([image], self.size_px)
             pooled = self.model.vision_model(pixel_values=pixels, interpolate_pos_encoding=True).pooler_output
-            return F.normalize(self.model.visual_projection(pooled).float(), dim=1)[0]
+            return self.clip.joint(pooled)[0]
 
     def texts(self, names: Sequence[str]) -> Tensor:
         """Unit vectors (len(names), D), each the mean over the templates."""
         for name in names:
             if name not in self._texts:
-                vectors = torch.stack([self._text(template.format(name)) for template in TEMPLATES])
+                vectors = self.clip.texts([template.format(name) for template in TEMPLATES])
                 self._texts[name] = F.normalize(vectors.mean(dim=0), dim=0)
         return torch.stack([self._texts[name] for name in names])
-
-    @torch.no_grad()
-    def _text(self, text: str) -> Tensor:
-        limit = self.model.config.text_config.max_position_embeddings
-        ids = self.tokenizer(text, truncation=True, max_length=limit).input_ids
-        with evaluating(self.model):
-            pooled = self.model.text_model(input_ids=torch.tensor([ids], device=self.model.device)).pooler_output
-            return F.normalize(self.model.text_projection(pooled).float(), dim=1)[0]
 
     def _before_last(self, image: np.ndarray) -> Tensor:
         """Hidden states (1, 1 + P, D') that enter the last block."""
         tower = self.model.vision_model
-        hidden = tower.pre_layrnorm(tower.embeddings(self._pixels(image), interpolate_pos_encoding=True))
+        hidden = tower.pre_layrnorm(
+            tower.embeddings(self.clip.pixels([image], self.size_px), interpolate_pos_encoding=True)
+        )
         for block in tower.encoder.layers[:-1]:
             hidden = block(hidden, attention_mask=None)
         return hidden
-
-    def _pixels(self, image: np.ndarray) -> Tensor:
-        pixels = to_pixels(image, (self.size_px, self.size_px))
-        return normalise_pixels(pixels, CLIP_MEAN, CLIP_STD)[None].to(self.model.device)
 
 
 def upsample(maps: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:

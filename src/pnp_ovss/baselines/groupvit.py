@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_ovss.errors import ModelError
 from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.images import normalise_pixels, to_pixels
-from pnp_ovss.presets import ModelPreset
 from pnp_ovss.provenance import fingerprint
-from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, _load_tokenizer
-from pnp_ovss.vlms.base import evaluating
-from pnp_ovss.vlms.checkpoints.hub import locate
-from pnp_ovss.vlms.checkpoints.loading import pick_device
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
+from pnp_ovss.vlms.checkpoints.hub import checkpoint_source, locate
+from pnp_ovss.vlms.checkpoints.strict import load_clip_tokenizer, load_pretrained, read_config, refusing
+from pnp_ovss.vlms.devices import pick_device
 
 if TYPE_CHECKING:
     from transformers import GroupViTModel, PreTrainedTokenizerBase
@@ -47,20 +44,16 @@ class GroupViT:
 
     @classmethod
     def from_pretrained(cls, model: str | Path | None = None, *, background: bool, device: str = "auto") -> GroupViT:
-        """From a hub id or a folder. Raises ModelError when the weights cannot be found."""
-        from transformers import GroupViTModel
+        """From a hub id or a folder. Raises ModelError when the weights cannot be found or do not fit."""
+        from transformers import GroupViTConfig, GroupViTModel
 
-        path = Path(model or MODEL)
-        local = path.is_dir()
-        preset = ModelPreset(
-            name=str(path), family="groupvit", path=str(path) if local else None, hub_id=None if local else str(path)
-        )
-        folder = locate(preset)
-        if json.loads((folder / "config.json").read_text("utf-8")).get("model_type") != "groupvit":
-            raise ModelError(f"{folder} is no GroupViT; the published one is {MODEL}")
-        loaded = GroupViTModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-        loaded = loaded.eval().requires_grad_(False).to(pick_device(device))
-        return cls(loaded, _load_tokenizer(folder), background=background, name=path.name if local else str(path))
+        source = checkpoint_source(model or MODEL, "groupvit")
+        folder = locate(source)
+        values = read_config(folder, "groupvit")
+        with refusing(folder):
+            loaded = load_pretrained(GroupViTModel, folder, GroupViTConfig.from_dict(values))
+        tokenizer = load_clip_tokenizer(folder)
+        return cls(loaded.to(pick_device(device)), tokenizer, background=background, name=source.name)
 
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""

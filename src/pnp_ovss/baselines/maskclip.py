@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from pnp_ovss.baselines.clip_dense import DenseClip, upsample
+from pnp_ovss.clip import CLIP_TEMPERATURE, Clip
 from pnp_ovss.evaluation.systems import Answer, Query
-from pnp_ovss.scorers import CLIP_TEMPERATURE, ClipScorer
 
 MODEL = "openai/clip-vit-base-patch16"
 BACKGROUND_NAME = "background"
@@ -38,7 +38,7 @@ class MaskClip:
     @classmethod
     def from_pretrained(cls, model: str | Path | None = None, *, background: bool, device: str = "auto") -> MaskClip:
         """From a hub id or a folder. Raises ModelError when the weights cannot be found."""
-        return cls(DenseClip(ClipScorer.from_pretrained(model or MODEL, device=device)), background=background)
+        return cls(DenseClip(Clip.from_pretrained(model or MODEL, device=device)), background=background)
 
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""

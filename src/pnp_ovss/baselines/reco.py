@@ -19,11 +19,11 @@ from torch import Tensor
 
 from pnp_ovss.baselines.clip_dense import DenseClip, upsample
 from pnp_ovss.baselines.maskclip import BACKGROUND_NAME, MODEL
+from pnp_ovss.clip import CLIP_TEMPERATURE, Clip
 from pnp_ovss.datasets.base import find_images
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.images import load_image
-from pnp_ovss.scorers import CLIP_TEMPERATURE, ClipScorer
 
 RETRIEVED = 50
 
@@ -51,7 +51,7 @@ class Reco:
     @classmethod
     def from_pretrained(cls, model: str | None, folder: str | Path, *, background: bool, device: str = "auto") -> Reco:
         """From a hub id or folder of CLIP, and the folder of images. Raises ModelError or DatasetError."""
-        clip = DenseClip(ClipScorer.from_pretrained(model or MODEL, device=device))
+        clip = DenseClip(Clip.from_pretrained(model or MODEL, device=device))
         return cls(clip, Path(folder), background=background)
 
     def settings(self) -> dict[str, Any]:

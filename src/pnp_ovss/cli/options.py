@@ -34,7 +34,7 @@ Candidates = Annotated[
 ]
 Size = Annotated[int | None, typer.Option("--size", help="Side of the model's input, px.")]
 Refine = Annotated[str | None, typer.Option("--refine", help="densecrf, pamr, densecrf-reference or none.")]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16 or bfloat16-vision.")]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16, bfloat16-vision or auto.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Setting = Annotated[

@@ -75,9 +75,9 @@ def tune(
 
     Beside --out lie its journal (for --resume) and, with matplotlib, a plot.
     """
-    from pnp_ovss.scorers import make_scorer
     from pnp_ovss.tuning.maps import MapStore
     from pnp_ovss.tuning.preset import evidence, write_preset
+    from pnp_ovss.tuning.scorers import make_scorer
     from pnp_ovss.tuning.search import BLURS, SearchPlan
     from pnp_ovss.tuning.tune import TuneOptions
     from pnp_ovss.tuning.tune import tune as search

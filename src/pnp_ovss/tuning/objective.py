@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.scorers import Scorer
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import Masks
 from pnp_ovss.tuning.reward import Evidence, Reward, margins
+from pnp_ovss.tuning.scorers import Scorer
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 from pnp_ovss.errors import OutputError
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.provenance import library_versions
-from pnp_ovss.scorers import Scorer
 from pnp_ovss.tuning.maps import MapStore
+from pnp_ovss.tuning.scorers import Scorer
 from pnp_ovss.tuning.search import Trial
 from pnp_ovss.tuning.tune import Tuned, TuneOptions
 

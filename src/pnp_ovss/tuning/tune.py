@@ -11,11 +11,11 @@ from typing import Any
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ImageError
 from pnp_ovss.images import shown as path_text
-from pnp_ovss.scorers import Scorer
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import FinishedMasks, masks_at
 from pnp_ovss.tuning.objective import Effort, Objective
 from pnp_ovss.tuning.reward import get_reward
+from pnp_ovss.tuning.scorers import Scorer
 from pnp_ovss.tuning.search import BLURS, THRESHOLDS, Search, SearchPlan, Space, Trial, best_trial
 from pnp_ovss.vlms.base import VisionLanguageModel
 

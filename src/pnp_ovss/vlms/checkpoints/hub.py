@@ -20,6 +20,15 @@ def hush() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
+def checkpoint_source(model: str | Path, family: str) -> ModelPreset:
+    """Where a model without a preset of its own lies: a folder, or a hub id, `ID` or `ID@REVISION`."""
+    path = Path(model)
+    if path.is_dir():
+        return ModelPreset(name=path.name, family=family, path=str(path))
+    hub_id, _, revision = str(model).partition("@")
+    return ModelPreset(name=str(model), family=family, hub_id=hub_id, revision=revision or None)
+
+
 def cached_folder(preset: ModelPreset) -> Path | None:
     """The folder of a hub checkpoint that is completely in the local cache, or None; never goes online."""
     from huggingface_hub import snapshot_download

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-
-import torch
 
 from pnp_ovss.config import Precision
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.presets import ModelPreset, list_presets, load_preset
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.checkpoints.hub import locate
+from pnp_ovss.vlms.checkpoints.strict import read_config, refusing
+from pnp_ovss.vlms.devices import pick_device, pick_precision, warn_of_slow
 
 Loader = Callable[..., VisionLanguageModel]
 
@@ -88,26 +87,22 @@ def _folder_preset(path: Path) -> ModelPreset:
 
 
 def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:
-    """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode."""
+    """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode.
+
+    precision: `auto` is what `pick_precision` says of the device.
+    """
+    where = pick_device(device)
+    warn_of_slow(precision, where)
     folder = find_weights(preset)
     family = _family(folder) if preset.family == "auto" and folder is not None else preset.family
-    vlm = _loader(family)(preset, folder, precision=precision)
-    vlm.model.to(pick_device(device))
+    load, asked = _loader(family), pick_precision(precision, where)
+    if folder is None or family not in FAMILIES:
+        vlm = load(preset, folder, precision=asked)
+    else:
+        with refusing(folder):
+            vlm = load(preset, folder, precision=asked)
+    vlm.model.to(where)
     return vlm
-
-
-def pick_device(device: str) -> torch.device:
-    """A torch device from `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Raises ConfigError when it is not there."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device '{device}'; choose from auto, cpu, cuda, mps") from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(found.type, False):
-        raise ConfigError(f"device '{device}' is not available on this machine; use --device cpu or auto")
-    return found
 
 
 def _loader(family: str) -> Loader:
@@ -125,10 +120,7 @@ def _family(folder: Path) -> str:
     """The family of a checkpoint folder, from `model_type` in its config.json (or a pocket model's file name)."""
     if (folder / "pocket.safetensors").is_file():
         return "pocket"
-    try:
-        kind = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: no config.json with a model_type; it must lie beside the weights") from error
+    kind = read_config(folder)["model_type"]
     if kind not in FAMILIES:
         raise ModelError(f"{folder}: model_type '{kind}' has no adapter; known are {', '.join(sorted(FAMILIES))}")
     return kind

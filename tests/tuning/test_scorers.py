@@ -6,8 +6,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from pnp_ovss.errors import ClassNameError, ConfigError, ModelError
-from pnp_ovss.scorers import CLIP_MEAN, CLIP_STD, ClipScorer, MatchScorer, Scorer, make_scorer
 from pnp_ovss.testing.fake_vlm import COLOURS, FakeVLM
+from pnp_ovss.tuning.scorers import ClipScorer, MatchScorer, Scorer, make_scorer
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = ["cat", "dog", "dining table", "potted plant", "sofa"]
@@ -63,19 +64,21 @@ def test_clip_scores_are_the_cosine_over_a_hundredth(clip):
         for i, image in enumerate(images):
             squashed = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC)) / 255
             pixels = (squashed - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
-            vector = clip.model.get_image_features(torch.tensor(pixels).permute(2, 0, 1)[None].float()).pooler_output[0]
+            vector = clip.clip.model.get_image_features(
+                torch.tensor(pixels).permute(2, 0, 1)[None].float()
+            ).pooler_output[0]
             for k, name in enumerate(names):
-                ids = torch.tensor([clip.tokenizer(name).input_ids])
-                text = clip.model.get_text_features(ids).pooler_output[0]
+                ids = torch.tensor([clip.clip.tokenizer(name).input_ids])
+                text = clip.clip.model.get_text_features(ids).pooler_output[0]
                 cosine = torch.dot(vector, text) / vector.norm() / text.norm()
                 assert found[i, k] == pytest.approx(float(cosine) / 0.01, abs=1e-3)
 
 
 def test_clip_text_has_start_and_end_and_names_differ(clip):
-    ids = clip._token_ids("cat")[0].tolist()
+    ids = clip.clip.token_ids("cat")[0].tolist()
 
     assert (ids[0], ids[-1]) == (0, 1)
-    assert ids != clip._token_ids("sofa")[0].tolist()
+    assert ids != clip.clip.token_ids("sofa")[0].tolist()
 
 
 def test_clip_black_is_the_score_of_a_black_photo(clip):
@@ -87,7 +90,7 @@ def test_clip_black_is_the_score_of_a_black_photo(clip):
 def test_clip_encodes_each_name_and_the_black_image_once(clip_folder, monkeypatch):
     scorer = ClipScorer.from_pretrained(clip_folder, device="cpu")
     calls = {"text": 0, "image": 0}
-    for kind, tower in (("text", scorer.model.text_model), ("image", scorer.model.vision_model)):
+    for kind, tower in (("text", scorer.clip.model.text_model), ("image", scorer.clip.model.vision_model)):
         tower.register_forward_hook(lambda *_, kind=kind: calls.update({kind: calls[kind] + 1}))
 
     for _ in range(3):

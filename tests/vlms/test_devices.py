@@ -1,0 +1,62 @@
+"""Devices, and the precision that each is good at."""
+
+import re
+import warnings
+
+import pytest
+import torch
+
+from pnp_ovss import Segmenter
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.vlms import devices
+from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.devices import has_bfloat16, pick_device, pick_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=[True, False])
+def bfloat16(request, monkeypatch):
+    """A CPU with, and one without the instructions."""
+    found = {"avx2": True, "avx512_bf16": request.param}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: found, raising=False)
+    return request.param
+
+
+def test_devices():
+    assert pick_device("cpu") == CPU
+    assert re.match("cpu|cuda|mps", str(pick_device("auto")))
+    with pytest.raises(ConfigError, match="unknown device"):
+        pick_device("toaster")
+
+
+def test_auto_is_what_the_cpu_has_instructions_for(bfloat16):
+    assert has_bfloat16(CPU) is bfloat16
+    assert pick_precision("auto", "cpu") == ("bfloat16" if bfloat16 else "float32")
+    assert pick_precision("bfloat16-vision", "cpu") == "bfloat16-vision"
+
+
+def test_auto_on_cuda_asks_cuda(monkeypatch):
+    for answer in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation, there=answer: there)
+        assert has_bfloat16(torch.device("cuda")) is answer
+    assert not has_bfloat16(torch.device("mps"))
+
+
+def test_results_say_what_auto_was(bfloat16):
+    segmenter = Segmenter.from_pretrained("pocket", precision="auto", device="cpu")
+
+    expected = torch.bfloat16 if bfloat16 else torch.float32
+    assert segmenter.config.precision == ("bfloat16" if bfloat16 else "float32")
+    assert {p.dtype for p in segmenter.vlm.model.parameters()} == {expected}
+
+
+def test_bfloat16_without_its_instructions_warns_with_the_factor(bfloat16):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_vlm(find_preset("pocket"), precision="bfloat16", device="cpu")
+        load_vlm(find_preset("pocket"), precision="float32", device="cpu")
+
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) == (0 if bfloat16 else 1)
+    assert all(devices.SLOWER_WITHOUT in message for message in messages)
