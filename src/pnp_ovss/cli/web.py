@@ -24,6 +24,9 @@ def web(
     host: Annotated[str, typer.Option("--host", help="0.0.0.0 opens the page to the network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 = any free one.")] = 7860,
     max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest photo.")] = 20,
+    quota_mb: Annotated[
+        int, typer.Option("--quota-mb", min=1, help="What uploads and results together may take of the disk.")
+    ] = 1000,
     waiting: Annotated[
         int, typer.Option("--waiting", min=1, help="Jobs in the queue before new ones are refused.")
     ] = 16,
@@ -38,15 +41,21 @@ def web(
         return o.make_segmenter(name, device=device)
 
     screen = Console(soft_wrap=True, highlight=False)
-    config = ServerConfig(host, port, waiting, max_upload_mb, browser)
+    config = ServerConfig(
+        host=host, port=port, waiting=waiting, max_upload_mb=max_upload_mb, quota_mb=quota_mb, open_browser=browser
+    )
     if host not in LOOPBACK:
         screen.print(f"warning: whoever reaches {host}:{port} can use this page; it has no passwords", markup=False)
     load(model)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped cleans up, too
     with served(load, Offer(offered_models(model), examples()), config) as address:
         screen.print(f"open {address} in a browser; Ctrl+C stops it", markup=False)
-        while True:
-            time.sleep(3600)
+        try:
+            while True:
+                time.sleep(3600)
+        finally:  # a second Ctrl+C would interrupt the cleaning up
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
 
 
 def offered_models(model: str) -> list[str]:

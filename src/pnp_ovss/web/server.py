@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,56 +11,30 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.web.desk import Desk
+from pnp_ovss.web.guards import GuardHeaders, GuardOrigin, GuardQuota, own_folder
 from pnp_ovss.web.page import CSS, Offer, build_page
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy: the browser itself refuses whatever would come from, or go to, another host."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """Address and limits. port: 0 = any free one. waiting: orders in the queue; more are turned away."""
+    """Address and limits.
+
+    port: 0 = any free one. waiting: orders in the queue; more are turned away. quota_mb: what uploads and results
+    together may take of the disk.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
     waiting: int = 16
     max_upload_mb: int = 20
+    quota_mb: int = 1000
     open_browser: bool = False
-
-
-class GuardHeaders:
-    """ASGI middleware that adds the policy and two more headers to every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, with the headers."""
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                extra = {
-                    "content-security-policy": POLICY,
-                    "referrer-policy": "no-referrer",
-                    "x-content-type-options": "nosniff",
-                }
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *((k.encode(), v.encode()) for k, v in extra.items()),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, send_guarded)
 
 
 @contextlib.contextmanager
@@ -70,11 +43,11 @@ def served(load: Callable[[str], Segmenter], offer: Offer, config: ServerConfig)
 
     load: a model's name to a segmenter. Raises ConfigError when the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="pnp-ovss-web-") as folder, _temporary(folder):
-        page = build_page(Desk(load, Path(folder)), offer)
+    with own_folder() as folder, _temporary(str(folder)):
+        page = build_page(Desk(load, folder), offer)
         page.queue(max_size=config.waiting, default_concurrency_limit=1)
         try:
-            _, address, _ = page.launch(**_launch_options(config))
+            _, address, _ = page.launch(**_launch_options(config, folder))
         except OSError as error:
             raise ConfigError(
                 f"port {config.port} of {config.host} cannot be used ({error}); choose another --port"
@@ -85,9 +58,14 @@ def served(load: Callable[[str], Segmenter], offer: Offer, config: ServerConfig)
             page.close(verbose=False)
 
 
-def _launch_options(config: ServerConfig) -> dict[str, object]:
+def _launch_options(config: ServerConfig, folder: Path) -> dict[str, object]:
     hosts = [*LOOPBACK, "[::1]"] if config.host in LOOPBACK else ["*"]
-    guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(GuardHeaders)]
+    guards = [
+        Middleware(GuardHeaders),  # the outermost: also the refusals of the others carry them
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+        Middleware(GuardOrigin),
+        Middleware(GuardQuota, folder=folder, quota=config.quota_mb << 20, largest=config.max_upload_mb << 20),
+    ]
     return {
         "server_name": config.host,
         "server_port": config.port or None,
