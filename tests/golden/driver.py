@@ -66,6 +66,7 @@ def models(folder: Path) -> dict[str, Any]:
     blip = folder / "blip"
     small_blip().save_pretrained(blip)
     wordpiece_file(blip)
+    (blip / "preset.toml").write_text('[model]\nfamily = "blip"\n')
     return {name: Segmenter.from_pretrained(name, device="cpu", layer=2, head=1).vlm for name in ("pocket", str(blip))}
 
 

@@ -26,6 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
     path = tmp_path_factory.mktemp("blip-small")
     small_blip().save_pretrained(path)
     shutil.copy(vocabulary, path / "vocab.txt")
+    (path / "preset.toml").write_text('[model]\nfamily = "blip"\n')
     return path
 
 
@@ -135,6 +136,7 @@ def test_no_tokenizer_no_config_other_type(copy):
     edit_config(copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
+    (copy / "preset.toml").unlink()
     with pytest.raises(ModelError, match="model_type 'llama' has no adapter"):
         find_preset(copy)
     (copy / "config.json").unlink()

@@ -1,14 +1,20 @@
 """Original checkpoints: every key has its place, the numbers stay, and nothing else is accepted."""
 
 import argparse
+import json
 import pickle
+import warnings
+import zipfile
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from pnp_ovss.errors import ModelError
-from pnp_ovss.vlms.checkpoints.convert import FAMILIES, check_fit, convert_file, read_checkpoint
+from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.vlms.checkpoints.convert import FAMILIES, check_fit, convert_file
+from pnp_ovss.vlms.checkpoints.digests import damaged_files, is_made
 from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.pickles import read_checkpoint
 from tests.vlms import originals
 from tests.vlms.original_forward import original_logits
 from tests.vlms.originals import Sizes
@@ -55,7 +61,13 @@ def test_file_to_logits(family, wrapper, tmp_path, vocabulary):
 
     folder = convert_file(path, family, tmp_path / "out", tokenizer=vocabulary)
 
-    assert sorted(f.name for f in folder.iterdir()) == ["config.json", "model.safetensors", "preset.toml", "vocab.txt"]
+    assert sorted(f.name for f in folder.iterdir()) == [
+        "config.json",
+        "made.json",
+        "model.safetensors",
+        "preset.toml",
+        "vocab.txt",
+    ]
     vlm = load_vlm(find_preset(folder), device="cpu")
     assert type(vlm).__name__.lower() == f"{family}vlm"
     pixels = torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(1))
@@ -138,7 +150,7 @@ def test_the_wrong_family_is_refused(tmp_path):
     for family in ("mplug", "blip"):
         with pytest.raises(ModelError, match=r"another family|not a checkpoint of"):
             convert_file(tmp_path / "a.pth", family, tmp_path / "out")
-    with pytest.raises(ModelError, match="choose from albef, mplug, blip, hf"):
+    with pytest.raises(ConfigError, match="choose from albef, mplug, blip, hf"):
         convert_file(tmp_path / "a.pth", "clip", tmp_path / "out")
 
 
@@ -163,3 +175,93 @@ def test_converted_presets_carry_the_layer_of_their_family(tmp_path, vocabulary)
 
     assert (preset.name, preset.family, preset.settings["layer"]) == ("my-albef", "albef", 9)
     assert "COCO" in preset.title
+
+
+def test_a_pattern_that_is_none_is_refused_before_reading(tmp_path):
+    with pytest.raises(ConfigError, match=r"drop = '\(' is no regular expression"):
+        convert_file(tmp_path / "no.pth", "albef", tmp_path / "out", drop="(")
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        ({1: torch.ones(2)}, "named 1, not by a text"),
+        ({"a": torch.ones(2, 2).to_sparse()}, "stored as torch.sparse_coo"),
+        ({"a": torch.ones(2, device="meta")}, r"without numbers \(meta\)"),
+        ({"a": torch.ones(1).expand(1000, 1000)}, "one number repeated"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused(tmp_path, weights, reason):
+    torch.save({"model": {**weights, "b": torch.ones(1)}}, tmp_path / "a.pth")
+
+    with pytest.raises(ModelError, match=reason):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_quantised_tensors_are_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch is about to drop them
+        torch.save({"a": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, tmp_path / "a.pth")
+        with pytest.raises(ModelError, match="quantised"):
+            read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_zip_bomb_is_refused_unread(tmp_path, monkeypatch):
+    torch.save({"a": torch.zeros(100_000)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as plain, zipfile.ZipFile(tmp_path / "b.pth", "w") as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("it was read"))
+
+    with pytest.raises(ModelError, match="is compressed, which torch never writes"):
+        read_checkpoint(tmp_path / "b.pth")
+
+
+def test_a_killed_conversion_leaves_nothing_that_is_taken_for_a_model(tmp_path, monkeypatch):
+    state = {"a": torch.ones(3)}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    folder = convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out")
+    assert is_made(folder)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pnp_ovss.vlms.checkpoints.convert._write_weights", killed)
+    with pytest.raises(KeyboardInterrupt):
+        convert_file(tmp_path / "pytorch_model.bin", "hf", folder)
+
+    assert not is_made(folder)
+
+
+def test_a_shortened_weights_file_is_not_taken_for_a_model(tmp_path):
+    torch.save({"a": torch.ones(300)}, tmp_path / "pytorch_model.bin")
+    folder = convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+
+    assert not is_made(folder)
+
+
+def test_shards_are_read_together_and_lead_nowhere_else(tmp_path):
+    torch.save({"a": torch.ones(1)}, tmp_path / "pytorch_model-1.bin")
+    torch.save({"b": torch.ones(2)}, tmp_path / "pytorch_model-2.bin")
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}))
+
+    folder = convert_file(index, "hf", tmp_path / "out")
+
+    assert {n: v.tolist() for n, v in load_file(folder / "model.safetensors").items()} == {"a": [1], "b": [1, 1]}
+    index.write_text(json.dumps({"weight_map": {"a": "../secret.bin"}}))
+    with pytest.raises(ModelError, match=r"only \.bin files beside it"):
+        convert_file(index, "hf", tmp_path / "out")
+
+
+def test_changed_weights_of_the_same_size_are_found_by_their_hash(tmp_path):
+    torch.save({"a": torch.ones(300)}, tmp_path / "pytorch_model.bin")
+    folder = convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out")
+    assert damaged_files(folder) == []
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x01\x02\x03\x04")
+
+    assert is_made(folder)
+    assert damaged_files(folder) == [weights]

@@ -1,5 +1,7 @@
 """From a name to an adapter: presets, folders, the hub's cache, the hub out of reach, plug-ins."""
 
+import dataclasses
+import json
 import shutil
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -54,17 +56,17 @@ def test_folder_round_trip(family, tmp_path, vocabulary, bpe_folder):
     for file in [vocabulary] if family != "bridgetower" else bpe_folder.iterdir():
         shutil.copy(file, tmp_path / file.name)
 
-    preset = find_preset(tmp_path)
-    vlm = load_vlm(preset, device="cpu")
+    _own_preset(tmp_path, family)
 
-    assert preset.settings == load_preset(_first(family)).settings
-    assert preset.source.endswith(f"settings of {_first(family)}")
+    vlm = load_vlm(find_preset(tmp_path), device="cpu")
+
     stored = model.state_dict()
     assert all(torch.equal(value, stored[name]) for name, value in vlm.model.state_dict().items())
 
 
-def _first(family: str) -> str:
-    return next(name for name in list_presets() if load_preset(name).family == family)
+def _own_preset(folder: Path, family: str) -> None:
+    """Small random models have no built-in preset's architecture."""
+    (folder / "preset.toml").write_text(f'[model]\nfamily = "{family}"\n')
 
 
 def test_bridgetower_without_its_head_is_refused(tmp_path, bpe_folder):
@@ -74,20 +76,53 @@ def test_bridgetower_without_its_head_is_refused(tmp_path, bpe_folder):
     shutil.copytree(bpe_folder, tmp_path, dirs_exist_ok=True)
     weights = {n: v for n, v in load_file(tmp_path / "model.safetensors").items() if "itm_score" not in n}
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    _own_preset(tmp_path, "bridgetower")
 
     with pytest.raises(ModelError, match=r"itm_score\.fc"):
         load_vlm(find_preset(tmp_path), device="cpu")
 
 
-def test_a_copied_hub_folder_gets_its_presets_settings(tmp_path):
-    folder = tmp_path / "bridgetower-large-itm-mlm-itc"
+def folder_of(tmp_path: Path, name: str, family: str, millions: float) -> Path:
+    """A folder with the header of a checkpoint of so many weights, and no numbers in it."""
+    folder = tmp_path / name
     folder.mkdir()
-    (folder / "config.json").write_text('{"model_type": "bridgetower"}')
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    count = int(millions * 1e6)
+    header = json.dumps({"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 4 * count)  # a hole: no room on the disk
+    return folder
 
-    preset = find_preset(folder)
 
-    assert (preset.settings["layer"], preset.settings["head"]) == (2, 8)
-    assert resolve_config(preset).layer == 2
+@pytest.mark.parametrize(
+    ("name", "family", "millions", "twin"),
+    [
+        ("renamed", "bridgetower", 865, "bridgetower-large-itm-mlm-itc"),
+        ("renamed", "bridgetower", 327 * 1.1, "bridgetower-base-itm-mlm"),
+        ("bridgetower-large-itm-mlm", "bridgetower", 900, "bridgetower-large-itm-mlm"),
+        ("blip-itm-base-flickr", "blip", 446, "blip-large-coco"),  # the weights count, not the name
+    ],
+)
+def test_a_folder_gets_the_settings_of_its_architecture(tmp_path, name, family, millions, twin):
+    preset = find_preset(folder_of(tmp_path, name, family, millions))
+
+    assert preset.settings == load_preset(twin).settings
+    assert preset.source.startswith("local files, settings of")
+
+
+def test_an_architecture_of_no_preset_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"no built-in preset of family bridgetower has about 600.*preset\.toml"):
+        find_preset(folder_of(tmp_path, "new", "bridgetower", 600))
+
+
+def test_presets_that_differ_are_not_guessed(tmp_path, monkeypatch):
+    twins = [load_preset("blip-large-coco"), load_preset("blip-large-flickr")]
+    other = dataclasses.replace(twins[1], settings={**twins[1].settings, "layer": 3})
+    monkeypatch.setattr(loading, "built_in_presets", lambda: (twins[0], other))
+
+    with pytest.raises(ModelError, match="could be blip-large-coco, blip-large-flickr, whose settings differ"):
+        find_preset(folder_of(tmp_path, "mine", "blip", 446))
 
 
 @pytest.mark.parametrize("name", ["albef-coco", "mplug-large"])
@@ -140,7 +175,7 @@ def test_hub_pickles_are_rewritten_once_and_then_found(tmp_path, vocabulary, mon
     assert torch.equal(vlm.model.rank_output.weight, model.rank_output.weight)
     kept = hub.cached_folder(preset)
     assert kept is not None
-    assert sorted(f.name for f in kept.iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert sorted(f.name for f in kept.iterdir()) == ["config.json", "made.json", "model.safetensors", "vocab.txt"]
 
 
 def test_hub_without_any_weights(tmp_path, vocabulary, monkeypatch):

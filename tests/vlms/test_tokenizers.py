@@ -1,5 +1,7 @@
 """Tokenizers without a hub: offsets, special tokens, and that different names get different ids."""
 
+import json
+
 import pytest
 from tokenizers import Tokenizer
 
@@ -68,7 +70,7 @@ def test_folders_without_files(tmp_path):
 def test_a_wordpiece_file_is_not_robertas(vocabulary, tmp_path):
     WordPieceTokenizer.from_folder(vocabulary.parent)._tokenizer.save(str(tmp_path / "tokenizer.json"))
 
-    with pytest.raises(ModelError, match="no piece <s>"):
+    with pytest.raises(ModelError, match="lacks a piece of <pad>, <s>"):
         BpeTokenizer.from_folder(tmp_path)
 
 
@@ -84,3 +86,33 @@ def test_a_name_longer_than_the_model_reads(tokenizer):
 
     with pytest.raises(ClassNameError, match="this model reads 8"):
         build_prompts(["quartz vase zebra lazy dog brown fox wax"], "{classes}", tokenizer, 8)
+
+
+@pytest.mark.parametrize("kind", [WordPieceTokenizer, BpeTokenizer])
+def test_a_tokenizer_json_without_special_tokens_or_lower_casing_is_repaired(kind, vocabulary, bpe_folder, tmp_path):
+    """Without a post-processor [ENC] would overwrite the first word; without lower-casing "Cat" is [UNK]."""
+    folder = vocabulary.parent if kind is WordPieceTokenizer else bpe_folder
+    whole = kind.from_folder(folder)
+    stored = json.loads(whole._tokenizer.to_str())
+    stored["post_processor"] = None
+    stored["normalizer"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(stored))
+
+    repaired = kind.from_folder(tmp_path)
+
+    assert repaired("a picture of cat").ids == whole("a picture of cat").ids
+    if kind is WordPieceTokenizer:
+        assert repaired("A Picture of CAT").ids == whole("a picture of cat").ids
+
+
+def test_a_tokenizer_json_of_another_kind_is_refused(bpe_folder, vocabulary, tmp_path):
+    BpeTokenizer.from_folder(bpe_folder)._tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelError, match=r"no pieces \[CLS\] and \[SEP\]"):
+        WordPieceTokenizer.from_folder(tmp_path)
+    WordPieceTokenizer.from_folder(vocabulary.parent)._tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelError, match="not RoBERTa's"):
+        BpeTokenizer.from_folder(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    for kind in (BpeTokenizer, WordPieceTokenizer):
+        with pytest.raises(ModelError, match="is no tokenizer"):
+            kind.from_folder(tmp_path)

@@ -1,31 +1,27 @@
 """Original checkpoints (pickles) of ALBEF, mPLUG and BLIP to a folder that the adapters load.
 
-A `.pth` file is a pickle and could run code: it is read with torch's `weights_only`, with `argparse.Namespace` (which
-these files carry) as the only class allowed, once; what is written is safetensors. The names and shapes must be
-exactly those of the family's model.
+What is written is safetensors. The names and shapes must be exactly those of the family's model.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import pickle
+import os
 import re
 import shutil
-import struct
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from pnp_ovss.errors import ModelError, OutputError
-from pnp_ovss.presets import list_presets, load_preset
+from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.files import write_atomically, write_json, writing
+from pnp_ovss.presets import built_in_presets
 from pnp_ovss.vlms.albef import drop_cross_attention
+from pnp_ovss.vlms.checkpoints.digests import MADE, note_made
 from pnp_ovss.vlms.checkpoints.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
+from pnp_ovss.vlms.checkpoints.pickles import pickle_parts, read_checkpoint, read_parts
 from pnp_ovss.vlms.mplug import MplugModel
 
 PRESET_OF_FILE = {
@@ -35,34 +31,6 @@ PRESET_OF_FILE = {
     "model_base_retrieval_coco": "blip-base-coco", "model_base_retrieval_flickr": "blip-base-flickr",
 }  # fmt: skip
 VOCABULARY_HUB_ID = "google-bert/bert-base-uncased"
-
-
-_NOT_A_CHECKPOINT = (
-    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    struct.error,
-)  # fmt: skip
-"""What torch's reader raises on files that are no checkpoints or are damaged."""
-
-
-def read_checkpoint(path: Path) -> State:
-    """The tensors of a `.pth` file, under `model` or `module` or at the top. Raises ModelError for anything else."""
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")  # torch doubts other pickle protocols; what it cannot read it refuses
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except _NOT_A_CHECKPOINT as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it wants to load {found[1]}, which is not allowed" if found else "not a checkpoint of torch"
-        raise ModelError(f"{path} is refused: {reason}; only tensors and plain values are read") from error
-    for key in ("model", "module", "state_dict"):
-        if isinstance(data, dict) and isinstance(data.get(key), dict):
-            data = data[key]
-    if not isinstance(data, dict) or not any(isinstance(value, Tensor) for value in data.values()):
-        raise ModelError(f"{path} holds no tensors under 'model', 'module', 'state_dict' or at the top")
-    return {name.removeprefix("module."): value for name, value in data.items() if isinstance(value, Tensor)}
-
 
 FAMILIES: dict[str, Callable[[State], Converted]] = {
     "albef": convert_albef,
@@ -77,20 +45,29 @@ def convert_file(path: Path, family: str, out: Path, *, tokenizer: Path | None =
     family: `albef`, `mplug`, `blip`, or `hf` for a `pytorch_model.bin` of transformers, whose names stay and whose
     config and tokenizer lie beside it. tokenizer: vocab.txt, tokenizer.json or their folder (default: beside the
     file, then the hub). drop: a regular expression of names to leave out besides those known to be unused.
-    Raises ModelError when the names or shapes are not exactly the family's.
+    Raises ModelError when the names or shapes are not exactly the family's, ConfigError for another family or a `drop`
+    that is no regular expression.
     """
     if family not in (*FAMILIES, "hf"):
-        raise ModelError(f"cannot convert as '{family}'; choose from {', '.join([*FAMILIES, 'hf'])}")
-    state = read_checkpoint(path)
-    if drop is not None:
-        state = {name: value for name, value in state.items() if not re.search(drop, name)}
+        raise ConfigError(f"cannot convert as '{family}'; choose from {', '.join([*FAMILIES, 'hf'])}")
+    unwanted = _pattern(drop)
+    state = read_parts(pickle_parts(path.parent)) if path.name.endswith(".index.json") else read_checkpoint(path)
+    state = {name: value for name, value in state.items() if not (unwanted and unwanted.search(name))}
     if family == "hf":
-        return _write(out, state, None, [*path.parent.glob("*.json"), *path.parent.glob("*.txt")])
+        beside = [f for f in (*path.parent.glob("*.json"), *path.parent.glob("*.txt")) if ".index." not in f.name]
+        return _write(out, state, None, beside)
     converted = FAMILIES[family](state)
     check_fit(converted, path)
     folder = _write(out, converted.weights, converted.config, [find_vocabulary(path, tokenizer)])
     _write_preset(folder, path.stem, family)
     return folder
+
+
+def _pattern(drop: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if drop is None else re.compile(drop)
+    except re.error as error:
+        raise ConfigError(f"drop = {drop!r} is no regular expression: {error}") from error
 
 
 def check_fit(converted: Converted, path: Path) -> None:
@@ -149,23 +126,34 @@ def _hub_vocabulary(path: Path) -> Path:
 
 def _write_preset(folder: Path, stem: str, family: str) -> None:
     """The settings of the built-in preset that the file belongs to by its name, or of the family's first."""
-    alike = [preset for preset in map(load_preset, list_presets()) if preset.family == family]
+    alike = [preset for preset in built_in_presets() if preset.family == family]
     name = PRESET_OF_FILE.get(stem, alike[0].name)
     shutil.copyfile(Path(str(files("pnp_ovss"))) / "presets" / f"{name}.toml", folder / "preset.toml")
 
 
-def _write(out: Path, weights: State, config: dict[str, Any] | None, copied: Sequence[Path]) -> Path:
-    from safetensors.torch import save_file
-
-    try:
+def _write(out: Path, weights: State, config: Mapping[str, Any] | None, copied: Sequence[Path]) -> Path:
+    """Every file whole or not at all, the weights after the others, `made.json` last."""
+    with writing(out, "choose another folder for the converted model"):
         out.mkdir(parents=True, exist_ok=True)
+        (out / MADE).unlink(missing_ok=True)
         for file in copied:
             if file.resolve() != (out / file.name).resolve():
-                shutil.copyfile(file, out / file.name)
+                write_atomically(out / file.name, file.read_bytes())
         if config is not None:
-            (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        # .clone(): safetensors refuses tensors that share memory, as tied weights do.
-        save_file({name: value.contiguous().clone() for name, value in weights.items()}, out / "model.safetensors")
-    except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
+            write_json(out / "config.json", config)
+        _write_weights(out / "model.safetensors", weights)
+    note_made(out)
     return out
+
+
+def _write_weights(path: Path, weights: State) -> None:
+    from safetensors.torch import save_file
+
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        # .clone(): safetensors refuses tensors that share memory, as tied weights do.
+        tensors = {name: value.contiguous().clone() for name, value in weights.items()}
+        save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

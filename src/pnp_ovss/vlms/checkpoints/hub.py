@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
+from pnp_ovss.vlms.checkpoints.digests import is_made
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt")
 PICKLE = "pytorch_model.bin"
@@ -36,7 +37,7 @@ def cached_folder(preset: ModelPreset) -> Path | None:
 
     if preset.hub_id is None:
         return None
-    if (converted_folder(preset) / "model.safetensors").is_file():
+    if is_made(converted_folder(preset)):
         return converted_folder(preset)
     try:
         folder = snapshot_download(

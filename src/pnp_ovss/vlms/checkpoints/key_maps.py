@@ -14,8 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from pnp_ovss.errors import ModelError
-
-State = dict[str, Tensor]
+from pnp_ovss.vlms.checkpoints.pickles import State
 
 _VIT = {
     "cls_token": "embeddings.class_embedding",

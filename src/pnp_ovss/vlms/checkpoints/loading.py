@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pnp_ovss.config import Precision
 from pnp_ovss.errors import ConfigError, ModelError
-from pnp_ovss.presets import ModelPreset, list_presets, load_preset
+from pnp_ovss.presets import ModelPreset, built_in_presets, list_presets, load_preset
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.checkpoints.hub import locate
-from pnp_ovss.vlms.checkpoints.strict import read_config, refusing
+from pnp_ovss.vlms.checkpoints.strict import read_config, refusing, weights_count
 from pnp_ovss.vlms.devices import pick_device, pick_precision, warn_of_slow
 
 Loader = Callable[..., VisionLanguageModel]
@@ -29,6 +29,8 @@ FAMILIES = {
     "fake": "pnp_ovss.testing.fake_vlm:load_fake",
 }
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
+SIZES_APART = 1.3
+"""Sizes of one family differ by a factor of 1.9 and more; heads that matching does not use come and go."""
 CONVERTED = ("albef", "mplug")
 """Families whose checkpoints are not on the hub."""
 
@@ -78,12 +80,33 @@ def _folder_preset(path: Path) -> ModelPreset:
     plain = ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
     if not any((folder / name).is_file() for name in ("config.json", "pocket.safetensors")):
         return plain
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        return plain  # `find_weights` says what is missing
+    twin = alike(folder)
+    return dataclasses.replace(plain, settings=twin.settings, source=f"local files, settings of {twin.name}")
+
+
+def alike(folder: Path) -> ModelPreset:
+    """The built-in preset whose architecture a folder's weights have: the same family and about as many weights.
+
+    Raises ModelError where none has, or several with different settings: another model's layer and head would give maps
+    that mean nothing.
+    """
     family = _family(folder)
-    alike = [preset for preset in map(load_preset, list_presets()) if preset.family == family]
-    same = [preset for preset in alike if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
-    for preset in same or alike:
-        return dataclasses.replace(plain, settings=preset.settings, source=f"local files, settings of {preset.name}")
-    return plain
+    presets = [preset for preset in built_in_presets() if preset.family == family]
+    if family != "pocket":
+        found = weights_count(folder) / 1e6
+        presets = [preset for preset in presets if 1 / SIZES_APART < found / preset.parameters_m < SIZES_APART]
+        if not presets:
+            raise ModelError(
+                f"{folder}: no built-in preset of family {family} has about {found:.3g} million weights; write "
+                f"{folder / 'preset.toml'} with [model] family = '{family}' and [settings] layer, head, size_px"
+            )
+    if any(preset.settings != presets[0].settings for preset in presets):
+        names = ", ".join(preset.name for preset in presets)
+        raise ModelError(f"{folder} could be {names}, whose settings differ; copy one as {folder / 'preset.toml'}")
+    named = [preset for preset in presets if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
+    return (named or presets)[0]
 
 
 def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:

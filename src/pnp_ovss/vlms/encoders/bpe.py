@@ -20,17 +20,20 @@ class BpeTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        for piece in (START, PAD, END):
-            if tokenizer.token_to_id(piece) is None:
-                raise ModelError(f"the tokenizer has no piece {piece}; it is not RoBERTa's")
-        self.pad = int(tokenizer.token_to_id(PAD) or 0)
+        found = [tokenizer.token_to_id(piece) for piece in (PAD, START, END)]
+        if None in found:
+            raise ModelError(f"the tokenizer lacks a piece of {PAD}, {START}, {END}; it is not RoBERTa's")
+        self.pad, start, end = (int(id or 0) for id in found)
+        ids = tokenizer.encode("cat").ids
+        if len(ids) < 3 or [ids[0], ids[-1]] != [start, end]:
+            tokenizer.post_processor = RobertaProcessing((END, end), (START, start), add_prefix_space=False)
         self._tokenizer = tokenizer
 
     @classmethod
     def from_folder(cls, folder: Path) -> BpeTokenizer:
         """From `tokenizer.json`, or `vocab.json` with `merges.txt`. Raises ModelError when neither is there."""
         if (folder / "tokenizer.json").is_file():
-            return cls(Tokenizer.from_file(str(folder / "tokenizer.json")))
+            return cls(_read(folder / "tokenizer.json"))
         files = folder / "vocab.json", folder / "merges.txt"
         if not all(file.is_file() for file in files):
             raise ModelError(
@@ -38,11 +41,7 @@ class BpeTokenizer:
                 "copy the tokenizer files beside the weights"
             )
         bpe = ByteLevelBPETokenizer(str(files[0]), str(files[1]))
-        tokenizer = bpe._tokenizer
-        start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
-        if start is not None and end is not None:
-            tokenizer.post_processor = RobertaProcessing((END, end), (START, start), add_prefix_space=False)
-        return cls(tokenizer)
+        return cls(bpe._tokenizer)
 
     def __call__(self, text: str) -> Tokens:
         """The tokens of one text.
@@ -51,3 +50,10 @@ class BpeTokenizer:
         """
         encoded = self._tokenizer.encode(text)
         return Tokens(tuple(encoded.ids), tuple(encoded.offsets))
+
+
+def _read(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises a bare Exception
+        raise ModelError(f"{path} is no tokenizer: {error}") from error

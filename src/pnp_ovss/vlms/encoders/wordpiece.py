@@ -9,10 +9,14 @@ from typing import Protocol
 import torch
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.processors import BertProcessing
 from torch import Tensor
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.prompt import Tokens
+
+START, END = "[CLS]", "[SEP]"
 
 
 class TextTokenizer(Protocol):
@@ -38,9 +42,13 @@ class WordPieceTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path, *, first_token: int | None = None) -> WordPieceTokenizer:
-        """From `tokenizer.json` or `vocab.txt` (lower-case). Raises ModelError when neither is there."""
+        """From `tokenizer.json` or `vocab.txt` (lower-case).
+
+        A tokenizer.json without lower-casing or [CLS] and [SEP] gets them, as all models here were trained with both.
+        Raises ModelError when neither file is there, or is no WordPiece vocabulary of BERT's.
+        """
         if (folder / "tokenizer.json").is_file():
-            return cls(Tokenizer.from_file(str(folder / "tokenizer.json")), first_token=first_token)
+            return cls(_uncased(folder / "tokenizer.json"), first_token=first_token)
         if (folder / "vocab.txt").is_file():
             return cls.from_vocabulary(folder / "vocab.txt", first_token=first_token)
         raise ModelError(f"{folder}: neither tokenizer.json nor vocab.txt; copy the tokenizer files beside the weights")
@@ -61,6 +69,25 @@ class WordPieceTokenizer:
         if self._first_token is not None:
             ids[0] = self._first_token
         return Tokens(tuple(ids), tuple(encoded.offsets))
+
+
+def _uncased(path: Path) -> Tokenizer:
+    """The tokenizer of a file, with [CLS] and [SEP] around and everything in lower case."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises a bare Exception
+        raise ModelError(f"{path} is no tokenizer: {error}") from error
+    start, end = (tokenizer.token_to_id(piece) for piece in (START, END))
+    if start is None or end is None:
+        raise ModelError(
+            f"{path} has no pieces {START} and {END}; it is not BERT's: copy the model's own tokenizer files"
+        )
+    ids = tokenizer.encode("cat").ids
+    if [ids[0], ids[-1]] != [start, end] or len(ids) < 3:
+        tokenizer.post_processor = BertProcessing((END, end), (START, start))
+    if tokenizer.encode("CAT").ids != tokenizer.encode("cat").ids:
+        tokenizer.normalizer = BertNormalizer(lowercase=True)
+    return tokenizer
 
 
 def pad_prompts(sequences: Sequence[Sequence[int]], pad: int = 0) -> tuple[Tensor, Tensor]:
