@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def without_heif(monkeypatch):
+    """As on a machine without pillow-heif: HEIC photos are left out."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,8 @@ def test_a_link_does_not_lead_out_either(tmp_path):
         below(tmp_path / "in", "a/x", ".png")
 
 
-def photo_tree(tmp_path):
+@pytest.fixture
+def photos(tmp_path, without_heif):
     names = "a.JPG b.jpeg c.Png d.txt e .hidden.jpg ._a.jpg deep/f.webp __MACOSX/g.jpg .git/h.jpg i.heic"
     for name in names.split():
         path = tmp_path / "photos" / name
@@ -167,11 +168,9 @@ def photo_tree(tmp_path):
     return tmp_path / "photos"
 
 
-def test_which_files_are_photos(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    folder = photo_tree(tmp_path)
-    found, left_out = find_photos(folder)
-    assert [path.relative_to(folder).as_posix() for path in found] == [
+def test_which_files_are_photos(photos):
+    found, left_out = find_photos(photos)
+    assert [path.relative_to(photos).as_posix() for path in found] == [
         "a.JPG",
         "b.jpeg",
         "c.Png",
@@ -189,13 +188,12 @@ def test_which_files_are_photos(tmp_path, monkeypatch):
     }
     assert "1 .heic" in left_out.sentence()
     assert "pip install 'pnp-ovss[heic]'" in left_out.sentence()
-    assert [path.name for path in find_photos(folder, deep=False)[0]] == ["a.JPG", "b.jpeg", "c.Png"]
+    assert [path.name for path in find_photos(photos, deep=False)[0]] == ["a.JPG", "b.jpeg", "c.Png"]
 
 
-def test_a_walk_takes_more_endings_and_skips_a_folder(tmp_path):
-    folder = photo_tree(tmp_path)
-    found = list(walk_photos(folder, LeftOut(), also=[".txt"], skip=folder / "deep"))
-    assert [os.path.relpath(path, folder) for path in found if "linked" not in path] == [
+def test_a_walk_takes_more_endings_and_skips_a_folder(photos):
+    found = list(walk_photos(photos, LeftOut(), also=[".txt"], skip=photos / "deep"))
+    assert [os.path.relpath(path, photos) for path in found if "linked" not in path] == [
         "a.JPG",
         "b.jpeg",
         "c.Png",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pnp_ovss import depth
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.images import input_size, limited_size, load_image, normalise_pixels, punch_holes, resize_to, to_pixels
 from tests.photos import GREY, PHOTO, SMOOTH, H, W, image_file, png_file, refusal
@@ -18,6 +19,28 @@ def test_16_bit_grey_is_scaled_by_65535():
     deep = GREY.astype(np.uint16) * 257
     for format in ("PNG", "TIFF"):
         assert (load_image(image_file(deep, format)) == GREY[..., None]).all()
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("bits", [9, 10, 12, 14])
+def test_fewer_bits_in_16_are_scaled_by_what_they_use(format, bits, caplog, monkeypatch):
+    monkeypatch.setattr(depth, "_said", set())
+    top = 2**bits - 1
+    deep = np.round(GREY / 255 * top).astype(np.uint16)
+    deep[0, 0] = top
+    image = load_image(image_file(deep, format))
+    assert np.abs(image[..., 0].astype(int) - np.round(deep / top * 255)).max() <= 1
+    load_image(image_file(deep, format))
+    assert caplog.messages == [f"the image has 16 bits and uses {bits}: photos like it are scaled by 2^{bits} - 1"]
+
+
+def test_16_bit_colours_of_which_12_are_used_are_as_bright(caplog, monkeypatch):
+    monkeypatch.setattr(depth, "_said", set())
+    deep = (PHOTO.astype(">u2") * 16 + 15).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+    image = load_image(png_file(W, H, rows, bits=16)).astype(int)
+    assert np.abs(image - PHOTO).max() <= 17  # Pillow keeps four of the twelve bits
+    assert "uses 12" in caplog.text
 
 
 def test_16_bit_rgb():

@@ -2,7 +2,9 @@
 
 import io
 import os
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 
 from pnp_ovss import images
 from pnp_ovss.errors import ImageError
+from pnp_ovss.files import find_photos
 from pnp_ovss.images import load_image
 from tests.photos import PHOTO, SMOOTH, H, W, image_file, png_file, refusal
 
@@ -164,3 +167,41 @@ def test_an_array_over_the_limit_is_refused(monkeypatch):
 
 def test_a_picture_without_pixels():
     refusal(Image.new("RGB", (0, 4)), "0 x 4")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "https://example.com/cat.jpg",
+            "https://example.com/cat.jpg is an address; addresses are not read here: download",
+        ),
+        (Path("https://example.com/cat.jpg"), "https://example.com/cat.jpg is an address"),
+        ("s3://bucket/cat.jpg", "s3://bucket/cat.jpg is an address"),
+        ("file:///tmp/none/cat.jpg", "give the path itself, /tmp/none/cat.jpg"),
+        ("~/none/cat.jpg", "'~' stands for the home folder in a shell only"),
+        ("C:/none/cat.jpg", "C:/none/cat.jpg does not exist"),
+    ],
+)
+def test_a_path_that_is_none_says_what_to_do(source, words):
+    with pytest.raises(ImageError) as caught:
+        load_image(source)
+    assert words in str(caught.value)
+
+
+def test_heic_is_read_with_pillow_heif_and_else_told_how(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.full((64, 48, 3), (200, 40, 90), dtype=np.uint8)
+    path = tmp_path / "IMG_0001.HEIC"
+    heif.from_pillow(Image.fromarray(pixels)).save(path, quality=95)
+    images._readable.cache_clear()
+    assert np.abs(load_image(path).astype(int) - pixels).max() <= 8
+    assert [found.name for found in find_photos(tmp_path)[0]] == ["IMG_0001.HEIC"]
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    images._readable.cache_clear()
+    with pytest.raises(
+        ImageError, match=r"IMG_0001\.HEIC is not an image .*pip install 'pnp-ovss\[heic\]', or convert it"
+    ):
+        load_image(path)
+    assert find_photos(tmp_path)[1] == {".heic": 1}
+    images._readable.cache_clear()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import cache
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pnp_ovss.depth import has_16_bit_colours, to_8_bit, widen_colours
 from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.files import HEIC_ENDINGS, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,17 +50,13 @@ FORMATS = (
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 
-def shown(path: str | bytes | Path) -> str:
-    r"""A path as text that any file can hold; bytes that are no UTF-8 become \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def load_image(source: ImageSource) -> np.ndarray:
     """Read a photo as (H, W, 3) uint8 RGB, upright.
 
     source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or bool.
     EXIF rotation is applied; alpha is laid over white; of an animation the first frame is taken; 16-bit and float
-    pictures are scaled to 8 bit. Raises ImageError with the file's name for anything that cannot be read.
+    pictures are scaled to 8 bit by the range that they use (0..4095 is 12 bit). HEIC is read where pillow-heif is
+    installed. Raises ImageError with the file's name for anything that cannot be read.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -69,14 +69,17 @@ def load_image(source: ImageSource) -> np.ndarray:
     if not isinstance(source, str | Path):
         raise ImageError(f"an image must be a path, bytes, a PIL image or an array, not {type(source).__name__}")
     path = Path(source)
-    _check_file(path)
-    return _decode(lambda: Image.open(path, formats=_readable()), str(path))
+    check_file(path)
+    return _decode(lambda: Image.open(path, formats=_readable()), shown(path))
 
 
-def _readable() -> list[str]:
-    """The formats that this Pillow was built with; naming another one is an error."""
+@cache
+def _readable() -> tuple[str, ...]:
+    """The formats that this Pillow was built with, naming another one is an error; and HEIC with pillow-heif."""
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    with suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
+    return tuple(name for name in (*FORMATS, "HEIF") if name in Image.OPEN)
 
 
 def _decode(opened: Callable[[], AbstractContextManager[Image.Image]], name: str) -> np.ndarray:
@@ -86,29 +89,48 @@ def _decode(opened: Callable[[], AbstractContextManager[Image.Image]], name: str
             warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata and large pictures
             with opened() as picture:
                 _check_pixels(*picture.size, name)
-                return _to_rgb(picture)
+                return _to_rgb(picture, name)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image in a format that is read here; convert it to JPEG or PNG") from error
+        heic = Path(name).suffix.lower() in HEIC_ENDINGS
+        advice = "pip install 'pnp-ovss[heic]', or convert it" if heic else "convert it"
+        raise ImageError(f"{name} is not an image in a format that is read here; {advice} to JPEG or PNG") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from error
     except Exception as error:  # whatever a decoder raises on hostile bytes
         raise ImageError(f"{name} cannot be decoded ({error}); the file is damaged or incomplete") from error
 
 
-def _check_file(path: Path) -> None:
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+
+
+def check_file(path: Path) -> None:
+    """Raise ImageError, with what to do, for a path that is no file with something in it."""
     try:
         if path.is_dir():
-            raise ImageError(f"{path} is a folder, not a photo; name the photos in it, for example {path / '*.jpg'}")
+            raise ImageError(
+                f"{shown(path)} is a folder, not a photo; name the photos in it, for example {path / '*.jpg'}"
+            )
         if not path.exists():
-            raise ImageError(f"{path} does not exist")
+            raise ImageError(_missing(shown(path)))
         if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty (0 bytes)")
+            raise ImageError(f"{shown(path)} is empty (0 bytes)")
     except OSError as error:
-        raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
+        raise ImageError(f"{shown(path)} cannot be opened: {error.strerror or error}") from error
     except ValueError as error:
         raise ImageError(f"{path!r} is not a file name: {error}") from error
+
+
+def _missing(name: str) -> str:
+    """What is said of a path that does not exist; a path has lost a slash of the address that it was made of."""
+    if address := _ADDRESS.fullmatch(name):
+        if address[1].lower() == "file":
+            return f"file:///{address[2]} is an address; give the path itself, /{address[2]}"
+        return f"{address[1]}://{address[2]} is an address; addresses are not read here: download the photo first"
+    if name.startswith("~"):
+        return f"{name} does not exist; '~' stands for the home folder in a shell only: write the folder out"
+    return f"{name} does not exist"
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
@@ -120,7 +142,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
             f"an array must be (H, W), (H, W, 3) or (H, W, 4) of uint8 0-255; found {array.shape} of {array.dtype}"
         )
     _check_pixels(array.shape[1], array.shape[0], "the array")
-    return _to_rgb(Image.fromarray(array))
+    return _to_rgb(Image.fromarray(array), "the array")
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
@@ -133,27 +155,16 @@ def _check_pixels(width: int, height: int, name: str) -> None:
         raise ImageError(f"{name} has {width} x {height} px: there is nothing to see")
 
 
-def _to_rgb(picture: Image.Image) -> np.ndarray:
+def _to_rgb(picture: Image.Image, name: str) -> np.ndarray:
+    halved = has_16_bit_colours(picture)
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        upright = _to_8_bit(upright)
+        upright = to_8_bit(upright, name)
     if "A" in upright.getbands() or "transparency" in upright.info:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(upright.convert("RGB"), dtype=np.uint8)
-
-
-def _to_8_bit(picture: Image.Image) -> Image.Image:
-    """8 and 16-bit numbers by 255 and 65535, floats by 1 or 255, whatever leaves those by its own range."""
-    values = np.asarray(picture, dtype=np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    scales = (1.0, 255.0) if picture.mode == "F" else (255.0, 65535.0)
-    fitting = [scale for scale in scales if low >= 0 and high <= scale]
-    low, high = (0.0, fitting[0]) if fitting else (low, high)
-    scaled = (values - low) / max(high - low, 1e-12) * 255
-    return Image.fromarray(scaled.clip(0, 255).round().astype(np.uint8))
+    rgb = np.array(upright.convert("RGB"), dtype=np.uint8)
+    return widen_colours(rgb, name) if halved else rgb
 
 
 def input_size(height: int, width: int, size_px: int, step_px: int, keep_aspect: bool) -> tuple[int, int]:

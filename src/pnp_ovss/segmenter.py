@@ -18,7 +18,8 @@ from pnp_ovss.competition import Scored, equal_mass
 from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, PnPError
-from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, shown, to_pixels
+from pnp_ovss.files import shown
+from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, to_pixels
 from pnp_ovss.policies import Choice, ClassPolicy, Request, best_class, get_policy, kept_indices, with_rule
 from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms, overlay
 from pnp_ovss.presence import NameBank, Presence, presence_weights

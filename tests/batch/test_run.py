@@ -240,6 +240,7 @@ def _pack(path: Path, photos: list[Path]) -> None:
         pq.write_table(pa.table({"image": [photo.read_bytes() for photo in photos]}), path)
 
 
+@pytest.mark.usefixtures("without_heif")
 def test_what_is_no_photo_is_counted(tmp_path):
     photos = make_photos(tmp_path / "in", 2)
     (photos / "x.HEIC").touch()

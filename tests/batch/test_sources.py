@@ -91,6 +91,7 @@ def test_a_name_that_is_no_text(tmp_path):
     assert _values([tmp_path]) == [9]
 
 
+@pytest.mark.usefixtures("without_heif")
 def test_what_does_not_count_is_counted_and_linked_folders_are_followed_once(tree):
     for name in ("._a.JPG", "__MACOSX/._a.JPG", "x.HEIC", "sub/y.heic"):
         (tree / name).parent.mkdir(exist_ok=True)
@@ -117,6 +118,7 @@ def test_the_images_of_a_tar(tmp_path):
     assert _values([tar]) == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("without_heif")
 def test_hidden_members_of_a_tar_are_left_out_and_counted(tmp_path):
     members = dict.fromkeys(("._a.jpg", "__MACOSX/._a.jpg", ".hidden/a.jpg", "b.HEIC"), b"x") | {"a.png": _bytes(1)}
     left_out = LeftOut()

@@ -63,7 +63,7 @@ def test_a_folder_with_values_suffix_list_and_its_description_elsewhere(trees):
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("images = ", "cannot read the data set description"),
+        ("images = ", r"the data set description .* is not valid TOML.*expected ROOT/<images>"),
         (STUFF + "colour = 3", "unknown key 'colour'; known: images, masks"),
         (STUFF.replace('background = "none"', ""), "background is missing; expected ROOT/<images>"),
         (STUFF.replace('"none"', '"sky"'), "give a mask value or 'none'"),

@@ -159,7 +159,22 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         (("evaluate", "folder", "ROOT", "--size", "big"), "size 'big': give pixels"),
         (("evaluate", "folder", "ROOT", "--out", "."), "--out .: the report is one file"),
         (("ablate", "folder", "ROOT", "--out", "report"), "give a name that ends in .json"),
-        (("evaluate", "folder", "ROOT", "--order", "59_labels"), "has no option 'order'"),
+        (("evaluate", "folder", "ROOT", "--data", "order=59_labels"), "has no option 'order'; its options: config"),
+        (("ablate", "folder", "ROOT", "--data", "config=3"), "config = 3 is not possible; expected text or a path"),
+        (("datasets", "check", "folder", "ROOT", "--data", "name=x"), "has no option 'name'"),
+        (
+            ("datasets", "check", "context", "ROOT", "--data", "background=yes"),
+            "'yes' is not possible; expected true or",
+        ),
+        (
+            ("datasets", "check", "folder", "ROOT", "--data", "config"),
+            "--data config: write NAME=VALUE, for example --data",
+        ),
+        (
+            ("datasets", "check", "voc", "ROOT", "--data", "masks=a", "--data", "masks=b"),
+            "--data masks=... is given twice",
+        ),
+        (("datasets", "check", "voc", "ROOT", "--split", "a", "--data", "split=b"), "the split is given twice"),
         (("evaluate", "folder", "ROOT", "--class-split", "unseen"), "no split 'unseen' of the vocabulary"),
         (("evaluate", "folder", "ROOT", "--baselines", "magic"), "unknown baseline 'magic'"),
         (("evaluate", "folder", "ROOT", "--limit", "0"), "limit of 0 images"),

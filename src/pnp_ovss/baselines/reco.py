@@ -20,9 +20,9 @@ from torch import Tensor
 from pnp_ovss.baselines.clip_dense import DenseClip, upsample
 from pnp_ovss.baselines.maskclip import BACKGROUND_NAME, MODEL
 from pnp_ovss.clip import CLIP_TEMPERATURE, Clip
-from pnp_ovss.datasets.base import find_images
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Answer, Query
+from pnp_ovss.files import find_photos
 from pnp_ovss.images import load_image
 
 RETRIEVED = 50
@@ -40,7 +40,7 @@ class Reco:
         self.folder = folder
         self.background = background
         self.retrieved = retrieved
-        self.paths = tuple(find_images(folder).values()) if folder.is_dir() else ()
+        self.paths = tuple(find_photos(folder, deep=False)[0]) if folder.is_dir() else ()
         self._references: dict[str, Tensor] = {}
         self._archive: Tensor | None = None
         if len(self.paths) < 2:

@@ -35,10 +35,7 @@ def ablate(
     setting: o.Setting = None,
     candidates: o.Candidates = None,
     split: d.Split = None,
-    order: d.Order = None,
-    masks: d.Masks = None,
-    background: d.Background = False,
-    config: d.Description = None,
+    data_option: d.DataOption = None,
     limit: d.Limit = None,
     seed: o.Seed = 0,
     void: e.Void = "ignore",
@@ -53,9 +50,7 @@ def ablate(
     from pnp_ovss.evaluation.ablation import ablation_table
     from pnp_ovss.evaluation.run import RunOptions
 
-    data = d.open_with(
-        dataset, root, split=split, order=order, masks=masks, background=background, config=config
-    ).subset(limit, seed)  # fmt: skip
+    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     make = partial(
         e.make_system, model, data.has_background, candidates, kind="ablation", method=method, policy=policy,
         device=device, seed=seed, refine=refine, precision=precision, settings=setting, size_px=size,
@@ -82,10 +77,7 @@ def sensitivity(
     setting: o.Setting = None,
     candidates: o.Candidates = None,
     split: d.Split = None,
-    order: d.Order = None,
-    masks: d.Masks = None,
-    background: d.Background = False,
-    config: d.Description = None,
+    data_option: d.DataOption = None,
     limit: d.Limit = None,
     seed: o.Seed = 0,
     void: e.Void = "ignore",
@@ -99,9 +91,7 @@ def sensitivity(
 
     if stage not in ("gradcam", "full"):
         raise ConfigError(f"stage {stage!r}: choose from gradcam, full")
-    data = d.open_with(
-        dataset, root, split=split, order=order, masks=masks, background=background, config=config
-    ).subset(limit, seed)  # fmt: skip
+    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     make = partial(
         e.make_system, model, data.has_background, candidates, kind=f"{stage}-all" if every_head else stage,
         method=method, policy=policy, device=device, seed=seed, refine=refine, precision=precision,

@@ -30,11 +30,11 @@ def calibrate(
     """
     from pnp_ovss.calibration import calibrate as make_bank
     from pnp_ovss.calibration import draw_photos
-    from pnp_ovss.datasets.base import IMAGE_SUFFIXES
+    from pnp_ovss.files import find_photos
 
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder of photos")
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    found, _ = find_photos(folder)
     if not found:
         raise ImageError(f"{folder} holds no photo")
     segmenter = o.make_segmenter(model, device=device, settings=[*(setting or []), "bank=''"])

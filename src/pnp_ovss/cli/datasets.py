@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
     from pnp_ovss.datasets import Dataset, DatasetCheck
@@ -19,32 +20,25 @@ app = typer.Typer(help="The data sets: list, check.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="A data set's name (see `pnp-ovss datasets list`).", show_default=False)]
 Root = Annotated[Path, typer.Argument(help="Its folder.", show_default=False)]
 Split = Annotated[str | None, typer.Option("--split", help="Which part; `all` takes every mask in the folder.")]
-Order = Annotated[
-    str | None,
-    typer.Option("--order", help="context: class order of the masks, 59_labels, mmsegmentation or a file."),
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="An option of this data set, NAME=VALUE, for example masks=SegmentationClassAug."),
 ]
-Masks = Annotated[str | None, typer.Option("--masks", help="voc: name of the mask folder.")]
-Background = Annotated[bool, typer.Option("--with-background", help="context: count what is no class as background.")]
-Description = Annotated[Path | None, typer.Option("--config", help="folder: its description, if not in the folder.")]
 Limit = Annotated[int | None, typer.Option("--limit", help="At most so many images: the first, or random with --seed.")]
 
 
-def open_with(
-    name: str,
-    root: Path,
-    *,
-    split: str | None = None,
-    order: str | None = None,
-    masks: str | None = None,
-    background: bool = False,
-    config: Path | None = None,
-) -> Dataset:
-    """The data set, with those options that were given."""
+def open_with(name: str, root: Path, split: str | None = None, given: list[str] | None = None) -> Dataset:
+    """The data set, with its split and the NAME=VALUE options that were given; what was left out is told."""
     from pnp_ovss.datasets import open_dataset
 
-    given: dict[str, Any] = {"split": split, "order": order, "masks": masks, "config": config}
-    given["background"] = background or None
-    return open_dataset(name, root, **{key: value for key, value in given.items() if value is not None})
+    options = o.parse_settings(given, "--data", "masks=SegmentationClassAug")
+    if split is not None and "split" in options:
+        raise ConfigError("the split is given twice, by --split and by --data split=...; leave one out")
+    data = open_dataset(name, root, **options, **({} if split is None else {"split": split}))
+    if data.left_out:
+        errors = Console(stderr=True, soft_wrap=True, highlight=False)
+        errors.print(f"{data.name}: {data.left_out.sentence()}", markup=False)
+    return data
 
 
 @app.command("list")
@@ -63,10 +57,7 @@ def check(
     name: Name,
     root: Root,
     split: Split = None,
-    order: Order = None,
-    masks: Masks = None,
-    background: Background = False,
-    config: Description = None,
+    data_option: DataOption = None,
     limit: Limit = None,
     seed: o.Seed = 0,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet to this picture.")] = None,
@@ -76,9 +67,7 @@ def check(
     from pnp_ovss.datasets import check_dataset, contact_sheet
     from pnp_ovss.errors import OutputError
 
-    data = open_with(
-        name, root, split=split, order=order, masks=masks, background=background, config=config
-    ).subset(limit, seed)  # fmt: skip
+    data = open_with(name, root, split, data_option).subset(limit, seed)
     screen = Console()
     if sheet is not None:
         try:

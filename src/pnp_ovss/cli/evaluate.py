@@ -40,10 +40,7 @@ def evaluate(
     setting: o.Setting = None,
     candidates: o.Candidates = None,
     split: d.Split = None,
-    order: d.Order = None,
-    masks: d.Masks = None,
-    background: d.Background = False,
-    config: d.Description = None,
+    data_option: d.DataOption = None,
     limit: d.Limit = None,
     seed: o.Seed = 0,
     void: e.Void = "ignore",
@@ -71,9 +68,7 @@ def evaluate(
     from pnp_ovss.datasets import load_split
     from pnp_ovss.evaluation.run import RunOptions
 
-    data = d.open_with(
-        dataset, root, split=split, order=order, masks=masks, background=background, config=config
-    ).subset(limit, seed)  # fmt: skip
+    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     if class_split is not None:
         data = data.restrict(load_split(class_split, data.vocabulary.name).labels, class_split)
     run_options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)

@@ -56,19 +56,21 @@ def read_classes(classes: str | None, classes_file: Path | None) -> Parsed:
     return parse_classes(classes)
 
 
-def parse_settings(settings: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE pairs, values as TOML (bare words are strings)."""
+def parse_settings(settings: list[str] | None, flag: str = "--set", example: str = "drops=2") -> dict[str, Any]:
+    """NAME=VALUE pairs, values as TOML (bare words are strings). Raises ConfigError for other forms and for repeats."""
     import tomllib
 
     found: dict[str, Any] = {}
     for item in settings or []:
-        name, equals, value = item.partition("=")
+        name, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
-            raise ConfigError(f"--set {item}: write NAME=VALUE, for example --set drops=2")
+            raise ConfigError(f"{flag} {item}: write NAME=VALUE, for example {flag} {example}")
+        if name in found:
+            raise ConfigError(f"{flag} {name}=... is given twice; leave one out")
         try:
-            found[name.strip()] = tomllib.loads(f"x = {value.strip()}")["x"]
-        except tomllib.TOMLDecodeError:
-            found[name.strip()] = value.strip()
+            found[name] = tomllib.loads(f"x = {value}")["x"]
+        except (ValueError, RecursionError):
+            found[name] = value
     return found
 
 

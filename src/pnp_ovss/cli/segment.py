@@ -127,9 +127,15 @@ def check_results(out: Path, photos: Sequence[Path], stems: Sequence[str]) -> No
 
 def check_any(photos: Sequence[Path]) -> None:
     """Fail before a model is loaded when no photo is there at all."""
-    if not any(map(_may_exist, photos)):
+    from pnp_ovss.images import check_file
+
+    if any(map(_may_exist, photos)):
+        return
+    try:
+        check_file(photos[0])
+    except ImageError as error:
         more = f" (nor do the {len(photos) - 1} others)" if len(photos) > 1 else ""
-        raise ImageError(f"{photos[0]} does not exist{more}")
+        raise ImageError(f"{error}{more}") from None
 
 
 def _may_exist(photo: Path) -> bool:
@@ -149,8 +155,7 @@ def _run(
     candidates: Candidates | None = None,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
-    from pnp_ovss.files import locked
-    from pnp_ovss.images import shown
+    from pnp_ovss.files import locked, shown
     from pnp_ovss.outputs import LOCK
 
     screen, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
@@ -191,7 +196,7 @@ def _run(
 
 
 def _print_table(screen: Console, result: Segmentation, paths: dict[str, Path]) -> None:
-    from pnp_ovss.images import shown
+    from pnp_ovss.files import shown
 
     made = result.provenance
     screen.print(f"{result.image_name} (model {made.model}, policy {made.policy})", markup=False, highlight=False)

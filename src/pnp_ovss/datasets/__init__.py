@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pnp_ovss.datasets.ade20k import open_ade20k
 from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, UnknownLabelError
@@ -69,20 +69,30 @@ def dataset_options(name: str) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 
 
-def open_dataset(name: str, root: str | Path, **options: Any) -> Dataset:
+def open_dataset(name: str, root: str | Path, /, **options: Any) -> Dataset:
     """Open a data set of `list_datasets` in the folder `root`; `dataset_options` names its options.
 
     Opening lists the files and reads no picture. Raises DatasetError, in one line with the expected layout,
-    if files are missing or misplaced or an option is unknown.
+    if files are missing or misplaced or an option is unknown or of another type.
     """
     reader = _reader(name)
     if unknown := options.keys() - set(dataset_options(name)):
         known = ", ".join(dataset_options(name)) or "none"
         raise DatasetError(f"data set {name!r} has no option {min(unknown)!r}; its options: {known}")
+    for option, value in options.items():
+        wanted = get_type_hints(reader)[option]
+        if not isinstance(value, wanted):
+            raise DatasetError(f"data set {name!r}: {option} = {value!r} is not possible; expected {_in_words(wanted)}")
     path = Path(root)
     if not path.is_dir():
         raise DatasetError(f"data set {name!r}: {path} is no folder")
     return reader(path, **options)
+
+
+def _in_words(wanted: Any) -> str:
+    """`str | None` as "text", `bool` as "true or false"."""
+    kinds = [{str: "text", Path: "a path", bool: "true or false"}.get(kind) for kind in get_args(wanted) or (wanted,)]
+    return " or ".join(filter(None, kinds))
 
 
 def _reader(name: str) -> Callable[..., Dataset]:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from pnp_ovss.datasets.base import Dataset, Sample, find_images, require_files, require_folder
+from pnp_ovss.datasets.base import Dataset, Sample
 from pnp_ovss.datasets.masks import IndexedMask, label_table
+from pnp_ovss.datasets.pictures import PictureFolder, require_any, require_folder
 from pnp_ovss.datasets.vocabulary import load_vocabulary
-from pnp_ovss.errors import DatasetError
 
 LAYOUT = "expected ROOT/images/SPLIT/ID.jpg and ROOT/annotations/SPLIT/ID.png (SPLIT: validation or training)"
+
+_REDUCED = "; 255 stands only in masks whose values were already reduced by one: use the original ones"
 
 
 def open_ade20k(root: Path, *, split: str = "validation") -> Dataset:
@@ -19,11 +21,11 @@ def open_ade20k(root: Path, *, split: str = "validation") -> Dataset:
     """
     base = require_folder(root, ("annotations", "ADEChallengeData2016/annotations"), LAYOUT).parent
     part = "" if split == "all" else split
-    masks = find_images(require_folder(base, (f"annotations/{part}",), LAYOUT))
-    if not masks:
-        raise DatasetError(f"{base / 'annotations' / part} holds no masks; {LAYOUT}")
-    images = {id: base / "images" / part / f"{id}.jpg" for id in masks}
-    require_files(images, "images", LAYOUT)
-    table = label_table({value: value for value in range(1, 151)}, void=(0, 255))
-    samples = tuple(Sample(id, images[id], IndexedMask(masks[id], table)) for id in masks)
-    return Dataset("ade20k", load_vocabulary("ade150"), False, samples, (f"split {split}", "mask value 0 is void"))
+    truth = PictureFolder(require_folder(base, (f"annotations/{part}",), LAYOUT))
+    masks = truth.all()
+    require_any(masks, base / "annotations" / part, "masks", LAYOUT)
+    photos = PictureFolder(base / "images" / part).require(masks, "images", LAYOUT)
+    table = label_table({value: value for value in range(1, 151)}, void=(0,))
+    samples = tuple(Sample(id, photos[id], IndexedMask(masks[id], table, photos[id], hint=_REDUCED)) for id in masks)
+    notes = (f"split {split}", "mask value 0 is void")
+    return Dataset("ade20k", load_vocabulary("ade150"), False, samples, notes, left_out=truth.left_out)

@@ -9,7 +9,7 @@ no label is 0.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from pnp_ovss.datasets.vocabulary import VOID, Vocabulary
 from pnp_ovss.errors import DatasetError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from pnp_ovss.files import LeftOut, shown
 
 Labels = NDArray[np.int32]
 """(H, W) ground truth: 0 = background, i = the i-th class (from 1), `VOID` = unknown."""
@@ -55,6 +54,22 @@ class Dataset:
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
     """The conventions in force, one line each, to be printed with every result."""
+    faults: tuple[str, ...] = ()
+    """What the reader had to leave out because it is wrong, one line each."""
+    left_out: LeftOut = field(default_factory=LeftOut, compare=False)
+    """Files of its folders that are no pictures, by reason."""
+
+    def __post_init__(self) -> None:
+        """Raise DatasetError when two samples have one id: records and saved labels are named by it."""
+        first: dict[str, Path] = {}
+        for sample in self.samples:
+            if sample.id in first:
+                both = f"{shown(first[sample.id])} and {shown(sample.image)}"
+                raise DatasetError(
+                    f"{self.name}: two images have the id {shown(sample.id)!r} ({both}): each may be listed once, and an "
+                    "id is its path without the ending"
+                )
+            first[sample.id] = sample.image
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,46 +130,3 @@ class _Restricted:
         labels = self.labels()
         known = labels != VOID
         return np.where(known, self.table[np.where(known, labels, 0)], VOID).astype(np.int32)
-
-
-def read_ids(path: Path, layout: str) -> tuple[str, ...]:
-    """The image ids of a list file: one a line, blank lines skipped, no id twice. Raises DatasetError."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise DatasetError(f"cannot read the image list {path}; {layout}") from None
-    ids = tuple(line.split()[0] for line in lines if line.strip())
-    if not ids:
-        raise DatasetError(f"the image list {path} is empty; {layout}")
-    if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise DatasetError(f"the image list {path} names {twice} twice; {layout}")
-    return ids
-
-
-def require_folder(root: Path, candidates: tuple[str, ...], layout: str) -> Path:
-    """The first of the candidate folders under `root` that exists. Raises DatasetError with the layout."""
-    for candidate in candidates:
-        if (folder := root / candidate).is_dir():
-            return folder
-    found = ", ".join(sorted(entry.name for entry in root.iterdir())[:6]) if root.is_dir() else "no such folder"
-    raise DatasetError(f"{root} has no {' or '.join(candidates)} (found: {found or 'nothing'}); {layout}")
-
-
-def find_images(folder: Path) -> dict[str, Path]:
-    """The images directly in a folder, sorted, by name without suffix. Raises DatasetError on a clash."""
-    images: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        if path.stem in images:
-            raise DatasetError(f"{folder} holds both {images[path.stem].name} and {path.name}; keep one of them")
-        images[path.stem] = path
-    return images
-
-
-def require_files(paths: dict[str, Path], what: str, layout: str) -> None:
-    """Raise DatasetError, saying how many and which is the first, if files are missing."""
-    missing = [path for path in paths.values() if not path.is_file()]
-    if missing:
-        raise DatasetError(f"{len(missing)} of {len(paths)} {what} missing, first {missing[0]}; {layout}")

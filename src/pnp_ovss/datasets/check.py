@@ -52,11 +52,12 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
     """Read every mask and every image's size; faults are collected, not raised."""
     pixels = np.zeros(len(dataset.vocabulary) + 1, dtype=np.int64)
     occurs = np.zeros_like(pixels)
-    void, mismatches, faults, unknown = 0, [], [], Counter[int]()
+    void, mismatches, unknown = 0, [], Counter[int]()
+    faults = list(dataset.faults)
     masks = 0
     for sample in dataset:
         try:
-            labels, fits = _read(sample)
+            labels, size = _read(sample)
         except UnknownLabelError as error:
             masks += 1
             unknown.update(error.values)
@@ -66,9 +67,11 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
             faults.append(str(error))
             continue
         masks += 1
-        if not fits:
+        if size != labels.shape:
             mismatches.append(sample.id)
-            faults.append(f"{sample.id}: the mask is {_size(labels)}, its image is not")
+            faults.append(
+                f"{sample.id}: the mask is {_size(labels.shape)} and its image {_size(size)} (height x width)"
+            )
         counts = np.bincount(labels[labels != VOID], minlength=len(pixels))
         pixels += counts
         occurs += counts > 0
@@ -131,10 +134,10 @@ def _legend(title: str, labels: Labels, names: tuple[str, ...]) -> Image.Image:
     return legend
 
 
-def _read(sample: Sample) -> tuple[Labels, bool]:
+def _read(sample: Sample) -> tuple[Labels, tuple[int, int]]:
     labels = sample.labels()
     picture = _open(sample.image)
-    return labels, (picture.height, picture.width) == labels.shape
+    return labels, (picture.height, picture.width)
 
 
 def _open(path: Path) -> Image.Image:
@@ -151,5 +154,5 @@ def _fit(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _size(labels: Labels) -> str:
-    return f"{labels.shape[0]} x {labels.shape[1]}"
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} x {shape[1]}"

@@ -1,16 +1,18 @@
 """COCO 2017: Object-80 drawn from the instance annotations, and Stuff-171 from the label pictures."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, find_images, require_files, require_folder
+from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample
+from pnp_ovss.datasets.coco_json import CocoImage, Instance, read_coco
 from pnp_ovss.datasets.masks import IndexedMask, LabelTable, label_table
-from pnp_ovss.datasets.vocabulary import Vocabulary, load_vocabulary
-from pnp_ovss.errors import ClassNameError, DatasetError
+from pnp_ovss.datasets.pictures import PictureFolder, require_any, require_folder
+from pnp_ovss.datasets.turns import upright
+from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.errors import DatasetError
 from pnp_ovss.masks.rasterise import rasterise
 
 OBJECT_LAYOUT = "expected ROOT/SPLIT/ID.jpg (or ROOT/images/SPLIT) and ROOT/annotations/instances_SPLIT.json"
@@ -30,23 +32,28 @@ class InstanceLabels:
 
     The instances are painted from the largest to the smallest, so that the smaller wins where two overlap
     (by the number of pixels drawn; the later annotation on a tie). Crowd regions are `VOID` where no
-    instance covers them.
+    instance covers them. They are turned with the photo, and faults name `source` and the image.
     """
 
-    height: int
-    width: int
-    annotations: tuple[tuple[int, bool, Any], ...]
-    """(label, crowd, segmentation) of each instance."""
+    image: CocoImage
+    photo: Path
+    source: Path
 
     def __call__(self) -> Labels:
-        labels = np.zeros((self.height, self.width), dtype=np.int32)
-        drawn = [
-            (crowd, rasterise(segmentation, self.height, self.width), label)
-            for label, crowd, segmentation in self.annotations
-        ]
+        """Labels (H, W) int32. Raises DatasetError for what cannot be drawn."""
+        if self.image.fault:
+            raise DatasetError(self.image.fault)
+        labels = np.zeros((self.image.height, self.image.width), dtype=np.int32)
+        drawn = [(one.crowd, self._draw(one), one.label) for one in self.image.instances]
         for crowd, mask, label in sorted(drawn, key=lambda item: (not item[0], -int(item[1].sum()))):
             labels[mask] = VOID if crowd else label
-        return labels
+        return upright(labels, self.photo)
+
+    def _draw(self, one: Instance) -> NDArray[np.bool_]:
+        try:
+            return rasterise(one.segmentation, self.image.height, self.image.width)
+        except DatasetError as error:
+            raise DatasetError(f"{self.source}, image {self.image.id}, {one.name}: {error}") from None
 
 
 def open_coco_object(root: Path, *, split: str = "val2017") -> Dataset:
@@ -54,21 +61,18 @@ def open_coco_object(root: Path, *, split: str = "val2017") -> Dataset:
 
     Images without any instance belong to it. Raises DatasetError with the expected layout.
     """
-    folder = require_folder(root, (split, f"images/{split}"), OBJECT_LAYOUT)
+    pictures = PictureFolder(require_folder(root, (split, f"images/{split}"), OBJECT_LAYOUT))
     vocabulary = load_vocabulary("coco_object80")
-    images, annotations = _read_instances(root / "annotations" / f"instances_{split}.json", vocabulary)
-    paths = {image["file_name"]: folder / image["file_name"] for image in images}
-    require_files(paths, "images", OBJECT_LAYOUT)
+    path = root / "annotations" / f"instances_{split}.json"
+    found = read_coco(path, vocabulary.label, OBJECT_LAYOUT)
+    ids = [pictures.id_of(image.file_name) for image in found.images]
+    photos = pictures.require(ids, "images", OBJECT_LAYOUT)
     samples = tuple(
-        Sample(
-            Path(image["file_name"]).stem,
-            paths[image["file_name"]],
-            InstanceLabels(image["height"], image["width"], tuple(annotations.get(image["id"], ()))),
-        )
-        for image in images
+        Sample(id, photos[id], InstanceLabels(image, photos[id], path))
+        for id, image in zip(ids, found.images, strict=True)
     )
     notes = (f"split {split}", "overlaps: the smaller instance wins; crowds are void")
-    return Dataset("coco-object", vocabulary, True, samples, notes)
+    return Dataset("coco-object", vocabulary, True, samples, notes, tuple(found.faults), pictures.left_out)
 
 
 def open_coco_stuff(root: Path, *, split: str = "val2017") -> Dataset:
@@ -78,44 +82,21 @@ def open_coco_stuff(root: Path, *, split: str = "val2017") -> Dataset:
     `_labelTrainIds`, mmsegmentation's (0-170 in class order, 255 unlabelled); a folder with both uses the
     latter. Raises DatasetError with the expected layout.
     """
-    images = require_folder(root, (split, f"images/{split}"), STUFF_LAYOUT)
+    pictures = PictureFolder(require_folder(root, (split, f"images/{split}"), STUFF_LAYOUT))
     folder = require_folder(root, (f"stuffthingmaps/{split}", f"annotations/{split}"), STUFF_LAYOUT)
     masks, table, form = _stuff_masks(folder)
-    paths = {id: images / f"{id}.jpg" for id in masks}
-    require_files(paths, "images", STUFF_LAYOUT)
-    samples = tuple(Sample(id, paths[id], IndexedMask(masks[id], table)) for id in masks)
+    photos = pictures.require(masks, "images", STUFF_LAYOUT)
+    samples = tuple(Sample(id, photos[id], IndexedMask(masks[id], table, photos[id])) for id in masks)
     notes = (f"split {split}", f"mask values: {form}")
-    return Dataset("coco-stuff", load_vocabulary("coco_stuff171"), False, samples, notes)
+    return Dataset("coco-stuff", load_vocabulary("coco_stuff171"), False, samples, notes, left_out=pictures.left_out)
 
 
 def _stuff_masks(folder: Path) -> tuple[dict[str, Path], LabelTable, str]:
-    masks = find_images(folder)
-    trained = {id.removesuffix(_TRAIN_IDS): path for id, path in masks.items() if id.endswith(_TRAIN_IDS)}
+    trained = PictureFolder(folder, suffix=_TRAIN_IDS).all()
     if trained:
         return trained, label_table({value: value + 1 for value in range(171)}, void=(255,)), "training ids"
-    plain = {id: path for id, path in masks.items() if "_" not in id}  # not *_instanceTrainIds
-    if not plain:
-        raise DatasetError(f"{folder} holds no masks; {STUFF_LAYOUT}")
+    masks = PictureFolder(folder).all()
+    plain = {id: path for id, path in masks.items() if "_" not in path.stem}  # not *_instanceTrainIds
+    require_any(plain, folder, "masks", STUFF_LAYOUT)
     classes = {id - 1: label for label, id in enumerate((*THING_IDS, *STUFF_IDS), start=1)}
     return plain, label_table(classes, void=(255,)), "category id - 1"
-
-
-def _read_instances(path: Path, vocabulary: Vocabulary) -> tuple[list[dict], dict[int, list]]:
-    """Images sorted by id, and per image id its annotations in file order as InstanceLabels takes them."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        labels = {entry["id"]: vocabulary.label(entry["name"]) for entry in document["categories"]}
-        images = sorted(document["images"], key=lambda image: image["id"])
-        annotations: dict[int, list] = {image["id"]: [] for image in images}
-        for entry in document["annotations"]:
-            item = (labels[entry["category_id"]], bool(entry.get("iscrowd", 0)), entry["segmentation"])
-            annotations[entry["image_id"]].append(item)
-        if any({"file_name", "height", "width"} - image.keys() for image in images):
-            raise KeyError("file_name, height or width of an image")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}; {OBJECT_LAYOUT}") from None
-    except (KeyError, TypeError, ClassNameError) as error:
-        raise DatasetError(f"{path} is no COCO instances file (missing or unknown: {error})") from None
-    if not images:
-        raise DatasetError(f"{path} lists no images")
-    return images, annotations

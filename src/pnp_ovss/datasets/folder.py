@@ -12,15 +12,16 @@ void = [11]                # mask values without ground truth
 list = "val.txt"           # optional: the image names to use; otherwise every image
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pnp_ovss.datasets.base import Dataset, Sample, find_images, read_ids, require_files, require_folder
+from pnp_ovss.datasets.base import Dataset, Sample
 from pnp_ovss.datasets.masks import IndexedMask, LabelTable, label_table
+from pnp_ovss.datasets.pictures import PictureFolder, read_ids, require_folder
 from pnp_ovss.datasets.vocabulary import Vocabulary, make_vocabulary, read_vocabulary
 from pnp_ovss.errors import DatasetError
+from pnp_ovss.files import read_toml
 
 CONFIG_NAME = "dataset.toml"
 LAYOUT = "expected ROOT/<images>/ID.jpg, ROOT/<masks>/ID.png and a dataset.toml with images, masks, classes, background"
@@ -68,28 +69,26 @@ def open_folder(root: Path, *, config: str | Path | None = None) -> Dataset:
     settings = read_config(Path(config) if config else root / CONFIG_NAME)
     vocabulary = settings.vocabulary(root)
     table = settings.table(len(vocabulary))
-    images = find_images(require_folder(root, (settings.images,), LAYOUT))
+    images = PictureFolder(require_folder(root, (settings.images,), LAYOUT))
     folder = require_folder(root, (settings.masks,), LAYOUT)
-    if settings.ids:
-        ids = read_ids(root / settings.ids, LAYOUT)
-        images = {id: images.get(id, root / settings.images / f"{id}.jpg") for id in ids}
-    if not images:
+    masks = PictureFolder(folder, suffix=settings.mask_suffix, usual=".png")
+    ids = read_ids(root / settings.ids, images, LAYOUT) if settings.ids else tuple(images.all())
+    if not ids:
         raise DatasetError(f"{root / settings.images} holds no images; {LAYOUT}")
-    masks = {id: folder / f"{id}{settings.mask_suffix}.png" for id in images}
-    require_files(images, "images", LAYOUT)
-    require_files(masks, "masks", LAYOUT)
-    samples = tuple(Sample(id, images[id], IndexedMask(masks[id], table)) for id in images)
+    photos = images.require(ids, "images", LAYOUT)
+    truth = masks.require(ids, "masks", LAYOUT)
+    samples = tuple(Sample(id, photos[id], IndexedMask(truth[id], table, photos[id])) for id in ids)
     background = "none" if settings.background is None else f"mask value {settings.background}"
     notes = (f"background: {background}", f"void: mask values {', '.join(map(str, settings.void)) or 'none'}")
-    return Dataset(settings.name, vocabulary, settings.background is not None, samples, notes)
+    return Dataset(settings.name, vocabulary, settings.background is not None, samples, notes, left_out=images.left_out)
 
 
 def read_config(path: Path) -> FolderConfig:
     """Read and check a dataset.toml. Raises DatasetError, naming the key that is wrong."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DatasetError(f"cannot read the data set description {path}: {error}; {LAYOUT}") from None
+        given = read_toml(path, "the data set description", error=DatasetError)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; {LAYOUT}") from None
     known: dict[str, Any] = {**_REQUIRED, **_OPTIONAL}
     if unknown := given.keys() - known.keys():
         raise DatasetError(f"{path}: unknown key {min(unknown)!r}; known: {', '.join(known)}")

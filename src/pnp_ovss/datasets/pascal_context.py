@@ -10,11 +10,13 @@ file `59_labels.txt` beside the masks.
 import re
 from pathlib import Path
 
-from pnp_ovss.datasets.base import VOID, Dataset, require_folder
+from pnp_ovss.datasets.base import VOID, Dataset
 from pnp_ovss.datasets.masks import LabelTable, label_table
+from pnp_ovss.datasets.pictures import require_folder
 from pnp_ovss.datasets.voc import VocTree
 from pnp_ovss.datasets.vocabulary import Vocabulary, load_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
+from pnp_ovss.files import read_lines
 
 LAYOUT = (
     "expected ROOT/JPEGImages/ID.jpg, ROOT/SegmentationClassContext/ID.png, "
@@ -45,7 +47,8 @@ def open_pascal_context(
         f"class order of the masks: {said_by}",
         f"background {'on' if background else 'off'}",
     )
-    return Dataset("context", vocabulary, background, tree.samples(split, table), notes)
+    samples, left_out = tree.samples(split, table)
+    return Dataset("context", vocabulary, background, samples, notes, left_out=left_out)
 
 
 def _table(names: tuple[str, ...], vocabulary: Vocabulary, zero: int) -> LabelTable:
@@ -71,9 +74,9 @@ def _order_of(base: Path, order: str | None, vocabulary: Vocabulary) -> tuple[tu
 def _read_order(path: Path, vocabulary: Vocabulary) -> tuple[str, ...]:
     """Names of the mask values 1-59 from lines `12: dog` or plain names in order; all 59, each once."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise DatasetError(f"order {str(path)!r}: not one of {', '.join(ORDERS)}, and no readable file") from None
+        lines = read_lines(path, "the order", error=DatasetError)
+    except DatasetError as error:
+        raise DatasetError(f"order {str(path)!r}: not one of {', '.join(ORDERS)}, and no file: {error}") from None
     rows = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     numbered = [re.fullmatch(r"(\d+)\s*[:\s]\s*(.+)", row) for row in rows]
     given = {int(match[1]): match[2] for match in numbered if match} or dict(enumerate(rows, start=1))

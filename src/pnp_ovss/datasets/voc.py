@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pnp_ovss.datasets.base import Dataset, Sample, find_images, read_ids, require_files, require_folder
+from pnp_ovss.datasets.base import Dataset, Sample
 from pnp_ovss.datasets.masks import IndexedMask, LabelTable, label_table
+from pnp_ovss.datasets.pictures import PictureFolder, read_ids, require_any, require_folder
 from pnp_ovss.datasets.vocabulary import load_vocabulary
-from pnp_ovss.errors import DatasetError
+from pnp_ovss.files import LeftOut
 
 LAYOUT = (
     "expected ROOT/JPEGImages/ID.jpg, ROOT/SegmentationClass/ID.png (or SegmentationClassAug), "
@@ -25,20 +26,18 @@ class VocTree:
     lists: Path
     layout: str
 
-    def samples(self, split: str, table: LabelTable) -> tuple[Sample, ...]:
-        """The samples listed in SPLIT.txt or, for the split `all`, every mask of the folder."""
-        ids = self._all_ids() if split == "all" else read_ids(self.lists / f"{split}.txt", self.layout)
-        images = {id: self.images / f"{id}.jpg" for id in ids}
-        masks = {id: self.masks / f"{id}.png" for id in ids}
-        require_files(images, "images", self.layout)
-        require_files(masks, "masks", self.layout)
-        return tuple(Sample(id, images[id], IndexedMask(masks[id], table)) for id in ids)
-
-    def _all_ids(self) -> tuple[str, ...]:
-        ids = tuple(find_images(self.masks))
-        if not ids:
-            raise DatasetError(f"{self.masks} holds no masks; {self.layout}")
-        return ids
+    def samples(self, split: str, table: LabelTable) -> tuple[tuple[Sample, ...], LeftOut]:
+        """The samples listed in SPLIT.txt or, for the split `all`, every mask of the folder; and what was left out."""
+        images, masks = PictureFolder(self.images), PictureFolder(self.masks, usual=".png")
+        if split == "all":
+            ids = tuple(masks.all())
+            require_any(masks.all(), self.masks, "masks", self.layout)
+        else:
+            ids = read_ids(self.lists / f"{split}.txt", images, self.layout)
+        photos = images.require(ids, "images", self.layout)
+        truth = masks.require(ids, "masks", self.layout)
+        samples = (Sample(id, photos[id], IndexedMask(truth[id], table, photos[id], "voc")) for id in ids)
+        return tuple(samples), masks.left_out
 
 
 def open_voc(root: Path, *, split: str = "val", masks: str | None = None) -> Dataset:
@@ -51,6 +50,6 @@ def open_voc(root: Path, *, split: str = "val", masks: str | None = None) -> Dat
     base = require_folder(root, _BASES, LAYOUT).parent
     folder = require_folder(base, (masks,) if masks else _MASK_FOLDERS, LAYOUT)
     tree = VocTree(base / "JPEGImages", folder, base / "ImageSets/Segmentation", LAYOUT)
-    samples = tree.samples(split, label_table({value: value for value in range(21)}, void=(255,)))
+    samples, left_out = tree.samples(split, label_table({value: value for value in range(21)}, void=(255,)))
     notes = (f"split {split}", f"masks from {folder.name}")
-    return Dataset("voc", load_vocabulary("voc20"), True, samples, notes)
+    return Dataset("voc", load_vocabulary("voc20"), True, samples, notes, left_out=left_out)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pnp_ovss.export.run import Run, RunPhoto, masks_of
 from pnp_ovss.export.voc import LABEL_MAP, LIST, coloured, image_list, label_map, mask_name, png_bytes
+from pnp_ovss.files import shown as path_text
 from pnp_ovss.files import write_atomically
-from pnp_ovss.images import shown as path_text
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 """Of every entry: the same run gives the same bytes."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export.run import Run, RunPhoto
-from pnp_ovss.images import shown as path_text
+from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import refuse_inputs
 from pnp_ovss.palette import MAX_CLASSES
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pnp_ovss.datasets.masks import read_indexed
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.export.run import Run, RunPhoto, below_common, check_text, id_table, one_list
-from pnp_ovss.images import shown as path_text
+from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import OutputFolder
 
 LABELS_SUFFIX = ".labels.png"

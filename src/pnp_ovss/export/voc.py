@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from pnp_ovss.export.run import Run, RunPhoto, masks_of
-from pnp_ovss.images import shown as path_text
+from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import OutputFolder
 from pnp_ovss.palette import palette
 from pnp_ovss.segmentation import labels_image

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pnp_ovss.classes import parse_classes
-from pnp_ovss.datasets.base import IMAGE_SUFFIXES, VOID, Dataset
+from pnp_ovss.datasets.base import VOID, Dataset
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.files import find_photos
 from pnp_ovss.tuning.maps import TaggedImage
 
 
@@ -49,4 +50,4 @@ def dataset_tags(dataset: Dataset) -> tuple[TaggedImage, ...]:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return find_photos(path, deep=False)[0]

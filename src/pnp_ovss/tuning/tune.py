@@ -10,7 +10,7 @@ from typing import Any
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ImageError
-from pnp_ovss.images import shown as path_text
+from pnp_ovss.files import shown as path_text
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import FinishedMasks, masks_at
 from pnp_ovss.tuning.objective import Effort, Objective
