@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pnp_ovss.cli import main as cli
-from pnp_ovss.vlms import loading
+from pnp_ovss.vlms.checkpoints import loading
 from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
 DOCS = Path(__file__).parents[1] / "docs"
