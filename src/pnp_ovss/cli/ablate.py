@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import evaluating as e
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import say
 from pnp_ovss.cli.tables import print_table
 from pnp_ovss.errors import ConfigError
 
@@ -111,6 +111,6 @@ def _write_variants(results: Results, path: Path, make_table: Callable[[Mapping[
     save_reports(path, reports)
     table = make_table(reports)
     write_pages(path, table.title, [table], None, ())
-    print_table(Console(), table)
-    Console().print(f"report: {path}", highlight=False, soft_wrap=True)
+    print_table(table)
+    say(f"report: {path}")
     return 1 if next(iter(reports.values())).failed else 0

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import console, say, say_json, show
 from pnp_ovss.files import shown
 
 Inputs = Annotated[
@@ -109,7 +107,7 @@ def _progress(*, quiet: bool) -> Generator[Callable[[int, int], None]]:
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.completed} photos, {task.fields[failed]} failed"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task("batch", total=None, failed=0)
         failures = 0
 
@@ -127,16 +125,15 @@ def _conclude(manifest: dict[str, Any], out: Path, as_json: bool) -> int:
     run = manifest["runs"][-1]
     counts = count_rows(out)
     if as_json:
-        print(json.dumps({"out": shown(out), "run": run, "left_out": manifest["left_out"], **counts.to_dict()}))
+        say_json({"out": shown(out), "run": run, "left_out": manifest["left_out"], **counts.to_dict()})
     else:
         speed = f", {run['photos'] / run['seconds']:.2f} photos/s" if run["photos"] else ""
-        Console().print(
+        say(
             f"{run['photos']} photos in {run['seconds']:.1f} s{speed}; {shown(out)} holds {counts.ok} ok and {counts.failed} "
-            f"failed of {counts.photos}: see `pnp-ovss batch-report {shown(out)}`",
-            soft_wrap=True, highlight=False, markup=False,
-        )  # fmt: skip
+            f"failed of {counts.photos}: see `pnp-ovss batch-report {shown(out)}`"
+        )
         if manifest["left_out"]:
-            Console().print(manifest["left_out"], soft_wrap=True, highlight=False, markup=False)
+            say(manifest["left_out"])
     return 1 if counts.failed else 0
 
 
@@ -156,20 +153,19 @@ def batch_report(
     counts = count_rows(folder)
     page = write_contact_sheet(folder, counts, out or folder / "report.html", photos)
     if as_json:
-        print(json.dumps({**counts.to_dict(), "html": shown(page)}))
+        say_json({**counts.to_dict(), "html": shown(page)})
     else:
         _print_report(counts, page)
     return 0 if counts.is_complete else 1
 
 
 def _print_report(counts: Any, page: Path) -> None:
-    screen = Console(soft_wrap=True, highlight=False, markup=False)
     for line in counts.lines():
-        screen.print(line, markup=False)
+        say(line)
     table = Table("class", "photos", "pixels", title_justify="left")
     for name, (found, share) in counts.classes.items():
-        table.add_row(Text(name), str(found), f"{share / max(counts.ok, 1):.2%}")
-    screen.print(table)
+        table.add_row(name, str(found), f"{share / max(counts.ok, 1):.2%}")
+    show(table)
     for (cause, error), number in counts.failures.most_common(10):
-        screen.print(f"  {number} x {cause}: {error}", markup=False)
-    screen.print(shown(page), markup=False)
+        say(f"  {number} x {cause}: {error}")
+    say(shown(page))

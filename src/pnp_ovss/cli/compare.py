@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.tables import print_table
@@ -25,5 +24,5 @@ def compare(
     if len(reports) < 2:
         raise ConfigError("compare needs two reports or more: pnp-ovss compare first.json second.json")
     loaded = [load_report(path) for path in reports]
-    print_table(Console(), compare_table(loaded, paired_differences(reports, loaded, seed=seed)))
+    print_table(compare_table(loaded, paired_differences(reports, loaded, seed=seed)))
     return 0

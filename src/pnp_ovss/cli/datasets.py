@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import say, show
 from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def list_() -> None:
     table = Table("name", "options")
     for name in list_datasets():
         table.add_row(name, ", ".join(dataset_options(name)) or "-")
-    Console().print(table)
+    show(table)
 
 
 @app.command()
@@ -68,7 +68,6 @@ def check(
     from pnp_ovss.errors import OutputError
 
     data = open_with(name, root, split, data_option).subset(limit, seed)
-    screen = Console()
     if sheet is not None:
         try:
             sheet.parent.mkdir(parents=True, exist_ok=True)
@@ -76,29 +75,27 @@ def check(
         except (OSError, ValueError) as error:
             raise OutputError(f"cannot write the contact sheet {sheet}: {error}") from error
     found = check_dataset(data)
-    _print(screen, data, found)
+    _print(data, found)
     if sheet is not None:
-        screen.print(f"contact sheet: {sheet}", highlight=False, soft_wrap=True)
+        say(f"contact sheet: {sheet}")
     return 0 if found.ok else 1
 
 
-def _print(screen: Console, data: Dataset, check: DatasetCheck) -> None:
-    screen.print(
+def _print(data: Dataset, check: DatasetCheck) -> None:
+    say(
         f"{data.name}: {check.images} images, {check.masks} masks read, {check.classes} of "
-        f"{len(data.vocabulary)} classes occur, {check.void_share:.1%} void; {'; '.join(data.notes)}",
-        highlight=False,
-        soft_wrap=True,
+        f"{len(data.vocabulary)} classes occur, {check.void_share:.1%} void; {'; '.join(data.notes)}"
     )
     table = Table("label", "class", "images", "pixels")
     names = ("background", *data.names)
     for label, (count, share) in enumerate(zip(check.images_per_class, check.pixel_shares, strict=True)):
         if count:
             table.add_row(str(label), names[label], str(count), f"{share:.1%}")
-    screen.print(table)
+    show(table)
     if check.unknown_values:
         values = ", ".join(f"{value} (in {count} images)" for value, count in check.unknown_values.items())
-        screen.print(f"mask values that are no class: {values}", highlight=False, soft_wrap=True)
+        say(f"mask values that are no class: {values}")
     for fault in check.faults[:20]:
-        screen.print(f"fault: {fault}", highlight=False, markup=False, soft_wrap=True)
+        say(f"fault: {fault}")
     if len(check.faults) > 20:
-        screen.print(f"... and {len(check.faults) - 20} more", highlight=False)
+        say(f"... and {len(check.faults) - 20} more")

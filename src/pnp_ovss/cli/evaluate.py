@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import evaluating as e
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import complain, say
 from pnp_ovss.cli.tables import print_table
 from pnp_ovss.errors import ConfigError
 
@@ -92,7 +92,7 @@ def evaluate(
         reports.append(_report(results, paths[name], examples, job))
     _print_beside(reports)
     for path in paths.values():
-        Console().print(f"report: {path}", highlight=False, soft_wrap=True)
+        say(f"report: {path}")
     return 1 if any(report.failed for report in reports) else 0
 
 
@@ -108,10 +108,9 @@ def _report(results: Results, path: Path, examples: int, make: Callable[[], Syst
     tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
     shown = best_and_worst(results, make, examples)
     write_pages(path, f"{report.dataset}: {report.model}", tables, per_class(report), shown)
-    print_table(Console(), summary(report))
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    print_table(summary(report))
     for failure in report.failures[:5]:
-        errors.print(f"pnp-ovss: {failure['id']}: {failure['error']}", markup=False)
+        complain(f"{failure['id']}: {failure['error']}")
     return report
 
 
@@ -120,7 +119,7 @@ def _print_beside(reports: Sequence[EvaluationReport]) -> None:
 
     for table in (beside_paper(reports), splits(reports[0])):
         if table is not None:
-            print_table(Console(), table)
+            print_table(table)
 
 
 def _named(base: Path, name: str) -> Path:

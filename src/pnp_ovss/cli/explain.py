@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import complain, say
 
 
 def explain(
@@ -29,8 +29,8 @@ def explain(
     segmenter = o.make_segmenter(model, method=method, device=device, settings=setting, size_px=size)
     pictures = explain_photo(segmenter, photo, names)
     for path in save_pictures(pictures, out, photo.stem):
-        Console().print(str(path), soft_wrap=True, highlight=False)
+        say(path)
     if not segmenter.config.drops:
         hint = "no Saliency DropOut here (drops = 0); --set drops=4 shows four rounds"
-        Console(stderr=True, soft_wrap=True, highlight=False).print(hint, markup=False)
+        complain(hint)
     return 0

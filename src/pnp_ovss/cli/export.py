@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import complain, say
 
 
 def export(
@@ -41,13 +41,12 @@ def export(
     target = out or default_out(to)
     run = read_run(run_dir, [group[0] for group in pinned])
     written = export_run(run, to, target, min_region_px=min_region)
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
     for photo, error in written.failures:
-        errors.print(f"pnp-ovss: {photo} is left out: {error}", markup=False)
+        complain(f"{photo} is left out: {error}")
     found = f"{len(run.photos) - len(written.failures)} photos, {len(run.class_names)} classes, {written.masks} masks"
     if run.left_out:
         found += f"; {run.left_out} photos of the run failed or are not done"
     if run.older:
         found += f"; {run.older} results of earlier runs in {run_dir} are no part of it"
-    Console(soft_wrap=True, highlight=False).print(f"{target}: {found}", markup=False)
+    say(f"{target}: {found}")
     return 1 if written.failures else 0

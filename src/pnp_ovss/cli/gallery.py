@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import complain, console, say
 from pnp_ovss.cli.segment import check_any, check_folder, check_results
 from pnp_ovss.errors import DatasetError, ImageError, OutputError, PnPError
 from pnp_ovss.outputs import OutputFolder, result_names, unique_stems
@@ -62,12 +62,13 @@ def gallery(
     segmenter = o.make_segmenter(
         model, method=method, device=device, settings=setting, policy=policy, size_px=size, refine=refine
     )
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
     rows = []
     with locked(out / LOCK):
         pages = gallery_names([stem for _, stem in jobs])
         made = OutputFolder(out).begin([*pages, *(name for _, stem in jobs for name in result_names(stem))])
-        for entry, stem in track(jobs, "segmenting", console=errors, transient=True, disable=len(jobs) < 2):
+        for entry, stem in track(
+            jobs, "segmenting", console=console(stderr=True), transient=True, disable=len(jobs) < 2
+        ):
             photo = {"photo": str(entry.photo.absolute()), "grey": entry.grey}
             try:
                 result = segmenter(entry.load(), entry.classes, image_name=str(entry.photo))
@@ -78,11 +79,11 @@ def gallery(
                 raise
             except PnPError as error:
                 made.add([], **photo, error=str(error))
-                errors.print(f"pnp-ovss: {error}", markup=False)
+                complain(error)
         if not rows:
             return 2
         for path in save_gallery(rows, out, tile):
-            Console().print(str(path), soft_wrap=True, highlight=False, markup=False)
+            say(path)
         made.add(path for name in pages if (path := out / name).is_file())
     return 0 if len(rows) == len(jobs) else 1
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pnp_ovss.cli import (
     ablate,
@@ -24,19 +24,28 @@ from pnp_ovss.cli import (
     tune,
     web,
 )
+from pnp_ovss.cli.screen import complain, drop_output, say, take_any_text
 from pnp_ovss.errors import PnPError
 
 app = typer.Typer(
     name="pnp-ovss",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"pnp-ovss {metadata.version('pnp-ovss')}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error instead of one line.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
     """Masks for any class names from off-the-shelf vision-language models, without training or mask labels."""
 
@@ -64,29 +73,37 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    take_any_text()
     try:
         code = app(arguments, prog_name="pnp-ovss", standalone_mode=False)
+        sys.stdout.flush()
     except PnPError as error:
         code = _fail(error, debug)
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except Exception as error:
-        usage: Any = error
-        if not hasattr(usage, "exit_code"):  # a usage error of the command line has one, in every version of typer
-            raise
-        usage.show()
-        code = usage.exit_code
+        code = _end(error)
     if code == 130:  # also what typer itself makes of an interrupt
-        _say("stopped by the keyboard; what was finished is saved")
+        complain("stopped by the keyboard; what was finished is saved")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(error: PnPError, debug: bool) -> int:
     if debug:
         raise error
-    _say(str(error))
+    complain(error)
     return 2
 
 
-def _say(message: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"pnp-ovss: {message}", markup=False)
+def _end(error: Exception) -> int:
+    """The exit code after a usage error or a standard output that takes no more; anything else is raised."""
+    usage: Any = error
+    if hasattr(usage, "exit_code"):  # a usage error of the command line has one, in every version of typer
+        usage.show()
+        return usage.exit_code
+    if not isinstance(error, OSError) or error.filename is not None:
+        raise error
+    if not isinstance(error, BrokenPipeError):  # `| head` has read enough
+        complain(f"cannot write the output: {error.strerror or error}")
+    drop_output()
+    return 2

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import console, say, say_json, show
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="A preset of `pnp-ovss models`, hub id, folder or .toml file.")]
@@ -32,10 +31,9 @@ def models(context: typer.Context, as_json: AsJson = False) -> int:
         return 0
     rows = _rows()
     if as_json:
-        print(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
         return 0
-    console = Console()
-    console.print(_table(rows, console.width))
+    show(_table(rows, console().width))
     return 0
 
 
@@ -47,7 +45,7 @@ def fetch(name: Name) -> int:
     preset = find_preset(name)
     folder = find_weights(preset)
     found = f"{preset.name} is built in: nothing to fetch" if folder is None else str(folder)
-    Console().print(found, soft_wrap=True, highlight=False)
+    say(found)
     return 0
 
 
@@ -65,7 +63,7 @@ def convert(
     from pnp_ovss.vlms.checkpoints.convert import convert_file
 
     folder = convert_file(file, family, out, tokenizer=tokenizer, drop=drop)
-    Console().print(f"{folder}: converted; check it with `pnp-ovss models check {folder}`", soft_wrap=True)
+    say(f"{folder}: converted; check it with `pnp-ovss models check {folder}`")
     return 0
 
 
@@ -92,9 +90,10 @@ def check(
     photo = load_image(image) if image else None
     found = check_model(find_preset(name), device=device, photo=photo, names=names, size_px=size, precision=precision)
     if as_json:
-        print(json.dumps(dataclasses.asdict(found), indent=2))
+        say_json(dataclasses.asdict(found), indent=2)
         return 0
-    Console().print(_report(found), soft_wrap=True, highlight=False)
+    for line in _report(found).splitlines():
+        say(line)
     return 0
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pnp_ovss.cli.screen import console
 
 if TYPE_CHECKING:
     from pnp_ovss.evaluation.metrics import Confusion
@@ -19,14 +20,14 @@ def watching(title: str, has_background: bool) -> Generator[Callable[[int, int, 
     from pnp_ovss.evaluation.metrics import compute
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("mIoU {task.fields[miou]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=console(stderr=True)) as bar:
         task = bar.add_task(title, total=None, miou="-")
 
         def show(done: int, total: int, confusion: Confusion) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from rich.text import Text
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import complain, console, say, say_json, show
 from pnp_ovss.errors import ImageError, OutputError, PnPError
 from pnp_ovss.outputs import OutputFolder, refuse_inputs, result_names, unique_stems
 
@@ -158,7 +156,6 @@ def _run(
     from pnp_ovss.files import locked, shown
     from pnp_ovss.outputs import LOCK
 
-    screen, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     stems = unique_stems([photo for photo, _ in jobs])
     numbered = zip(jobs, stems, strict=True)
     failed = 0
@@ -168,7 +165,7 @@ def _run(
             numbered,
             "segmenting",
             total=len(jobs),
-            console=errors,
+            console=console(stderr=True),
             transient=True,
             disable=json_lines or len(jobs) < 2,
         ):
@@ -182,24 +179,24 @@ def _run(
                 made.add([], photo=str(photo.absolute()), error=str(error))
                 if json_lines:
                     line = {"image": shown(photo), "error": shown(str(error))}
-                    print(json.dumps(line, ensure_ascii=False), flush=True)
+                    say_json(line)
                 else:
-                    errors.print(f"pnp-ovss: {error}", markup=False)
+                    complain(error)
                 continue
             made.add(paths.values(), photo=str(photo.absolute()))
             if json_lines:
                 record = {**result.to_dict(), "files": {kind: shown(path) for kind, path in paths.items()}}
-                print(json.dumps(record, ensure_ascii=False), flush=True)
+                say_json(record)
             else:
-                _print_table(screen, result, paths)
+                _print_table(result, paths)
     return failed
 
 
-def _print_table(screen: Console, result: Segmentation, paths: dict[str, Path]) -> None:
+def _print_table(result: Segmentation, paths: dict[str, Path]) -> None:
     from pnp_ovss.files import shown
 
     made = result.provenance
-    screen.print(f"{result.image_name} (model {made.model}, policy {made.policy})", markup=False, highlight=False)
+    say(f"{result.image_name} (model {made.model}, policy {made.policy})")
     table = Table()
     table.add_column("class")
     table.add_column("pixels", justify="right")
@@ -211,8 +208,8 @@ def _print_table(screen: Console, result: Segmentation, paths: dict[str, Path]) 
     for name in (name for name in shares if name not in hidden):
         score, verdict = scores[name], result.verdict(name)
         share = f"{shares[name]:.1%}" if shares[name] else "-"
-        table.add_row(Text(name), share, "" if score is None else f"{score:.2f}", Text("" if shares[name] else verdict))
+        table.add_row(name, share, "" if score is None else f"{score:.2f}", "" if shares[name] else verdict)
     if hidden:
         table.add_row(f"{len(hidden)} more, see the JSON", "-", "", "")
-    screen.print(table)
-    screen.print("  " + "  ".join(map(shown, paths.values())), soft_wrap=True, highlight=False)
+    show(table)
+    say("  " + "  ".join(map(shown, paths.values())))

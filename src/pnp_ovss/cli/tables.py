@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as Grid
+
+from pnp_ovss.cli.screen import say, show
 
 if TYPE_CHECKING:
     from pnp_ovss.evaluation.tables import Table
 
 
-def print_table(screen: Console, table: Table) -> None:
+def print_table(table: Table) -> None:
     """Draw a table of texts and figures, its notes below."""
     grid = Grid(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, head in enumerate(table.columns):
@@ -21,6 +22,6 @@ def print_table(screen: Console, table: Table) -> None:
         )
     for row in table.rows:
         grid.add_row(*row)
-    screen.print(grid)
+    show(grid)
     for note in table.notes:
-        screen.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+        say(f"  {note}")

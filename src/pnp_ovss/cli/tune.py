@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import console, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -90,8 +90,7 @@ def tune(
     segmenter = o.make_segmenter(model, device=device, seed=seed, settings=setting, size_px=size)
     own_size = segmenter.config.size_px if scorer == "self" else None
     judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size or own_size, device=device)
-    screen = Console(stderr=True, soft_wrap=True, highlight=False)
-    with tempfile.TemporaryDirectory(prefix="pnp-ovss-") as folder, _progress(screen) as (track, report):
+    with tempfile.TemporaryDirectory(prefix="pnp-ovss-") as folder, _progress() as (track, report):
         store = MapStore(segmenter.vlm, tagged, segmenter.config, Path(folder)).build(track)
         tuned = search(store, judge, options, journal=out.with_suffix(".journal"), resume=resume, report=report)
         found = evidence(store, judge, options, tuned)
@@ -119,14 +118,12 @@ def _tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...
 
 
 @contextmanager
-def _progress(
-    screen: Console,
-) -> Generator[tuple[Callable[[Iterable[int]], Iterable[int]], Callable[[Trial], None]]]:
+def _progress() -> Generator[tuple[Callable[[Iterable[int]], Iterable[int]], Callable[[Trial], None]]]:
     """Bars for the maps and the trials; the second says what is best so far."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen, transient=True) as bars:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
         trials: list[Trial] = []
         task = None
 
@@ -163,21 +160,21 @@ def _plot(path: Path, tuned: Tuned, title: str) -> list[Path]:
 
 def _print(tuned: Tuned, found: dict[str, Any], written: list[Path]) -> None:
     """The best settings tried, what was counted, and where the results are."""
-    screen = Console()
     table = Table(title=f"reward '{found['reward']}' by {found['scorer']}", title_justify="left")
     shown = ("layer", "head", "threshold", "reward", "margin", "area")
     for name in shown:
         table.add_column(name, justify="right")
     for row in found["reward_table"][:5]:
         table.add_row(*(str(row[name]) for name in shown))
-    screen.print(table)
-    screen.print(
+    show(table)
+    say(
         f"{found['images_that_can_earn']} images counted, {found['images_left_out']} left out (a single class earns "
-        f"nothing under Eq. 5); {len(tuned.trials)} trials, {found['equal_best']} with the best reward\n"
+        f"nothing under Eq. 5); {len(tuned.trials)} trials, {found['equal_best']} with the best reward"
+    )
+    say(
         f"maps of all layers and heads {tuned.map_s:.1f} s, masks {tuned.effort.mask_s:.1f} s, scorer "
-        f"{tuned.effort.scorer_s:.1f} s ({tuned.effort.scored} pictures scored of {tuned.effort.asked} asked)",
-        soft_wrap=True,
-        highlight=False,
+        f"{tuned.effort.scorer_s:.1f} s ({tuned.effort.scored} pictures scored of {tuned.effort.asked} asked)"
     )
     chosen = ", ".join(f"{name} = {value}" for name, value in tuned.settings.items())
-    screen.print(f"chosen: {chosen}\n  {'  '.join(map(str, written))}", soft_wrap=True, highlight=False)
+    say(f"chosen: {chosen}")
+    say(f"  {'  '.join(map(str, written))}")

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import say
 from pnp_ovss.cli.segment import DEMO, skimage_folder
 from pnp_ovss.errors import DependencyError
 
@@ -40,16 +40,15 @@ def web(
     def load(name: str) -> Segmenter:
         return o.make_segmenter(name, device=device)
 
-    screen = Console(soft_wrap=True, highlight=False)
     config = ServerConfig(
         host=host, port=port, waiting=waiting, max_upload_mb=max_upload_mb, quota_mb=quota_mb, open_browser=browser
     )
     if host not in LOOPBACK:
-        screen.print(f"warning: whoever reaches {host}:{port} can use this page; it has no passwords", markup=False)
+        say(f"warning: whoever reaches {host}:{port} can use this page; it has no passwords")
     load(model)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped cleans up, too
     with served(load, Offer(offered_models(model), examples()), config) as address:
-        screen.print(f"open {address} in a browser; Ctrl+C stops it", markup=False)
+        say(f"open {address} in a browser; Ctrl+C stops it")
         try:
             while True:
                 time.sleep(3600)

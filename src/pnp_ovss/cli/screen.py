@@ -1,0 +1,62 @@
+"""The one way to the terminal: what users wrote is printed as it is, never as markup."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def take_any_text() -> None:
+    """Let both streams print every text: what a terminal's encoding lacks becomes "?", a byte of no encoding \\xNN."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            unicode = (stream.encoding or "").lower().startswith("utf")
+            stream.reconfigure(errors="backslashreplace" if unicode or stream is sys.stderr else "replace")
+
+
+def drop_output() -> None:
+    """Give up standard output, so that Python does not try once more to write to it when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that takes text literally, in tables and progress bars too."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def say(text: object) -> None:
+    """One line on standard output, however long."""
+    console().print(one_line(str(text)), soft_wrap=True)
+
+
+def show(drawing: RenderableType) -> None:
+    """A table on standard output."""
+    console().print(drawing)
+
+
+def complain(message: object) -> None:
+    """One line on standard error."""
+    console(stderr=True).print(f"pnp-ovss: {one_line(str(message))}", soft_wrap=True)
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """A JSON value on standard output, in ASCII, which every terminal and pipe takes."""
+    print(json.dumps(value, indent=indent), flush=True)
+
+
+def one_line(text: str) -> str:
+    """Line ends and other control characters as they are written in Python.
+
+    >>> one_line("two\\nlines")
+    'two\\\\nlines'
+    """
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
