@@ -55,6 +55,9 @@ def request_of(tmp_path):
             (tmp_path / "data").mkdir()
             root = write_rectangles(tmp_path / "data/set")
             return ["folder", root, "--limit", 1, "--out", tmp_path / "r.json"]
+        if command == "calibrate":
+            root = write_rectangles(tmp_path / "set")
+            return [root / "images", "--photos", 8, "--out", tmp_path / "bank.safetensors"]
         if command == "tune":
             (tmp_path / "tags.json").write_text(json.dumps({"scene.png": ["red", "blue"]}))
             tags = ["--tags", tmp_path / "tags.json", "--scorer-size", 96]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import pnp_ovss.cli
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET
 from tests.evaluation.conftest import write_rectangles
 from tests.scenes import two_squares
@@ -47,6 +49,10 @@ def test_paths_are_printed_as_they_are_by_every_command(run, folder, tmp_path):
         (["ablate", "folder", root, *small, "--out", folder / "ab.json"], folder / "ab.json"),
         (["sensitivity", "folder", root, *small, "--out", folder / "s.json"], folder / "s.json"),
         (["tune", photo, *tune, "--out", folder / "t.toml"], folder / "t.toml"),
+        (
+            ["calibrate", folder / "set/images", "--photos", 8, "--out", folder / "b.safetensors"],
+            folder / "b.safetensors",
+        ),
         (["datasets", "check", "folder", root, "--sheet", folder / "sheet.png"], folder / "sheet.png"),
     ]:
         code, out, err = run(*words)
@@ -96,6 +102,16 @@ def test_usage_errors_quote_what_was_written(run, words):
     code, _, err = run(*words)
     assert code == 2
     assert "[/x]" in err
+
+
+def test_one_file_alone_prints():
+    folder = Path(pnp_ovss.cli.__file__).parent
+    others = [path for path in sorted(folder.glob("*.py")) if path.name != "screen.py"]
+    assert len(others) > 10
+    found = [
+        path.name for path in others if re.search(r"(?<![\w.])(print|Console)\(|typer\.echo", path.read_text("utf-8"))
+    ]
+    assert not found
 
 
 def command(*words, stdout=subprocess.PIPE, **environment):

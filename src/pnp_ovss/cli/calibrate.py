@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.screen import console, say
 from pnp_ovss.errors import ImageError
 
 
@@ -38,16 +38,14 @@ def calibrate(
     if not found:
         raise ImageError(f"{folder} holds no photo")
     segmenter = o.make_segmenter(model, device=device, settings=[*(setting or []), "bank=''"])
-    errors = Console(stderr=True)
     bank = make_bank(
         segmenter,
         draw_photos(found, photos, seed),
         out,
-        track=lambda paths: track(list(paths), "looking at photos", console=errors, transient=True),
+        track=lambda paths: track(list(paths), "looking at photos", console=console(stderr=True), transient=True),
     )
-    Console().print(
+    say(
         f"{out}: {len(bank)} photos seen by {bank.model}; a name less half its median must reach logit {bank.shift:.2f} "
-        f"to be found as often as by match_threshold {bank.match_threshold}",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"to be found as often as by match_threshold {bank.match_threshold}"
+    )
     return 0
