@@ -1,6 +1,9 @@
 """Pictures with known answers for the fake model."""
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 RED, BLUE, GREY, MAGENTA = (255, 0, 0), (0, 0, 255), (127, 127, 127), (255, 0, 255)
 
@@ -55,3 +58,11 @@ def _fainter(colour: tuple[int, int, int], level: int) -> tuple[int, ...]:
     """The colour whose likeness to `colour` is 0.85 ** level for the fake model."""
     moved = 255 * np.sqrt(-np.log(0.85**level) / 4 / 3)
     return tuple(round(c - moved if c else moved) for c in colour)
+
+
+def write_different(folder: Path, count: int) -> Path:
+    """So many photos of one grey each."""
+    folder.mkdir()
+    for index in range(count):
+        Image.new("RGB", (48, 32), (index, index, index)).save(folder / f"{index}.png")
+    return folder

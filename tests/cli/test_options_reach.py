@@ -10,7 +10,7 @@ from pnp_ovss import Segmenter
 from pnp_ovss.cli.main import app
 from tests.commands import MODEL_COMMANDS
 from tests.evaluation.conftest import write_rectangles
-from tests.scenes import two_squares
+from tests.scenes import two_squares, write_different
 
 SETTINGS = {
     "--policy": ("all", "policy", "all"),
@@ -28,7 +28,8 @@ def options_of(command):
     return {name for parameter in found for name in parameter.opts} & set(SETTINGS)
 
 
-CASES = [(command, option) for command in MODEL_COMMANDS for option in sorted(options_of(command))]
+SEGMENTING = [command for command in MODEL_COMMANDS if command != "calibrate"]  # it matches names alone
+CASES = [(command, option) for command in SEGMENTING for option in sorted(options_of(command))]
 
 
 @pytest.fixture
@@ -56,8 +57,7 @@ def request_of(tmp_path):
             root = write_rectangles(tmp_path / "data/set")
             return ["folder", root, "--limit", 1, "--out", tmp_path / "r.json"]
         if command == "calibrate":
-            root = write_rectangles(tmp_path / "set")
-            return [root / "images", "--photos", 8, "--out", tmp_path / "bank.safetensors"]
+            return [write_different(tmp_path / "bank", 8), "--photos", 8, "--out", tmp_path / "bank.safetensors"]
         if command == "tune":
             (tmp_path / "tags.json").write_text(json.dumps({"scene.png": ["red", "blue"]}))
             tags = ["--tags", tmp_path / "tags.json", "--scorer-size", 96]

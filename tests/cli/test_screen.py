@@ -14,7 +14,7 @@ from PIL import Image
 import pnp_ovss.cli
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET
 from tests.evaluation.conftest import write_rectangles
-from tests.scenes import two_squares
+from tests.scenes import two_squares, write_different
 
 HOSTILE = "[red] [bold] %s {} {0} :smile: two\nlines 猫 café \x1b[31m [/y]"
 NAMES = ["[/x]", "[red]", "[bold]hidden", "%s", "{}", ":smile:", "猫"]
@@ -50,7 +50,7 @@ def test_paths_are_printed_as_they_are_by_every_command(run, folder, tmp_path):
         (["sensitivity", "folder", root, *small, "--out", folder / "s.json"], folder / "s.json"),
         (["tune", photo, *tune, "--out", folder / "t.toml"], folder / "t.toml"),
         (
-            ["calibrate", folder / "set/images", "--photos", 8, "--out", folder / "b.safetensors"],
+            ["calibrate", write_different(folder / "bank", 8), "--photos", 8, "--out", folder / "b.safetensors"],
             folder / "b.safetensors",
         ),
         (["datasets", "check", "folder", root, "--sheet", folder / "sheet.png"], folder / "sheet.png"),
