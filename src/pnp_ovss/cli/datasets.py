@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.screen import say, show
+from pnp_ovss.cli.screen import complain, say, show
 from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def open_with(name: str, root: Path, split: str | None = None, given: list[str] 
         raise ConfigError("the split is given twice, by --split and by --data split=...; leave one out")
     data = open_dataset(name, root, **options, **({} if split is None else {"split": split}))
     if data.left_out:
-        errors = Console(stderr=True, soft_wrap=True, highlight=False)
-        errors.print(f"{data.name}: {data.left_out.sentence()}", markup=False)
+        complain(f"{data.name}: {data.left_out.sentence()}")
     return data
 
 
