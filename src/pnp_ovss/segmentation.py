@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from pnp_ovss.errors import ClassNameError, OutputError
+from pnp_ovss.errors import ClassNameError
+from pnp_ovss.files import write_atomically, write_json
 from pnp_ovss.masks.labels import class_shares, resize_nearest
 
 if TYPE_CHECKING:
@@ -131,19 +132,23 @@ class Segmentation:
     def save(self, folder: str | Path, stem: str | None = None) -> dict[str, Path]:
         """Write STEM.labels.png (indexed; 16 bit over 255 classes), STEM.overlay.png and STEM.json.
 
-        Returns {"labels", "overlay", "json": path}. Raises OutputError when the folder cannot be written.
+        Each is there whole or not at all, the JSON last: where it is, the others are. Returns {"labels", "overlay",
+        "json": path}. Raises OutputError when the folder cannot be written.
         """
         stem = stem or Path(self.image_name).stem or "image"
         base = Path(folder)
         paths = {kind: base / f"{stem}.{kind}.png" for kind in ("labels", "overlay")} | {"json": base / f"{stem}.json"}
-        try:
-            base.mkdir(parents=True, exist_ok=True)
-            labels_image(self.labels, len(self.class_names)).save(paths["labels"])
-            self.overlay().save(paths["overlay"])
-            paths["json"].write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write to {base}: {error.strerror or error}; choose another --out") from error
+        write_atomically(paths["labels"], png_bytes(labels_image(self.labels, len(self.class_names))))
+        write_atomically(paths["overlay"], png_bytes(self.overlay()))
+        write_json(paths["json"], self.to_dict())
         return paths
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    data = io.BytesIO()
+    picture.save(data, "png")
+    return data.getvalue()
 
 
 def labels_image(labels: np.ndarray, classes: int) -> Image.Image:

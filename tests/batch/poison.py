@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +22,8 @@ from pnp_ovss.batch.job import Job
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.provenance import Provenance
 from pnp_ovss.segmentation import Segmentation
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.testing.fake_vlm import SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
 
 CLASSES = (("red",), ("green",), ("blue",))
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -66,11 +70,6 @@ def poison(colour: tuple[int, ...]) -> None:
         raise RuntimeError("device-side assert triggered")
 
 
-def colours(job: Job, device: str) -> ColourSegmenter:
-    """The factory of most tests."""
-    return ColourSegmenter(job)
-
-
 class SlowSegmenter(ColourSegmenter):
     """Takes its time, so that there is some in which to stop the run."""
 
@@ -79,38 +78,40 @@ class SlowSegmenter(ColourSegmenter):
         return super().__call__(*arguments, **options)
 
 
-def slow(job: Job, device: str) -> SlowSegmenter:
-    """The factory of tests that interrupt."""
-    return SlowSegmenter(job)
-
-
-def fake(job: Job, device: str):
+class FakeSegmenter(Segmenter):
     """The real method over the fake model, with the same poison."""
-    from pnp_ovss.segmenter import Segmenter
-    from pnp_ovss.testing.fake_vlm import SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
 
-    class PoisonedSegmenter(Segmenter):
-        def __call__(self, image, *arguments, **options):
-            poison(tuple(image[0, 0].tolist()))
-            return super().__call__(image, *arguments, **options)
+    def __init__(self, job: Job) -> None:
+        signal_only = {"layer": SIGNAL_LAYER, "head": SIGNAL_HEAD, "size_px": 64, "refine": "none"}
+        super().__init__(FakeVLM(), SegmenterConfig(**(signal_only | {"drops": 1, "blur": 0.01} | dict(job.settings))))
 
-    settings = {"layer": SIGNAL_LAYER, "head": SIGNAL_HEAD, "size_px": 64, "refine": "none", "drops": 1, "blur": 0.01}
-    return PoisonedSegmenter(FakeVLM(), SegmenterConfig(**(settings | dict(job.settings))))
+    def __call__(self, image, *arguments, **options):
+        poison(tuple(image[0, 0].tolist()))
+        return super().__call__(image, *arguments, **options)
 
 
-def strict(job: Job, device: str):
-    """A factory that refuses unknown settings as the real one does."""
-    return SegmenterConfig().replace(**job.settings)
+KINDS = {
+    "colours": ColourSegmenter,
+    "slow": SlowSegmenter,
+    "fake": FakeSegmenter,
+    "missing": lambda _: import_module("no_such_module"),
+    "unready": lambda _: os._exit(3),
+}
 
 
-def unready(job: Job, device: str):
-    """A factory whose worker dies."""
-    os._exit(3)
+@dataclass(frozen=True, kw_only=True)
+class PoisonedJob(Job):
+    """A job whose segmenter is one of the above."""
+
+    kind: str = "colours"
+
+    def make_segmenter(self, device: str):
+        return KINDS[self.kind](self)
 
 
-def job(**changes) -> Job:
-    """A job for `colours`."""
-    return Job(**({"classes": CLASSES, "factory": "poison:colours"} | changes))
+def job(**changes) -> PoisonedJob:
+    """A job for the segmenter of `kind`."""
+    return PoisonedJob(**({"classes": CLASSES} | changes))
 
 
 def make_photo(path: Path, seed: int, size: int = 64) -> Path:

@@ -60,7 +60,7 @@ class TestOnRay:
     def test_a_model_that_cannot_be_loaded_is_one_line(self, tmp_path):
         make_photo(tmp_path / "in" / "a.png", 0)
         with pytest.raises(ModelError, match="no worker can start: ModuleNotFoundError"):
-            _run(tmp_path / "in", tmp_path / "out", engine="ray", jobs=job(factory="no_such_module:x"))
+            _run(tmp_path / "in", tmp_path / "out", engine="ray", jobs=job(kind="missing"))
 
     def test_a_cluster_that_is_not_there(self, tmp_path):
         make_photo(tmp_path / "in" / "a.png", 0)

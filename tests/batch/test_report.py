@@ -8,18 +8,20 @@ from poison import (
     run_here,
 )
 
-from pnp_ovss.batch.job import Job
 from pnp_ovss.batch.report import count_rows
 from pnp_ovss.cli.batch import batch, batch_report
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.testing.fake_vlm import FAKE_PRESET
 
 
-def test_the_commands(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(Job.__init__.__kwdefaults__, "factory", "poison:colours")
+def test_the_commands(tmp_path, capsys):
     photos = make_photos(tmp_path / "in", 5)
     (photos / "<b>.png").touch()
     (tmp_path / "classes.txt").write_text("red\ngreen\nblue\n")
-    code = batch([str(photos)], tmp_path / "out", classes_file=tmp_path / "classes.txt", workers=1, as_json=True)
+    code = batch(
+        [str(photos)], tmp_path / "out", classes_file=tmp_path / "classes.txt", model=str(FAKE_PRESET), workers=1,
+        as_json=True,
+    )  # fmt: skip
     summary = json.loads(capsys.readouterr().out)
     assert code == 1
     assert (summary["photos"], summary["ok"], summary["failed"], summary["complete"]) == (6, 5, 1, True)

@@ -90,13 +90,13 @@ class _Killer(threading.Thread):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds its workers in /proc")
 @pytest.mark.parametrize(
-    ("factory", "photos"),
-    [("poison:colours", int(os.environ.get("PNP_OVSS_SOAK", "5000"))), ("poison:fake", 300)],
+    ("kind", "photos"),
+    [("colours", int(os.environ.get("PNP_OVSS_SOAK", "5000"))), ("fake", 300)],
     ids=["5000-photos", "300-photos-through-the-method"],
 )
-def test_soak(tmp_path, factory, photos):
+def test_soak(tmp_path, kind, photos):
     causes = _corpus(tmp_path / "in", photos)
-    given = {"job": {"factory": factory}, "resources": LIMITS}
+    given = {"job": {"kind": kind}, "resources": LIMITS}
     out, kills, peaks = tmp_path / "out", 0, []
     for run in range(4):
         driver = drive(out, tmp_path / "in", resume=True, **given)
@@ -136,7 +136,7 @@ def test_a_photo_of_100_megapixels_and_one_30000_px_long(tmp_path):
     Image.fromarray(huge[2500:2501].repeat(3, axis=1)).save(tmp_path / "in" / "line.png")
     Image.fromarray(huge[::10, ::10]).save(tmp_path / "in" / "small.png")
     start = time.monotonic()
-    driver = drive(tmp_path / "out", tmp_path / "in", job={"factory": "poison:fake"}, resources={"time_s": 900})
+    driver = drive(tmp_path / "out", tmp_path / "in", job={"kind": "fake"}, resources={"time_s": 900})
     _, said = driver.communicate(timeout=3600)
     assert (driver.returncode, said) == (0, "")
     huge_row, line_row, small_row = read_rows(tmp_path / "out")

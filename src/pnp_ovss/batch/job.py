@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ class Job:
     """Everything that the labels depend on, but for the photos; two runs over one folder must agree in it.
 
     classes: of (name, synonym, ...). settings: fields of SegmenterConfig. candidates: for policy `file`.
-    png: write each photo's labels as a PNG too. factory: "module:function", what turns the job into a segmenter.
+    png: write each photo's labels as a PNG too.
     """
 
     classes: tuple[tuple[str, ...], ...]
@@ -31,7 +30,6 @@ class Job:
     candidates: Mapping[str, list[str]] | None = None
     seed: int = 0
     png: bool = False
-    factory: str = "pnp_ovss.batch.job:pretrained"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; equal for equal jobs."""
@@ -43,26 +41,19 @@ class Job:
             "candidates": None if self.candidates is None else dict(self.candidates),
             "seed": self.seed,
             "png": self.png,
-            "factory": self.factory,
         }
 
     def make_segmenter(self, device: str) -> Segmenter:
-        """Call the factory. Raises whatever it raises; ModelError and ConfigError end the run."""
-        module, _, function = self.factory.partition(":")
-        return getattr(import_module(module), function)(self, device)
+        """The segmenter of the model, method and settings. Raises ModelError, ConfigError, DependencyError."""
+        import torch
 
+        from pnp_ovss.segmenter import Segmenter
+        from pnp_ovss.vlms.checkpoints.hub import hush
 
-def pretrained(job: Job, device: str) -> Segmenter:
-    """The segmenter of the job's model, method and settings."""
-    import torch
-
-    from pnp_ovss.segmenter import Segmenter
-    from pnp_ovss.vlms.checkpoints.hub import hush
-
-    hush()
-    torch.manual_seed(job.seed)
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a script may have imported torch before
-    return Segmenter.from_pretrained(job.model, method=job.method, device=device, **job.settings)
+        hush()
+        torch.manual_seed(self.seed)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a script may have imported torch before
+        return Segmenter.from_pretrained(self.model, method=self.method, device=device, **self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)

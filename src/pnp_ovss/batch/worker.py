@@ -6,7 +6,6 @@ ends because of an unexpected error, or ("refused", PnPError) when no worker cou
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import signal
@@ -27,7 +26,7 @@ from pnp_ovss.files import write_atomically
 from pnp_ovss.images import load_image
 from pnp_ovss.policies import Candidates
 from pnp_ovss.provenance import digest, library_versions
-from pnp_ovss.segmentation import labels_image
+from pnp_ovss.segmentation import labels_image, png_bytes
 
 
 def serve(connection: Connection, job: Job, out: Path, device: str, threads: int) -> None:
@@ -115,9 +114,8 @@ class _Worker:
         return result_row(number, ref, result, stamp=stamp, png=png, seconds=time.perf_counter() - start)
 
     def _save(self, number: int, result: Any) -> str:
-        path, buffer = self._folder.png_path(number), io.BytesIO()
-        labels_image(result.labels, len(result.class_names)).save(buffer, "PNG")
-        write_atomically(self._folder.root / path, buffer.getvalue())
+        path = self._folder.png_path(number)
+        write_atomically(self._folder.root / path, png_bytes(labels_image(result.labels, len(result.class_names))))
         return path
 
 

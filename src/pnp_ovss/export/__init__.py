@@ -40,7 +40,8 @@ def read_run(folder: str | Path, class_names: Sequence[str] = ()) -> Run:
     """The results in a folder that `pnp-ovss segment --out` or `pnp-ovss batch --out` wrote.
 
     Photos that were asked for different classes share one list: `class_names` first, so that ids can be pinned for
-    several runs, then each photo's classes in their order, as they are met. Names that differ in case are one class.
+    several runs, then each photo's classes in their order, as they are met. Names that differ in case, blanks or
+    hyphens are one class.
     What failed, or is not finished, is left out and counted.
     Raises DatasetError when the folder holds no results or damaged ones.
     """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.files import shown as path_text
@@ -80,7 +81,7 @@ def check(run: Run, name: str, out: Path) -> None:
             "or split the run"
         )
     for class_name in run.class_names:
-        if form.background and class_name.casefold() == "background":
+        if form.background and name_key(class_name) == "background":
             raise ConfigError(f"class '{class_name}' has the name of label 0 in {name}: rename it, or use coco or yolo")
         if not form.colon and (":" in class_name or class_name.startswith("#")):
             raise ConfigError(

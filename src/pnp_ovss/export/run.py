@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ConfigError, DatasetError
 from pnp_ovss.files import HEIC_ENDINGS, PHOTO_ENDINGS
 from pnp_ovss.files import shown as path_text
@@ -90,11 +91,11 @@ def masks_of(labels: NDArray[np.integer]) -> Masks:
 
 
 def one_list(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """All names in the order they are met; names that differ in case are one, in its first spelling."""
+    """All names in the order they are met; names that are one (`name_key`) stand in their first spelling."""
     first: dict[str, str] = {}
     for names in lists:
         for name in names:
-            first.setdefault(name.casefold(), name)
+            first.setdefault(name_key(name), name)
     return tuple(first.values())
 
 
@@ -104,8 +105,8 @@ def id_table(own: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
     >>> id_table(["Dog"], ["cat", "dog"])
     (0, 2)
     """
-    ids = {name.casefold(): i for i, name in enumerate(names, 1)}
-    return (0, *(ids[name.casefold()] for name in own))
+    ids = {name_key(name): i for i, name in enumerate(names, 1)}
+    return (0, *(ids[name_key(name)] for name in own))
 
 
 def below_common(paths: Sequence[PurePosixPath]) -> list[str]:

@@ -6,7 +6,6 @@ is what CVAT and Datumaro read names and colours from.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pnp_ovss.export.run import Run, RunPhoto, masks_of
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import OutputFolder
 from pnp_ovss.palette import palette
-from pnp_ovss.segmentation import labels_image
+from pnp_ovss.segmentation import labels_image, png_bytes
 
 MAX_INDEXED = 254
 """Classes that 8 bit hold beside background and void."""
@@ -75,10 +74,3 @@ def coloured(labels: np.ndarray, classes: int) -> Image.Image:
     if classes <= MAX_INDEXED:
         return labels_image(labels, classes)
     return Image.fromarray(palette(classes)[labels])
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
-    data = io.BytesIO()
-    picture.save(data, "png")
-    return data.getvalue()

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pnp_ovss.errors import OutputError
+from pnp_ovss.files import write_atomically
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.provenance import library_versions
 from pnp_ovss.tuning.maps import MapStore
@@ -72,11 +72,7 @@ def preset_text(preset: ModelPreset, settings: Mapping[str, Any], found: Mapping
 
 def write_preset(path: Path, preset: ModelPreset, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Write the preset. Raises OutputError when that is not possible."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(preset_text(preset, settings, found), "utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+    write_atomically(path, preset_text(preset, settings, found))
 
 
 def _row(trial: Trial) -> dict[str, Any]:
