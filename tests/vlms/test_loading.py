@@ -14,7 +14,7 @@ from pnp_ovss.model_check import parse_layers
 from pnp_ovss.presets import ModelPreset, list_presets, load_preset, resolve_config
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.vlms.checkpoints import hub, loading
+from pnp_ovss.vlms.checkpoints import loading
 from pnp_ovss.vlms.checkpoints.loading import CONVERTED, FAMILIES, find_preset, find_weights, load_vlm
 
 TRANSFORMERS = {
@@ -129,61 +129,6 @@ def test_presets_that_differ_are_not_guessed(tmp_path, monkeypatch):
 def test_converted_families_say_how(name):
     with pytest.raises(ModelError, match=rf"models convert FILE\.pth --as {load_preset(name).family} --out DIR"):
         find_weights(load_preset(name))
-
-
-def test_hub_out_of_reach(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
-
-    with pytest.raises(ModelError) as error:
-        find_weights(load_preset("blip-large-flickr"))
-
-    message = str(error.value)
-    assert "\n" not in message
-    for part in ("Salesforce/blip-itm-large-flickr", "safetensors", "hf download", "--model pocket"):
-        assert part in message
-
-
-def _repository(tmp_path: Path, files: dict[str, Path]):
-    """A stand-in for `snapshot_download` that serves a folder by patterns."""
-
-    def download(name, *, revision=None, local_files_only=False, allow_patterns, **_):
-        folder = tmp_path / "snapshot"
-        folder.mkdir(exist_ok=True)
-        for target, source in files.items():
-            if any(Path(target).match(pattern) for pattern in allow_patterns) and not local_files_only:
-                shutil.copy(source, folder / target)
-        return str(folder)
-
-    return download
-
-
-def test_hub_pickles_are_rewritten_once_and_then_found(tmp_path, vocabulary, monkeypatch):
-    """Some published checkpoints are only pytorch_model.bin: read with weights_only, kept as safetensors."""
-    model = small_models.small_vilt()
-    model.save_pretrained(tmp_path / "saved")
-    torch.save(model.state_dict(), tmp_path / "model.bin")
-    saved = tmp_path / "saved" / "config.json"
-    files = {"config.json": saved, "vocab.txt": vocabulary, "pytorch_model.bin": tmp_path / "model.bin"}
-    monkeypatch.setattr("huggingface_hub.snapshot_download", _repository(tmp_path, files))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
-    preset = ModelPreset(name="v", family="vilt", hub_id="someone/vilt")
-
-    assert hub.cached_folder(preset) is None
-    vlm = load_vlm(preset, device="cpu")
-
-    assert torch.equal(vlm.model.rank_output.weight, model.rank_output.weight)
-    kept = hub.cached_folder(preset)
-    assert kept is not None
-    assert sorted(f.name for f in kept.iterdir()) == ["config.json", "made.json", "model.safetensors", "vocab.txt"]
-
-
-def test_hub_without_any_weights(tmp_path, vocabulary, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.snapshot_download", _repository(tmp_path, {"vocab.txt": vocabulary}))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
-
-    with pytest.raises(ModelError, match=r"neither \*\.safetensors nor pytorch_model\.bin"):
-        find_weights(ModelPreset(name="v", family="vilt", hub_id="someone/vilt"))
 
 
 def test_local_paths_that_hold_no_model(tmp_path):

@@ -40,10 +40,10 @@ def models(context: typer.Context, as_json: AsJson = False) -> int:
 @app.command("fetch")
 def fetch(name: Name) -> int:
     """Download a model's weights into the hub's cache, with progress; a broken download is resumed."""
-    from pnp_ovss.vlms.checkpoints.loading import find_preset, find_weights
+    from pnp_ovss.vlms.checkpoints.loading import fetch_weights, find_preset
 
     preset = find_preset(name)
-    folder = find_weights(preset)
+    folder = fetch_weights(preset)
     found = f"{preset.name} is built in: nothing to fetch" if folder is None else str(folder)
     say(found)
     return 0

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.checkpoints.digests import is_made
+from pnp_ovss.vlms.checkpoints.digests import damaged_files, is_made
 
-PATTERNS = ("*.json", "*.safetensors", "*.txt")
 PICKLE = "pytorch_model.bin"
 """Several published checkpoints have only this file; it is read with `weights_only` and rewritten once."""
+INDEX = f"{PICKLE}.index.json"
 
 
 def hush() -> None:
@@ -32,20 +32,12 @@ def checkpoint_source(model: str | Path, family: str) -> ModelPreset:
 
 def cached_folder(preset: ModelPreset) -> Path | None:
     """The folder of a hub checkpoint that is completely in the local cache, or None; never goes online."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     if preset.hub_id is None:
         return None
     if is_made(converted_folder(preset)):
         return converted_folder(preset)
-    try:
-        folder = snapshot_download(
-            preset.hub_id, revision=preset.revision, local_files_only=True, allow_patterns=list(PATTERNS)
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError):
-        return None
-    return Path(folder) if any(Path(folder).glob("*.safetensors")) else None
+    folder = _snapshot(preset)
+    return folder if folder is not None and _is_complete(folder) else None
 
 
 def locate(preset: ModelPreset) -> Path:
@@ -55,7 +47,33 @@ def locate(preset: ModelPreset) -> Path:
     """
     if preset.path is not None:
         return _local(Path(preset.path))
-    return cached_folder(preset) or _download(preset)
+    return cached_folder(preset) or fetch(preset)
+
+
+def fetch(preset: ModelPreset) -> Path:
+    """The folder with a hub checkpoint's safetensors, fetched or rewritten from its pickle. Raises ModelError.
+
+    What is in the cache is read whole: damaged files are fetched again.
+    """
+    from pnp_ovss.vlms.checkpoints.download import download
+
+    folder = download(preset)
+    if any(folder.glob("*.safetensors")):
+        return folder
+    made = converted_folder(preset)
+    if is_made(made) and not damaged_files(made):
+        return made
+    from pnp_ovss.vlms.checkpoints.convert import convert_file
+
+    return convert_file(folder / (PICKLE if (folder / PICKLE).is_file() else INDEX), "hf", made)
+
+
+def converted_folder(preset: ModelPreset) -> Path:
+    """Where a hub checkpoint without safetensors is kept once it has been rewritten."""
+    from huggingface_hub import constants
+
+    name = str(preset.hub_id).replace("/", "--")
+    return Path(constants.HF_HOME) / "pnp-ovss" / f"{name}--{(preset.revision or 'main').replace('/', '-')}"
 
 
 def _local(path: Path) -> Path:
@@ -67,41 +85,25 @@ def _local(path: Path) -> Path:
     return folder
 
 
-def converted_folder(preset: ModelPreset) -> Path:
-    """Where a hub checkpoint without safetensors is kept once it has been rewritten."""
-    from huggingface_hub import constants
+def _snapshot(preset: ModelPreset) -> Path | None:
+    """The cache's folder of the preset's revision, complete or not."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    name = str(preset.hub_id).replace("/", "--")
-    return Path(constants.HF_HOME) / "pnp-ovss" / f"{name}--{(preset.revision or 'main').replace('/', '-')}"
-
-
-def _download(preset: ModelPreset) -> Path:
-    """The snapshot's folder, or that of its rewritten pickle where the repository holds no safetensors."""
-    folder = _snapshot(preset, PATTERNS)
-    if any(folder.glob("*.safetensors")):
-        return folder
-    folder = _snapshot(preset, ("*.json", "*.txt", PICKLE))
-    if not (folder / PICKLE).is_file():
-        raise ModelError(
-            f"{preset.hub_id} (revision {preset.revision or 'main'}) holds neither *.safetensors nor {PICKLE}; "
-            "set another revision in a preset's .toml file"
-        )
-    from pnp_ovss.vlms.checkpoints.convert import convert_file
-
-    return convert_file(folder / PICKLE, "hf", converted_folder(preset))
-
-
-def _snapshot(preset: ModelPreset, patterns: Sequence[str]) -> Path:
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    name, revision = str(preset.hub_id), preset.revision
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns), etag_timeout=5))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, ValueError, OSError) as error:
-        raise ModelError(
-            f"the weights of {name} (*.safetensors, revision {revision or 'main'}) are not in the cache "
-            f"{constants.HF_HUB_CACHE} and the hub could not be reached ({type(error).__name__}); on a machine with a "
-            f"connection run `pnp-ovss models fetch {preset.name}` (or `hf download {name}`) and copy that folder here, or "
-            "use the built-in model: --model pocket"
-        ) from error
+        found = try_to_load_from_cache(str(preset.hub_id), "config.json", revision=preset.revision)
+    except (HFValidationError, OSError, ValueError):
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether a snapshot has its safetensors, all shards of them."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return any(path.is_file() for path in folder.glob("*.safetensors"))
+    try:
+        shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        return bool(shards) and all((folder / shard).is_file() for shard in shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

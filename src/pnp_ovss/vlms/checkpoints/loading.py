@@ -12,7 +12,8 @@ from pnp_ovss.config import Precision
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.presets import ModelPreset, built_in_presets, list_presets, load_preset
 from pnp_ovss.vlms.base import VisionLanguageModel
-from pnp_ovss.vlms.checkpoints.hub import locate
+from pnp_ovss.vlms.checkpoints.digests import damaged_files
+from pnp_ovss.vlms.checkpoints.hub import cached_folder, fetch, locate
 from pnp_ovss.vlms.checkpoints.strict import read_config, refusing, weights_count
 from pnp_ovss.vlms.devices import pick_device, pick_precision, warn_of_slow
 
@@ -61,6 +62,12 @@ def find_weights(preset: ModelPreset) -> Path | None:
             f"convert FILE.pth --as {preset.family} --out DIR` once, then use --model DIR"
         )
     return locate(preset)
+
+
+def fetch_weights(preset: ModelPreset) -> Path | None:
+    """As `find_weights`, after the cached files were read whole: damaged ones are deleted and fetched again."""
+    cached = None if preset.path is not None else cached_folder(preset)
+    return fetch(preset) if cached is not None and damaged_files(cached) else find_weights(preset)
 
 
 def is_built_in(preset: ModelPreset) -> bool:

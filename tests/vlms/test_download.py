@@ -1,0 +1,287 @@
+"""The hub's layouts and faults, on a server of our own: what is fetched, checked, resumed, and said."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pnp_ovss.errors import ModelError
+from pnp_ovss.presets import ModelPreset, built_in_presets, load_preset
+from pnp_ovss.testing import small_models
+from pnp_ovss.testing.fake_hub import COMMIT, FakeHub, serving
+from pnp_ovss.vlms.checkpoints.digests import damaged_files
+from pnp_ovss.vlms.checkpoints.hub import cached_folder, converted_folder
+from pnp_ovss.vlms.checkpoints.loading import fetch_weights, find_weights, load_vlm
+
+MODELS = {
+    "blip": small_models.small_blip,
+    "bridgetower": small_models.small_bridgetower,
+    "blip-2": small_models.small_blip2,
+    "vilt": small_models.small_vilt,
+}
+VILT = ModelPreset(name="v", family="vilt", hub_id="someone/vilt")
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """An empty hub; this process's hub library looks there and into a fresh cache, and never waits."""
+    empty = FakeHub({})
+    with serving(empty) as endpoint:
+        constants = "huggingface_hub.constants."
+        monkeypatch.setattr(constants + "ENDPOINT", endpoint)
+        monkeypatch.setattr(
+            constants + "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants + "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants + "HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setattr(constants + "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        yield empty
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, vocabulary, bpe_folder):
+    """{family: {file: content}} as transformers writes them, the weights in safetensors and as a pickle."""
+    found = {}
+    for family, make in MODELS.items():
+        folder, model = tmp_path_factory.mktemp(family), make()
+        model.save_pretrained(folder)
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+        for file in [vocabulary] if family != "bridgetower" else bpe_folder.iterdir():
+            shutil.copy(file, folder / file.name)
+        found[family] = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return found
+
+
+def without(files, *names):
+    return {name: content for name, content in files.items() if name not in names}
+
+
+def offline(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.parametrize("preset", [p for p in built_in_presets() if p.hub_id], ids=lambda preset: preset.name)
+def test_every_preset_is_fetched_loaded_and_found_offline(hub, saved, preset, monkeypatch, capsys):
+    """With only a pickle, as most of them are on the hub; the weights are random and small."""
+    hub.repositories = {preset.hub_id: without(saved[preset.family], "model.safetensors")}
+
+    vlm = load_vlm(preset, device="cpu")
+
+    said = capsys.readouterr().err
+    assert f"fetching {preset.hub_id}: " in said
+    assert "its pickle is rewritten once" in said
+    offline(monkeypatch)
+    again = load_vlm(preset, device="cpu")
+    weights = [model.model.state_dict() for model in (vlm, again)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert fetch_weights(preset) == converted_folder(preset)
+
+
+def test_safetensors_are_preferred_and_nothing_else_is_fetched(hub, saved):
+    hub.repositories = {"someone/vilt": {**saved["vilt"], "flax_model.msgpack": b"x", "open_clip.safetensors": b"x"}}
+
+    folder = find_weights(VILT)
+
+    assert sorted(f.name for f in folder.iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert not any("msgpack" in path for method, path, _ in hub.asked if method == "GET")
+
+
+def test_shards(hub, saved, tmp_path, monkeypatch):
+    small_models.small_vilt().save_pretrained(tmp_path / "s", max_shard_size="100KB")
+    shards = {file.name: file.read_bytes() for file in (tmp_path / "s").iterdir()}
+    assert len(shards) > 4
+    hub.repositories = {"someone/vilt": {**shards, "vocab.txt": saved["vilt"]["vocab.txt"]}}
+
+    wanted = small_models.small_vilt().state_dict()
+    found = load_vlm(VILT, device="cpu").model.state_dict()
+
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    offline(monkeypatch)
+    folder = cached_folder(VILT)
+    assert folder is not None
+    next(folder.glob("model-*.safetensors")).unlink()
+    assert cached_folder(VILT) is None
+
+
+def test_pickled_shards(hub, saved):
+    state = small_models.small_vilt().state_dict()
+    names = sorted(state)
+    parts = {"pytorch_model-00001-of-00002.bin": names[:9], "pytorch_model-00002-of-00002.bin": names[9:]}
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    files = {"pytorch_model.bin.index.json": json.dumps(index).encode()}
+    files |= {file: pickled({name: state[name] for name in part}) for file, part in parts.items()}
+    hub.repositories = {"someone/vilt": {**without(saved["vilt"], "model.safetensors", "pytorch_model.bin"), **files}}
+
+    found = load_vlm(VILT, device="cpu").model.state_dict()
+
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+def pickled(state):
+    import io
+
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def test_old_names_of_weights_are_understood(hub, saved):
+    """Old checkpoints say LayerNorm.gamma and beta, and hold a table of positions that is no weight any more."""
+    state = small_models.small_blip().state_dict()
+    old = {
+        n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+        for n, v in state.items()
+    }
+    assert old.keys() != state.keys()
+    old["text_encoder.embeddings.position_ids"] = torch.arange(64)[None]
+    files = without(saved["blip"], "model.safetensors", "pytorch_model.bin")
+    hub.repositories = {"someone/blip": {**files, "pytorch_model.bin": pickled(old)}}
+
+    found = load_vlm(ModelPreset(name="b", family="blip", hub_id="someone/blip"), device="cpu").model.state_dict()
+
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_corrupt_file_is_found_by_its_hash_and_fetched_again(hub, saved, name, capsys):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    hub.corrupt = {name: 1}
+
+    folder = find_weights(VILT)
+
+    assert (folder / name).read_bytes() == saved["vilt"][name]
+    assert f"{name}: not as the hub has it" in capsys.readouterr().err
+
+
+def test_a_file_that_stays_corrupt_is_deleted_and_said(hub, saved):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    hub.corrupt = {"model.safetensors": 9}
+
+    with pytest.raises(ModelError, match=r"model\.safetensors of someone/vilt came damaged twice"):
+        find_weights(VILT)
+    assert cached_folder(VILT) is None
+
+
+def test_a_file_damaged_in_the_cache_is_fetched_again_by_models_fetch(hub, saved):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    weights = find_weights(VILT) / "model.safetensors"
+    blob = weights.resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    assert damaged_files(weights.parent) == [weights]
+
+    folder = fetch_weights(VILT)
+
+    assert damaged_files(folder) == []
+    assert (folder / "model.safetensors").read_bytes() == saved["vilt"]["model.safetensors"]
+
+
+def test_a_broken_connection_goes_on_where_it_stopped(hub, saved, monkeypatch):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    hub.broken = {"model.safetensors": 1}
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # more than one in this small file
+
+    folder = find_weights(VILT)
+
+    assert (folder / "model.safetensors").read_bytes() == saved["vilt"]["model.safetensors"]
+    ranges = [given for method, path, given in hub.asked if method == "GET" and path.endswith("model.safetensors")]
+    assert ranges[0] == ""
+    assert ranges[1].startswith("bytes=")
+
+
+def test_a_connection_that_always_breaks_is_a_sentence(hub, saved):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    hub.broken = {"vocab.txt": 99}
+
+    with pytest.raises(ModelError, match="the connection broke; call again"):
+        find_weights(VILT)
+    hub.broken = {}
+    assert (find_weights(VILT) / "vocab.txt").read_bytes() == saved["vilt"]["vocab.txt"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sentence"),
+    [
+        (401, "RepoNotFound", "no such public model"),
+        (403, "GatedRepo", "accept the terms at http.*someone/vilt"),
+        (404, "RepoNotFound", "no such"),
+        (429, "", "too many requests"),
+        (500, "", r"a fault of its own \(500\)"),
+        (503, "", r"a fault of its own \(503\)"),
+    ],
+)
+def test_each_refusal_is_a_sentence(hub, saved, status, code, sentence):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    hub.statuses = {"someone/vilt": (status, code)}
+
+    with pytest.raises(ModelError, match=sentence) as error:
+        find_weights(VILT)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_revision_a_wrong_name_and_no_weights(hub, saved):
+    hub.repositories = {"someone/vilt": saved["vilt"], "someone/words": {"vocab.txt": b"a"}}
+
+    with pytest.raises(ModelError, match="no revision 'v9'"):
+        find_weights(ModelPreset(name="v", family="vilt", hub_id="someone/vilt", revision="v9"))
+    with pytest.raises(ModelError, match="OWNER/NAME"):
+        find_weights(ModelPreset(name="v", family="vilt", hub_id="some one/vi lt"))
+    with pytest.raises(ModelError, match=r"neither \*\.safetensors nor pytorch_model\.bin"):
+        find_weights(ModelPreset(name="v", family="vilt", hub_id="someone/words"))
+
+
+def test_a_full_disk_is_said_before_and_while(hub, saved, monkeypatch):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    full = shutil.disk_usage("/")._replace(free=10)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda path: full)
+        with pytest.raises(ModelError, match=r"has 0\.0 MB free and someone/vilt may need"):
+            find_weights(VILT)
+
+    def no_room(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", no_room)
+    with pytest.raises(ModelError, match=r"the disk of .* is full; make room or set HF_HOME"):
+        find_weights(VILT)
+
+
+def test_no_connection(monkeypatch, tmp_path):
+    """A port where nobody listens, and a machine that is told to stay offline."""
+    preset = load_preset("blip-large-flickr")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for off in (False, True):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", off)
+        with pytest.raises(ModelError) as error:
+            find_weights(preset)
+        for part in ("Salesforce/blip-itm-large-flickr", "safetensors", "hf download", "--model pocket"):
+            assert part in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_the_command_fetches_says_and_finds_it_again(saved, tmp_path):
+    """In a process of its own, by HF_ENDPOINT and HF_HOME alone."""
+    hub = FakeHub({"dandelin/vilt-b32-finetuned-coco": saved["vilt"]})
+    command = [sys.executable, "-c", "from pnp_ovss.cli.main import main; main()", "models", "fetch", "vilt-coco"]
+    with serving(hub) as endpoint:
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        environment = {**kept, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "COLUMNS": "200"}
+        first = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        asked = len(hub.asked)
+        second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout == second.stdout
+    assert COMMIT in first.stdout
+    assert "fetching dandelin/vilt-b32-finetuned-coco" in first.stderr
+    assert "model.safetensors" in first.stderr
+    assert len(hub.asked) == asked
+    assert Path(first.stdout.strip(), "vocab.txt").is_file()
