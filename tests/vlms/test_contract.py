@@ -86,6 +86,9 @@ class TestFake(VlmContract):
     def test_equals_a_plain_hook(self):
         pytest.skip("the fake has no graph")
 
+    def test_is_near_a_plain_hook_in_float32(self):
+        pytest.skip("the fake has no graph")
+
 
 class TestBlip(VlmContract):
     def make(self, precision="float32"):
@@ -144,11 +147,13 @@ class _Original(VlmContract):
 
     sizes = originals.Sizes()
     family = ""
+    exact_tolerance = 1e-7  # the conversion adds the token type to the positions once, in float32
     state: dict[str, torch.Tensor]
 
     def plain(self, vlm, pixels, prompt: Prompt, layer):
         ids = torch.tensor([prompt.token_ids])
-        logits, maps = original_logits(self.state, self.family, pixels.clone().requires_grad_(), ids)
+        state = {name: value.to(pixels.dtype) for name, value in self.state.items()}
+        logits, maps = original_logits(state, self.family, pixels.clone().requires_grad_(), ids)
         probs = maps[vlm.layers.index(layer)]
         return probs[0, ..., 1:].detach(), gradient(logits, probs)[..., 1:], logits[0].detach()
 
@@ -177,8 +182,6 @@ class BaseMplug(TestMplug):
     """As wide as the text: no projection between."""
 
     state = originals.random_state(originals.mplug_shapes(originals.Sizes(vision_width=128)))
-    gradient_tolerance = 2e-5  # float32 rounding: 1.01e-5 on a CPU with AVX-512 but no AMX
-
     __test__ = False  # only the one comparison below
 
 
@@ -247,7 +250,7 @@ class TestVilt(VlmContract):
         grad = gradient(logits, probs)
         sorted_maps = []
         for maps in (probs[0].detach(), grad):
-            block = torch.empty(vlm.heads, length, count)
+            block = torch.empty(vlm.heads, length, count, dtype=pixels.dtype)
             block[..., order] = maps[:, :length, length + 1 :]
             sorted_maps.append(block)
         return sorted_maps[0], sorted_maps[1], logits[0].detach()

@@ -97,13 +97,12 @@ class FakeVLM:
         found = []
         for layer in layers:
             scores = torch.zeros(self.heads, *looks.shape)
-            grads = torch.full_like(scores, -0.5)
+            moves = torch.stack([torch.zeros_like(scores), torch.full_like(scores, -0.5)])
             if layer == SIGNAL_LAYER:
                 scores[head_index(SIGNAL_HEAD)] = looks
-                grads[head_index(SIGNAL_HEAD)] = _gradient(slopes, logits, gradient)
-            probs, grad = (
-                scatter_patches(maps[head_index(head)], image.kept) for maps in (scores.softmax(dim=-1), grads)
-            )
+                moves[:, head_index(SIGNAL_HEAD)] = slopes[:, None]
+            maps = (scores.softmax(dim=-1), _gradient(moves, logits, gradient))
+            probs, grad = (scatter_patches(each[head_index(head)], image.kept) for each in maps)
             found.append(CrossAttention(probs, None if gradient == "none" else grad, image.grid, logits))
         return tuple(found)
 
@@ -146,7 +145,7 @@ def _likeness(cells: Tensor, colour: tuple[float, float, float]) -> Tensor:
 
 
 def _gradient(slopes: Tensor, logits: Tensor, gradient: Gradient) -> Tensor:
-    """∂objective/∂attention (T, N'). slopes: (2, T, N') of the two logits; logits: (2,), index 1 = match."""
+    """∂objective/∂attention (...). slopes: (2, ...) of the two logits; logits: (2,), index 1 = match."""
     if gradient == "match_logit":
         return slopes[1]
     margin = slopes[1] - slopes[0]

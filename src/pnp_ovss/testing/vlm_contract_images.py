@@ -19,23 +19,23 @@ class ImageContract(VlmCase):
 
     def test_a_batch_matches_like_one_by_one(self) -> None:
         """Texts of different lengths in one batch have the logits that each has alone: padding is masked."""
-        vlm = self.make()
+        vlm = self.make_exact()
         image = vlm.encode(self._pixels(vlm))
         prompts = [self._prompt(vlm, name) for name in self.class_names] + [self._prompt(vlm)] * 15
         together = vlm.match(image, prompts)
         assert together.shape == (len(prompts), 2)
         assert not together.requires_grad
         alone = torch.cat([vlm.match(image, [prompt]) for prompt in prompts])
-        assert relative_error(together, alone) <= self.batch_tolerance
+        assert relative_error(together, alone) <= self.exact_tolerance
 
     def test_attend_and_match_agree(self) -> None:
         """The logits beside the map are those of matching."""
-        vlm = self.make()
+        vlm = self.make_exact()
         image = vlm.encode(self._pixels(vlm))
         prompt = self._prompt(vlm)
         matched = vlm.match(image, [prompt])[0]
         for attention in vlm.attend(image, prompt, layers=vlm.layers, head="mean", gradient="match_logit"):
-            assert relative_error(attention.match_logits, matched) <= self.batch_tolerance
+            assert relative_error(attention.match_logits, matched) <= self.exact_tolerance
 
     def test_long_lists_go_in_chunks(self) -> None:
         """A vocabulary over the text limit becomes several prompts that hold every name once, and each is accepted."""
@@ -73,14 +73,14 @@ class ImageContract(VlmCase):
 
     def test_removed_patches_are_zero_and_the_rest_changes_place_with_none(self) -> None:
         """With patches removed the maps keep their size, zero where a patch left; with none removed nothing changes."""
-        vlm = self.make()
+        vlm = self.make_exact()
         pixels, prompt = self._pixels(vlm), self._prompt(vlm)
         whole = vlm.encode(pixels)
         kept = torch.ones(whole.grid[0] * whole.grid[1], dtype=torch.bool)
         options = {"layers": vlm.layers[:1], "head": "mean", "gradient": "match_logit"}
         full = vlm.attend(whole, prompt, **options)[0]
         same = vlm.attend(vlm.encode(pixels, kept), prompt, **options)[0]
-        assert relative_error(same.probs, full.probs) <= self.batch_tolerance
+        assert relative_error(same.probs, full.probs) <= self.exact_tolerance
         kept[::2] = False
         holed = vlm.attend(vlm.encode(pixels, kept), prompt, **options)[0]
         assert holed.probs.shape == full.probs.shape

@@ -130,6 +130,11 @@ def match_objective(logits: Tensor, gradient: Gradient) -> Tensor:
     return -logits.log_softmax(dim=1)[:, 1].sum()
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """bfloat16 as float32; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def head_index(head: Head) -> slice:
     """The one place where a head counted from 1 becomes an index (a slice, so that the axis stays)."""
     return slice(None) if head == "mean" else slice(head - 1, head)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.prompt import Prompt, Tokens
-from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, evaluating, scatter_patches
+from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, at_least_float32, evaluating, scatter_patches
 from pnp_ovss.vlms.encoders.text_stream import CrossModalStream
 from pnp_ovss.vlms.encoders.wordpiece import TextTokenizer, pad_prompts
 
@@ -107,7 +107,7 @@ class CrossAttentionVLM:
                 self._scatter(probs, image),
                 None if grad is None else self._scatter(grad, image),
                 image.grid,
-                logits[0].float(),
+                at_least_float32(logits[0]),
             )
             for probs, grad in (found[layer] for layer in layers)
         )
@@ -120,7 +120,7 @@ class CrossAttentionVLM:
         """Matching logits (len(prompts), 2), float32; the image's keys and values are shared by all prompts."""
         ids, mask = pad_prompts([p.token_ids for p in prompts], self.tokenizer.pad)
         with evaluating(self.model):
-            return self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)).float()
+            return at_least_float32(self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)))
 
     def _scatter(self, values: Tensor, image: ImageFeatures) -> Tensor:
         return scatter_patches(values[..., self.prefix_tokens :], image.kept)

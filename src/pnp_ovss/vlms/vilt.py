@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import Head
+from pnp_ovss.vlms.base import Head, at_least_float32
 from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained, read_config
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.bert_blocks import Found, Records, attention, split_heads
@@ -52,7 +52,7 @@ class JointStream:
         patches = projection(pixels.to(projection.weight.dtype))
         table = self.embeddings.position_embeddings
         side = int((table.shape[1] - 1) ** 0.5)
-        square = table[:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        square = at_least_float32(table[:, 1:]).unflatten(1, (side, side)).permute(0, 3, 1, 2)
         positions = F.interpolate(square, size=patches.shape[2:], mode="bilinear", align_corners=True)
         tokens = (patches + positions.to(patches)).flatten(2).transpose(1, 2)
         tokens = tokens if kept is None else tokens[:, kept]

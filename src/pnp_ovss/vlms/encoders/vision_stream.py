@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pnp_ovss.vlms.base import at_least_float32
+
 
 class VisionStream:
     """A `BlipVisionModel` seen as pixels -> tokens. Equal to the plain model (tests), several times faster."""
@@ -47,7 +49,7 @@ class VisionStream:
 
 def resize_positions(table: Tensor, grid: tuple[int, int], mode: str = "bicubic") -> Tensor:
     """The trained table (1, 1 + side², D), its patch part resized to the grid: (1, 1 + P_h·P_w, D) float32."""
-    table = table.float()
+    table = at_least_float32(table)
     side = int((table.shape[1] - 1) ** 0.5)
     if grid == (side, side):
         return table
