@@ -88,7 +88,7 @@ def test_reports_without_a_name_are_named_by_what_was_asked_and_never_overwritte
     for more in ((), ("--set", "drops=0"), ("--sizes", "64,96")):
         code, _, errors = call("evaluate", "folder", root, "--examples", 0, *more)
         assert code == 2
-        assert "holds an earlier run; go on with it by --resume, or choose another --out" in errors
+        assert "holds an earlier run; resume it, or choose another place for the report" in errors
     assert (tmp_path / "runs/rectangles-fake.images.jsonl").read_bytes() == before
     assert not (tmp_path / "runs/rectangles-fake-96-px.images.jsonl").exists()  # refused before the first size
 
@@ -156,7 +156,7 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         (("evaluate", "nothing", "."), "no data set 'nothing'"),
         (("evaluate", "folder", "nowhere"), "nowhere is no folder"),
         (("evaluate", "folder", "ROOT", "--void", "x"), "void 'x': choose from ignore, background"),
-        (("evaluate", "folder", "ROOT", "--size", "big"), "size 'big': give pixels"),
+        (("evaluate", "folder", "ROOT", "--sizes", "big"), "sizes 'big': give pixels"),
         (("evaluate", "folder", "ROOT", "--out", "."), "--out .: the report is one file"),
         (("ablate", "folder", "ROOT", "--out", "report"), "give a name that ends in .json"),
         (("evaluate", "folder", "ROOT", "--data", "order=59_labels"), "has no option 'order'; its options: config"),
@@ -180,8 +180,8 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         (("evaluate", "folder", "ROOT", "--limit", "0"), "limit of 0 images"),
         (("evaluate", "folder", "ROOT", "--only-baselines"), "--only-baselines needs --baselines"),
         (("sensitivity", "folder", "ROOT", "--stage", "x"), "stage 'x': choose from gradcam, full"),
-        (("evaluate", "folder", "ROOT", "--policy", "file"), "policy 'file' needs --candidates FILE.json"),
-        (("ablate", "folder", "ROOT", "--method", "authors-later"), "policy 'file' needs --candidates FILE.json"),
+        (("evaluate", "folder", "ROOT", "--policy", "file"), "policy 'file' needs candidates"),
+        (("ablate", "folder", "ROOT", "--method", "authors-later"), "policy 'file' needs candidates"),
         (("compare", "one.json"), "compare needs two reports"),
         (("compare", "one.json", "two.json"), "cannot read the report one.json"),
         (("datasets", "check", "voc", "ROOT"), "expected ROOT/JPEGImages"),

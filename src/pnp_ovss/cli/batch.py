@@ -40,21 +40,12 @@ Pngs = Annotated[bool, typer.Option("--png", help="Write each photo's labels as 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
+@o.takes_segmenter
 def batch(
     inputs: Inputs,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the batch.")],
     classes: o.Classes = None,
     classes_file: o.ClassesFile = None,
-    model: o.Model = "pocket",
-    method: o.Method = None,
-    policy: o.Policy = None,
-    candidates: o.Candidates = None,
-    size: o.Size = None,
-    refine: o.Refine = None,
-    precision: o.PrecisionOption = None,
-    device: o.Device = "auto",
-    seed: o.Seed = 0,
-    setting: o.Setting = None,
     engine: Engine = "local",
     address: Address = None,
     workers: Workers = None,
@@ -67,6 +58,8 @@ def batch(
     resume: Resume = False,
     retry_failed: RetryFailed = False,
     as_json: Json = False,
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Segment a whole collection into Parquet shards: resumable, one row a photo whatever happens.
 
@@ -75,15 +68,13 @@ def batch(
     from pnp_ovss.batch.job import Job, Resources
     from pnp_ovss.batch.run import run_batch
 
-    listed = _candidates(candidates)
-    if listed is not None:
-        policy = policy or "file"
-    explicit = {"policy": policy, "size_px": size, "refine": refine, "precision": precision}
-    settings = o.merge_settings(explicit, setting)
     names = o.read_classes(classes, classes_file)
-    job = Job(classes=names, model=model, method=method, settings=settings, candidates=listed, seed=seed, png=png)
+    listed = None if spec.candidates is None else {photo: list(kept) for photo, kept in spec.candidates.items()}
+    job = Job(
+        classes=names, model=spec.model, method=spec.method, settings=spec.settings, candidates=listed, png=png
+    )  # fmt: skip
     resources = Resources.for_this_machine(
-        workers=workers, memory_gib=memory_limit, local=engine == "local", threads=threads, device=device,
+        workers=workers, memory_gib=memory_limit, local=engine == "local", threads=threads, device=spec.device,
         gpus_per_worker=gpus_per_worker, time_s=time_limit,
     )  # fmt: skip
     with _progress(quiet=as_json) as progress:
@@ -92,14 +83,6 @@ def batch(
             retry_failed=retry_failed, progress=progress,
         )  # fmt: skip
     return _conclude(manifest, out, as_json)
-
-
-def _candidates(path: Path | None) -> dict[str, list[str]] | None:
-    if path is None:
-        return None
-    from pnp_ovss.policies import read_candidates
-
-    return read_candidates(path)
 
 
 @contextmanager

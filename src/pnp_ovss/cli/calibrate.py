@@ -13,16 +13,16 @@ from pnp_ovss.cli.screen import console, say
 from pnp_ovss.errors import ImageError
 
 
+@o.takes_segmenter
 def calibrate(
     folder: Annotated[Path, typer.Argument(help="Folder of photos; nothing is read of them but pixels.")],
-    model: o.Model = "pocket",
     photos: Annotated[int, typer.Option("--photos", min=8, help="So many of them, drawn at random.")] = 64,
     seed: o.Seed = 0,
-    device: o.Device = "auto",
-    setting: o.Setting = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The bank, for --set bank=FILE.")] = Path(
         "names.bank.safetensors"
     ),
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Learn from unlabelled photos what match each name gets where it is absent; write a bank for `--set bank=FILE`.
 
@@ -37,7 +37,7 @@ def calibrate(
     found, _ = find_photos(folder)
     if not found:
         raise ImageError(f"{folder} holds no photo")
-    segmenter = o.make_segmenter(model, device=device, settings=[*(setting or []), "bank=''"])
+    segmenter = spec.make(bank="")
     bank = make_bank(
         segmenter,
         draw_photos(found, photos, seed),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ from pnp_ovss.cli.tables import print_table
 from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pnp_ovss.evaluation.job import EvaluationJob, SystemSpec
     from pnp_ovss.evaluation.report import EvaluationReport
     from pnp_ovss.evaluation.run import Results
     from pnp_ovss.evaluation.systems import System
@@ -24,21 +25,13 @@ if TYPE_CHECKING:
 Examples = Annotated[int, typer.Option("--examples", min=0, help="So many best and worst images in the pages.")]
 
 
+@o.takes_segmenter
 def evaluate(
     dataset: d.Name,
     root: d.Root,
-    model: o.Model = "pocket",
-    policy: e.Policy = None,
-    method: o.Method = None,
-    refine: o.Refine = None,
-    precision: o.PrecisionOption = None,
-    device: o.Device = "auto",
     sizes: Annotated[
-        str | None,
-        typer.Option("--size", "--sizes", help="Side of the input, px; several (224,336) give a report each."),
+        str | None, typer.Option("--sizes", help="Several sides of the input, px (224,336), a report each.")
     ] = None,
-    setting: o.Setting = None,
-    candidates: o.Candidates = None,
     split: d.Split = None,
     data_option: d.DataOption = None,
     limit: d.Limit = None,
@@ -60,43 +53,58 @@ def evaluate(
     only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the method itself out.")] = False,
     workers: e.Workers = 1,
     resume: e.Resume = False,
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Evaluate the method on a data set: mIoU with its interval, beside the paper's figures.
 
     Writes the report (JSON, Markdown, HTML) and one record an image, from which an interrupted run is resumed.
     """
     from pnp_ovss.datasets import load_split
+    from pnp_ovss.evaluation.job import EvaluationJob, check_new
     from pnp_ovss.evaluation.run import RunOptions
+    from pnp_ovss.evaluation.systems import SegmenterSystem
 
     data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     if class_split is not None:
         data = data.restrict(load_split(class_split, data.vocabulary.name).labels, class_split)
-    run_options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)
-    make = partial(
-        e.make_system, model, data.has_background, candidates, method=method, policy=policy, device=device, seed=seed,
-        refine=refine, precision=precision, settings=setting,
-    )  # fmt: skip
-    jobs: dict[str, Callable[[], System]] = {}
-    for pixels in () if only_baselines else e.parse_sizes(sizes):
-        jobs[f"{pixels} px" if pixels else ""] = partial(make, size_px=pixels)
-    for name in e.parse_baselines(baselines):
-        jobs[name] = partial(e.make_one_baseline, name, data.has_background, device)
-    if not jobs:
-        raise ConfigError("--only-baselines needs --baselines, for example --baselines background,maskclip")
-    base = out or e.default_path(data.name, *([] if only_baselines else [model, method, policy, refine, precision]))
-    paths = {name: _named(base, name if len(jobs) > 1 or out is None else "") for name in jobs}
-    e.check_new(paths.values(), resume=resume)
-    reports = []
+    options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)
+    systems = _systems([] if only_baselines else [spec], e.parse_sizes(sizes), e.parse_baselines(baselines))
+    base = out or e.default_path(data.name, *([] if only_baselines else e.words_of(spec)))
+    jobs = {
+        name: EvaluationJob(
+            data=data, system=system, options=options, out=_named(base, name if len(systems) > 1 or out is None else "")
+        )
+        for name, system in systems.items()
+    }
+    check_new(jobs.values(), resume=resume)
+    reports, vlm = [], None
     for name, job in jobs.items():
-        results = e.run_on(data, job, paths[name], run_options, title=f"{data.name} {name or model}")
-        reports.append(_report(results, paths[name], examples, job))
+        results, system = e.run_job(job, f"{data.name} {name or spec.model}", vlm)
+        vlm = system.segmenter.vlm if isinstance(system, SegmenterSystem) else vlm
+        reports.append(_report(results, job, examples, system))
     _print_beside(reports)
-    for path in paths.values():
-        say(f"report: {path}")
+    for job in jobs.values():
+        say(f"report: {job.out}")
     return 1 if any(report.failed for report in reports) else 0
 
 
-def _report(results: Results, path: Path, examples: int, make: Callable[[], System]) -> EvaluationReport:
+def _systems(specs: Sequence[o.SegmenterSpec], sizes: Sequence[int], baselines: Sequence[str]) -> dict[str, SystemSpec]:
+    """{name: system}: the method, at each size if several are asked, then the baselines."""
+    from pnp_ovss.evaluation.job import BaselineSpec, MethodSpec
+
+    found: dict[str, SystemSpec] = {}
+    for spec in specs:
+        variants = {f"{px} px": replace(spec, settings={**spec.settings, "size_px": px}) for px in sizes} or {"": spec}
+        found |= {name: MethodSpec(variant) for name, variant in variants.items()}
+    device = specs[0].device if specs else "auto"
+    found |= {name: BaselineSpec(name, device) for name in baselines}
+    if not found:
+        raise ConfigError("--only-baselines needs --baselines, for example --baselines background,maskclip")
+    return found
+
+
+def _report(results: Results, job: EvaluationJob, examples: int, system: System | None) -> EvaluationReport:
     """Write a run's report and pages, print its summary and, if there are any, its first failures."""
     from pnp_ovss.evaluation.examples import best_and_worst
     from pnp_ovss.evaluation.pages import write_pages
@@ -104,10 +112,10 @@ def _report(results: Results, path: Path, examples: int, make: Callable[[], Syst
     from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
 
     report = summarise(results)
-    report.save(path)
+    report.save(job.out)
     tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
-    shown = best_and_worst(results, make, examples)
-    write_pages(path, f"{report.dataset}: {report.model}", tables, per_class(report), shown)
+    shown = best_and_worst(results, lambda: system or job.make(), examples)
+    write_pages(job.out, f"{report.dataset}: {report.model}", tables, per_class(report), shown)
     print_table(summary(report))
     for failure in report.failures[:5]:
         complain(f"{failure['id']}: {failure['error']}")

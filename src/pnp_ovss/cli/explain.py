@@ -11,22 +11,20 @@ from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import complain, say
 
 
+@o.takes_segmenter
 def explain(
     photo: Annotated[Path, typer.Argument(help="The photo.", show_default=False)],
     classes: o.Classes = None,
     classes_file: o.ClassesFile = None,
-    model: o.Model = "pocket",
-    method: o.Method = None,
-    size: o.Size = None,
-    device: o.Device = "auto",
-    setting: o.Setting = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("explain-out"),
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Write the pictures of the paper's Fig. 2 (stages) and Fig. 3-4 (rounds) for each class."""
     from pnp_ovss.explain import explain_photo, save_pictures
 
     names = o.read_classes(classes, classes_file)
-    segmenter = o.make_segmenter(model, method=method, device=device, settings=setting, size_px=size)
+    segmenter = spec.make()
     pictures = explain_photo(segmenter, photo, names)
     for path in save_pictures(pictures, out, photo.stem):
         say(path)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pnp_ovss.segmentation import Segmentation
 
 
+@o.takes_segmenter
 def gallery(
     photos: Annotated[list[Path] | None, typer.Argument(help="The photos.", show_default=False)] = None,
     classes: o.Classes = None,
@@ -32,15 +33,10 @@ def gallery(
     ground_truth: Annotated[
         Path | None, typer.Option("--ground-truth", help="Folder of label images named like the photos.")
     ] = None,
-    model: o.Model = "pocket",
-    method: o.Method = None,
-    policy: o.Policy = None,
-    size: o.Size = None,
-    refine: o.Refine = None,
-    device: o.Device = "auto",
-    setting: o.Setting = None,
     tile: Annotated[int, typer.Option("--tile", min=320, max=2000, help="Side of a picture in gallery.png, px.")] = 400,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the gallery.")] = Path("gallery"),
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Segment photos and lay them out like the paper's Fig. 1 and 5: photo, masks, ground truth where there is one.
 
@@ -49,6 +45,7 @@ def gallery(
     from pnp_ovss.files import locked
     from pnp_ovss.gallery import gallery_names, save_gallery
     from pnp_ovss.outputs import LOCK
+    from pnp_ovss.policies import Candidates
 
     entries = _entries(photos or [], classes, classes_file, listed)
     if ground_truth is not None and not ground_truth.is_dir():
@@ -59,9 +56,7 @@ def gallery(
     check_any([entry.photo for entry in entries])
     jobs = _jobs(entries, grey)
     check_results(out, [entry.photo for entry in entries], [stem for _, stem in jobs])
-    segmenter = o.make_segmenter(
-        model, method=method, device=device, settings=setting, policy=policy, size_px=size, refine=refine
-    )
+    segmenter, candidates = spec.make(), Candidates(spec.candidates or {})
     rows = []
     with locked(out / LOCK):
         pages = gallery_names([stem for _, stem in jobs])
@@ -71,7 +66,8 @@ def gallery(
         ):
             photo = {"photo": str(entry.photo.absolute()), "grey": entry.grey}
             try:
-                result = segmenter(entry.load(), entry.classes, image_name=str(entry.photo))
+                keep = None if spec.candidates is None else candidates.of(str(entry.photo))
+                result = segmenter(entry.load(), entry.classes, keep=keep, image_name=str(entry.photo))
                 row = _row(result, entry, stem, ground_truth)
                 made.add(result.save(out, stem).values(), **photo)
                 rows.append(row)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError
+from pnp_ovss.spec import SegmenterSpec
 
 if TYPE_CHECKING:
     from pnp_ovss.classes import Classes as Parsed
-    from pnp_ovss.segmenter import Segmenter
 
 Classes = Annotated[str | None, typer.Option("--classes", "-c", help="Class names, separated by commas.")]
 ClassesFile = Annotated[
@@ -19,28 +23,81 @@ ClassesFile = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", help="A built-in preset (see `pnp-ovss models`), hub id, folder or .toml file."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A built-in preset (see `pnp-ovss models`), hub id, folder or .toml file.",
+        rich_help_panel="Which segmenter",
+    ),
 ]
-Method = Annotated[
-    str | None,
-    typer.Option("--method", help="paper, authors-cvpr, authors-later or a .toml file of settings."),
-]
-Policy = Annotated[
-    str | None,
-    typer.Option("--policy", help="Which classes compete: itm (those the model finds), all, file."),
-]
-Candidates = Annotated[
-    Path | None, typer.Option("--candidates", help="JSON {image: list of class names} for --policy file.")
-]
-Size = Annotated[int | None, typer.Option("--size", help="Side of the model's input, px.")]
-Refine = Annotated[str | None, typer.Option("--refine", help="densecrf, pamr, densecrf-reference or none.")]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16, bfloat16-vision or auto.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-Setting = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any other setting, NAME=VALUE (TOML), for example --set drops=2."),
-]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel="Which segmenter")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of what is drawn.")]
+
+_SETTINGS = {"policy": "--policy", "size_px": "--size", "refine": "--refine", "precision": "--precision"}
+"""Settings with an option of their own; all others go by --set."""
+
+
+PANEL = "Which segmenter"
+_HELP = {f.name: str(f.metadata["help"]) for f in dataclasses.fields(SegmenterConfig)}
+
+
+def _option(kind: Any, text: str, *flags: str) -> Any:
+    return Annotated[kind | None, typer.Option(*flags, help=text, rich_help_panel=PANEL)]
+
+
+Size = Annotated[int | None, typer.Option("--size", help=_HELP["size_px"], rich_help_panel=PANEL)]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help=_HELP["precision"], rich_help_panel=PANEL)]
+
+
+def takes_segmenter(command: Callable[..., int]) -> Callable[..., int]:
+    """The command with options in place of its parameter `spec: SegmenterSpec`: which model, method and settings.
+
+    What the options say comes from `SegmenterConfig`, where each setting is declared once.
+    """
+
+    def run(*positional: Any, **named: Any) -> int:
+        given = {**defaults, **dict(zip(own, positional, strict=False)), **named}
+        return command(spec=_spec(given), **{name: value for name, value in given.items() if name in own})
+
+    signature = inspect.signature(command)
+    hints = get_type_hints(command, include_extras=True)
+    own = {name: p.replace(annotation=hints[name]) for name, p in signature.parameters.items() if name != "spec"}
+    parameters = [*own.values(), *_segmenter_parameters()]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    run.__doc__ = command.__doc__
+    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    run.__signature__ = signature.replace(parameters=[p.replace(kind=p.KEYWORD_ONLY) for p in parameters])  # ty: ignore
+    return run
+
+
+def _segmenter_parameters() -> list[inspect.Parameter]:
+    found: dict[str, tuple[Any, Any]] = {
+        "model": (Model, "pocket"),
+        "method": (_option(str, "paper, authors-cvpr, authors-later or a .toml file of settings.", "--method"), None),
+        "device": (Device, "auto"),
+    }
+    for name, flag in _SETTINGS.items():
+        found[name] = (_option(int if name.endswith("_px") else str, _HELP[name], flag), None)
+    listed = "JSON {photo: list of class names} for policy file."
+    found["candidates"] = (_option(Path, listed, "--candidates"), None)
+    more = "Any other setting, NAME=VALUE (TOML), for example --set drops=2."
+    found["setting"] = (_option(list[str], more, "--set"), None)
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in found.items()
+    ]
+
+
+def _spec(given: Mapping[str, Any]) -> SegmenterSpec:
+    """What the options say. A list of candidates means policy `file` unless another is named."""
+    from pnp_ovss.policies import Candidates
+
+    settings = merge_settings({name: given[name] for name in _SETTINGS}, given["setting"])
+    listed = None if given["candidates"] is None else Candidates.read(given["candidates"]).names
+    settings = settings if listed is None else {"policy": "file", **settings}
+    return SegmenterSpec(
+        model=given["model"], method=given["method"], device=given["device"], settings=settings, candidates=listed
+    )
 
 
 def read_classes(classes: str | None, classes_file: Path | None) -> Parsed:
@@ -84,24 +141,3 @@ def merge_settings(explicit: dict[str, Any], settings: list[str] | None) -> dict
         if name in ("model", "method", "device", "refiner"):
             raise ConfigError(f"--set {name}=...: that is no setting; `--help` lists the options")
     return given | others
-
-
-def make_segmenter(
-    model: str,
-    *,
-    method: str | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    settings: list[str] | None = None,
-    **explicit: Any,
-) -> Segmenter:
-    """The segmenter that the options describe; `explicit` are configuration fields, None = not given."""
-    import torch
-
-    from pnp_ovss.segmenter import Segmenter
-    from pnp_ovss.vlms.checkpoints.hub import hush
-
-    chosen = merge_settings(explicit, settings)
-    hush()
-    torch.manual_seed(seed)
-    return Segmenter.from_pretrained(model, method=method, device=device, **chosen)

@@ -16,9 +16,7 @@ from pnp_ovss.errors import ImageError, OutputError, PnPError
 from pnp_ovss.outputs import OutputFolder, refuse_inputs, result_names, unique_stems
 
 if TYPE_CHECKING:
-    from pnp_ovss.policies import Candidates
     from pnp_ovss.segmentation import Segmentation
-    from pnp_ovss.segmenter import Segmenter
 
 MAX_ABSENT = 20
 """Absent classes that a photo's table lists; those with the best match scores."""
@@ -27,44 +25,27 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results."
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a photo and nothing else.")]
 
 
+@o.takes_segmenter
 def segment(
     photos: Annotated[list[Path], typer.Argument(help="The photos.", show_default=False)],
     classes: o.Classes = None,
     classes_file: o.ClassesFile = None,
-    model: o.Model = "pocket",
-    method: o.Method = None,
-    policy: o.Policy = None,
-    candidates: o.Candidates = None,
-    size: o.Size = None,
-    refine: o.Refine = None,
-    precision: o.PrecisionOption = None,
-    device: o.Device = "auto",
-    seed: o.Seed = 0,
-    setting: o.Setting = None,
     out: Out = Path("out"),
     json_lines: JsonLines = False,
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Segment photos: labels, overlay and evidence of each are written to --out.
 
     Exit code 0: all done; 1: some photos failed, the others are saved; 2: nothing could be done.
     """
     names = o.read_classes(classes, classes_file)
-    listed = None
-    if candidates is not None:
-        from pnp_ovss.policies import Candidates
-
-        listed = Candidates.read(candidates)
-        policy = policy or "file"
     photos = list(dict.fromkeys(photos))
     check_folder(out)
     check_any(photos)
     check_results(out, photos, unique_stems(photos))
-    segmenter = o.make_segmenter(
-        model, method=method, device=device, seed=seed, settings=setting,
-        policy=policy, size_px=size, refine=refine, precision=precision,
-    )  # fmt: skip
     jobs = [(photo, names) for photo in photos]
-    failed = _run(segmenter, jobs, out, json_lines=json_lines, candidates=listed)
+    failed = _run(spec, jobs, out, json_lines=json_lines)
     return 0 if not failed else 2 if failed == len(photos) else 1
 
 
@@ -77,20 +58,17 @@ DEMO = {
 """Photographs that come with scikit-image and what is asked of each, absent classes among it."""
 
 
+@o.takes_segmenter
 def demo(
-    model: o.Model = "pocket",
-    method: o.Method = None,
-    policy: o.Policy = None,
-    refine: o.Refine = None,
-    device: o.Device = "auto",
     out: Out = Path("demo-out"),
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Segment photographs that come with scikit-image, absent classes included."""
     folder = skimage_folder()
     check_folder(out)
-    segmenter = o.make_segmenter(model, method=method, device=device, policy=policy, refine=refine)
     jobs = [(folder / name, o.read_classes(names, None)) for name, names in DEMO.items()]
-    return 0 if not _run(segmenter, jobs, out) else 1
+    return 0 if not _run(spec, jobs, out) else 1
 
 
 def skimage_folder() -> Path:
@@ -145,17 +123,18 @@ def _may_exist(photo: Path) -> bool:
 
 
 def _run(
-    segmenter: Segmenter,
+    spec: o.SegmenterSpec,
     jobs: Sequence[tuple[Path, tuple[tuple[str, ...], ...]]],
     out: Path,
     *,
     json_lines: bool = False,
-    candidates: Candidates | None = None,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
     from pnp_ovss.files import locked, shown
     from pnp_ovss.outputs import LOCK
+    from pnp_ovss.policies import Candidates
 
+    segmenter, listed = spec.make(), Candidates(spec.candidates or {})
     stems = unique_stems([photo for photo, _ in jobs])
     numbered = zip(jobs, stems, strict=True)
     failed = 0
@@ -170,7 +149,7 @@ def _run(
             disable=json_lines or len(jobs) < 2,
         ):
             try:
-                result = segmenter(photo, names, keep=candidates.of(str(photo)) if candidates else None)
+                result = segmenter(photo, names, keep=None if spec.candidates is None else listed.of(str(photo)))
                 paths = result.save(out, stem)
             except OutputError:
                 raise

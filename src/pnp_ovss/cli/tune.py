@@ -48,11 +48,11 @@ Limit = Annotated[int | None, typer.Option("--limit", help="Use the first N phot
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="The preset to write.")]
 
 
+@o.takes_segmenter
 def tune(
     images: Images,
     tags: Tags,
     split: Split = "train",
-    model: o.Model = "pocket",
     scorer: ScorerName = "self",
     scorer_size: ScorerSize = None,
     reward: RewardName = "paper",
@@ -65,11 +65,10 @@ def tune(
     mean_head: MeanHead = False,
     blur: Blur = True,
     limit: Limit = None,
-    size: o.Size = None,
-    device: o.Device = "auto",
     seed: o.Seed = 0,
-    setting: o.Setting = None,
     out: OutFile = Path("model.toml"),
+    *,
+    spec: o.SegmenterSpec,
 ) -> int:
     """Choose layer, head, T and blur by a reward that needs no mask labels; write a preset for --model.
 
@@ -87,16 +86,16 @@ def tune(
     blurs = BLURS if blur else ()
     options = TuneOptions(reward=reward, stage=mask_stage, mean_head=mean_head, blurs=blurs, plan=plan)
     tagged = _tagged(images, tags, split)[:limit]
-    segmenter = o.make_segmenter(model, device=device, seed=seed, settings=setting, size_px=size)
+    segmenter = spec.make()
     own_size = segmenter.config.size_px if scorer == "self" else None
-    judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size or own_size, device=device)
+    judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size or own_size, device=spec.device)
     with tempfile.TemporaryDirectory(prefix="pnp-ovss-") as folder, _progress() as (track, report):
         store = MapStore(segmenter.vlm, tagged, segmenter.config, Path(folder)).build(track)
         tuned = search(store, judge, options, journal=out.with_suffix(".journal"), resume=resume, report=report)
         found = evidence(store, judge, options, tuned)
-    preset = find_preset(model)
+    preset = find_preset(spec.model)
     own = {"size_px": segmenter.config.size_px, **tuned.settings}
-    settings = {**preset.settings, **o.parse_settings(setting), **own}
+    settings = {**preset.settings, **spec.settings, **own}
     write_preset(out, preset, settings, found)
     _print(tuned, found, [out, *_plot(out.with_suffix(".png"), tuned, f"{preset.name}, {judge.name}, {reward}")])
     return 0

@@ -38,7 +38,7 @@ def web(
     from pnp_ovss.web.server import LOOPBACK, Offer, ServerConfig, served
 
     def load(name: str) -> Segmenter:
-        return o.make_segmenter(name, device=device)
+        return o.SegmenterSpec(model=name, device=device).make()
 
     config = ServerConfig(
         host=host, port=port, waiting=waiting, max_upload_mb=max_upload_mb, quota_mb=quota_mb, open_browser=browser

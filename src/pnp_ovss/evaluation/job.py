@@ -1,0 +1,127 @@
+"""One evaluation as a value: which data, which system, how it runs and where the report stands. Picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from pnp_ovss.baselines import make_baseline
+from pnp_ovss.datasets.base import Dataset
+from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.evaluation.ablation import AblationSystem
+from pnp_ovss.evaluation.run import Progress, Results, RunOptions, run
+from pnp_ovss.evaluation.sensitivity import SensitivitySystem, Stage
+from pnp_ovss.evaluation.systems import SegmenterSystem, System, dataset_settings
+from pnp_ovss.policies import Candidates
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.spec import SegmenterSpec
+from pnp_ovss.vlms.base import VisionLanguageModel
+
+
+class SystemSpec(Protocol):
+    """Which system, as plain values."""
+
+    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> System:
+        """The system for a data set with or without background; `vlm`: its model, where it is loaded already."""
+        ...
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """The method itself."""
+
+    segmenter: SegmenterSpec
+
+    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> SegmenterSystem:
+        """See `SystemSpec`."""
+        return SegmenterSystem(*_segmenter(self.segmenter, has_background, vlm))
+
+
+@dataclass(frozen=True)
+class AblationSpec:
+    """The rows of Table 5."""
+
+    segmenter: SegmenterSpec
+
+    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> AblationSystem:
+        """See `SystemSpec`."""
+        return AblationSystem(*_segmenter(self.segmenter, has_background, vlm))
+
+
+@dataclass(frozen=True)
+class SensitivitySpec:
+    """The layers and heads of Table 6."""
+
+    segmenter: SegmenterSpec
+    stage: Stage = "gradcam"
+    every_head: bool = False
+
+    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> SensitivitySystem:
+        """See `SystemSpec`."""
+        segmenter, candidates = _segmenter(self.segmenter, has_background, vlm)
+        return SensitivitySystem(segmenter, self.stage, self.every_head, candidates)
+
+
+@dataclass(frozen=True)
+class BaselineSpec:
+    """A baseline by name."""
+
+    name: str
+    device: str = "auto"
+
+    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> System:  # noqa: ARG002
+        """See `SystemSpec`; a baseline has a model of its own."""
+        return make_baseline(self.name, background=has_background, device=self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationJob:
+    """An evaluation: `run` gives its results, resumed where `options` say so.
+
+    out: the report's path, .json; the records of the images stand beside it.
+    """
+
+    data: Dataset
+    system: SystemSpec
+    out: Path
+    options: RunOptions = field(default_factory=RunOptions)
+
+    @property
+    def records(self) -> Path:
+        """Where the records stand: REPORT.images.jsonl."""
+        return self.out.with_suffix(".images.jsonl")
+
+    def make(self, vlm: VisionLanguageModel | None = None) -> System:
+        """The system for this data."""
+        return self.system.make(self.data.has_background, vlm)
+
+    def run(self, system: System | None = None, progress: Progress | None = None) -> Results:
+        """Examine every image. system: the one that `make` gave, else each worker process makes its own."""
+        check_new([self], resume=self.options.resume)
+        make = self.make if system is None or self.options.workers > 1 else partial(_same, system)
+        return run(self.data, make, self.records, self.options, progress=progress)
+
+
+def check_new(jobs: Iterable[EvaluationJob], *, resume: bool) -> None:
+    """Refuse to begin where an earlier run has left its records. Raises OutputError."""
+    for job in () if resume else jobs:
+        if job.records.exists():
+            raise OutputError(f"{job.records} holds an earlier run; resume it, or choose another place for the report")
+
+
+def _same(system: System) -> System:
+    return system
+
+
+def _segmenter(
+    spec: SegmenterSpec, has_background: bool, vlm: VisionLanguageModel | None
+) -> tuple[Segmenter, Candidates]:
+    segmenter = spec.make(vlm, **dataset_settings(has_background))
+    if segmenter.config.policy == "file" and spec.candidates is None:
+        raise ConfigError(
+            "policy 'file' needs candidates, a list of names for each image; or choose itm, all or oracle"
+        )
+    return segmenter, Candidates(spec.candidates or {})

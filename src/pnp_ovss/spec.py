@@ -1,0 +1,41 @@
+"""Which segmenter, as plain values: what a command line says, what a worker process is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pnp_ovss.segmenter import Segmenter
+    from pnp_ovss.vlms.base import VisionLanguageModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmenterSpec:
+    """Model, method, settings that were given (fields of `SegmenterConfig`), device; picklable.
+
+    candidates: {photo: names that may win}, for policy `file`.
+    """
+
+    model: str = "pocket"
+    method: str | None = None
+    device: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Mapping[str, Sequence[str]] | None = None
+
+    def make(self, vlm: VisionLanguageModel | None = None, **decided: Any) -> Segmenter:
+        """The segmenter. vlm: the same model, already loaded. decided: settings that hold unless they were given."""
+        from pathlib import Path
+
+        from pnp_ovss.presets import resolve_config
+        from pnp_ovss.segmenter import Segmenter
+        from pnp_ovss.vlms.checkpoints.hub import hush
+        from pnp_ovss.vlms.checkpoints.loading import find_preset
+
+        settings = {**decided, **self.settings}
+        hush()
+        if vlm is None:
+            return Segmenter.from_pretrained(self.model, method=self.method, device=self.device, **settings)
+        config = resolve_config(find_preset(self.model), self.method, **settings)
+        return Segmenter(vlm, config, method=Path(self.method).stem if self.method else "preset")
