@@ -44,8 +44,13 @@ class PictureFolder:
         usual = self.expected(id)
         if usual.is_file():
             return usual
-        paths = self._all.get(str(PurePosixPath(id)))
+        paths = self._all.get(str(PurePosixPath(id))) or self._named(id)
         return self._only(paths) if paths else None
+
+    def _named(self, id: str) -> list[Path]:
+        """A hidden picture counts where it is named."""
+        paths = (self.folder / f"{id}{self.suffix}{ending}" for ending in sorted(photo_endings()))
+        return [path for path in paths if path.is_file()]
 
     def expected(self, id: str) -> Path:
         """Where the picture of an id is looked for first."""

@@ -1,11 +1,12 @@
 """PASCAL VOC: `SegmentationClass/*.png`, indexed, with `labelmap.txt` and the list of photos.
 
 Values are class ids, 0 is background; 255 is VOC's void and never occurs. `labelmap.txt` (name:r,g,b:parts:actions)
-is what CVAT and Datumaro read names and colours from.
+is what CVAT and Datumaro read names and colours from, `dataset.toml` what our own reader `folder` does.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class VocWriter:
         """Write the list and the label map."""
         self._out.write(LIST, image_list(self._stems).encode())
         self._out.write(LABEL_MAP, label_map(self._names).encode())
+        self._out.write("dataset.toml", description(self._names).encode())
         self._out.remove_earlier()
 
 
@@ -52,6 +54,15 @@ def mask_name(photo: RunPhoto) -> str:
 def image_list(stems: Sequence[str]) -> str:
     """One photo a line, without ending."""
     return "".join(f"{stem}\n" for stem in stems)
+
+
+def description(class_names: Sequence[str]) -> str:
+    """What `open_dataset("folder", ...)` needs to read the export, with the photos in JPEGImages/."""
+    names = ", ".join(json.dumps(name, ensure_ascii=False) for name in class_names)
+    return (
+        f'images = "JPEGImages"\nmasks = "SegmentationClass"\nlist = "{LIST}"\n'
+        f"classes = [{names}]\nbackground = 0\nvoid = [255]\n"
+    )
 
 
 def label_map(class_names: Sequence[str]) -> str:
