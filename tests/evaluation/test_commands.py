@@ -124,6 +124,15 @@ def test_baselines_alone(call, root, tmp_path):
     assert load_report(tmp_path / "r.json").model == "tags on the whole image"
 
 
+def test_a_run_begins_with_a_look_at_the_masks(call, root, tmp_path):
+    (root / "images" / "._00.png").write_bytes(b"x")
+    arguments = ("--baselines", "background", "--only-baselines", "--examples", 0, "--out", tmp_path / "r.json")
+    code, _, errors = call("evaluate", "folder", root, *arguments)
+    assert code == 0
+    assert "left out: 1 hidden" in errors
+    assert "classes in the first 12 masks: " in errors
+
+
 def test_failures_are_said_and_give_exit_code_1(call, root, rectangles, tmp_path):
     rectangles[2].image.write_bytes(b"no picture")
     code, _, errors = call("evaluate", "folder", root, "--out", tmp_path / "r.json", "--examples", 0)

@@ -40,6 +40,19 @@ def open_with(name: str, root: Path, split: str | None = None, given: list[str] 
     return data
 
 
+def open_for_run(
+    name: str, root: Path, split: str | None, given: list[str] | None, limit: int | None, seed: int
+) -> Dataset:
+    """The data set, or `limit` images of it, and a line on its first masks: wrong ones show before a long run."""
+    from pnp_ovss.datasets import first_classes
+
+    data = open_with(name, root, split, given).subset(limit, seed)
+    complain(f"{data.name}: {first_classes(data)}")
+    for fault in data.faults[:5]:
+        complain(f"left out: {fault}")
+    return data
+
+
 @app.command("list")
 def list_() -> None:
     """Names, classes and options of the data sets that can be read."""
@@ -65,13 +78,16 @@ def check(
     """Count images, masks and classes, look for faults, and draw a contact sheet. Exit code 1 if there are faults."""
     from pnp_ovss.datasets import check_dataset, contact_sheet
     from pnp_ovss.errors import OutputError
+    from pnp_ovss.files import writing
 
     data = open_with(name, root, split, data_option).subset(limit, seed)
     if sheet is not None:
+        picture = contact_sheet(data, count)
         try:
-            sheet.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(data, count).save(sheet)
-        except (OSError, ValueError) as error:
+            with writing(sheet):
+                sheet.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(sheet)
+        except ValueError as error:  # an ending that no format has
             raise OutputError(f"cannot write the contact sheet {sheet}: {error}") from error
     found = check_dataset(data)
     _print(data, found)

@@ -65,7 +65,7 @@ def evaluate(
     from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.systems import SegmenterSystem
 
-    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
+    data = d.open_for_run(dataset, root, split, data_option, limit, seed)
     if class_split is not None:
         data = data.restrict(load_split(class_split, data.vocabulary.name).labels, class_split)
     options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)

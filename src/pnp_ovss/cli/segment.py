@@ -85,13 +85,13 @@ def skimage_folder() -> Path:
 
 def check_folder(out: Path) -> None:
     """Make the folder, or raise OutputError before any work is done."""
-    try:
+    from pnp_ovss.files import writing
+
+    with writing(out, "choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".pnp-ovss-write-test"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
 
 
 def check_results(out: Path, photos: Sequence[Path], stems: Sequence[str]) -> None:

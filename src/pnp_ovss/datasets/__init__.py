@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from pnp_ovss.datasets.ade20k import open_ade20k
 from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, UnknownLabelError
-from pnp_ovss.datasets.check import DatasetCheck, check_dataset, contact_sheet
+from pnp_ovss.datasets.check import DatasetCheck, check_dataset, contact_sheet, first_classes
 from pnp_ovss.datasets.coco import open_coco_object, open_coco_stuff
 from pnp_ovss.datasets.folder import open_folder
 from pnp_ovss.datasets.pascal_context import open_pascal_context
@@ -30,6 +30,7 @@ __all__ = [
     "check_dataset",
     "contact_sheet",
     "dataset_options",
+    "first_classes",
     "list_datasets",
     "list_splits",
     "list_vocabularies",

@@ -89,6 +89,25 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
     )
 
 
+def first_classes(dataset: Dataset, count: int = 50) -> str:
+    """One line with the classes found in the first masks and in how many of them each: a look before a long run."""
+    found: Counter[str] = Counter()
+    unread = 0
+    names = ("background", *dataset.names)
+    samples = dataset.samples[:count]
+    for sample in samples:
+        try:
+            labels = sample.labels()
+        except DatasetError:  # a record of its own when the run comes to it
+            unread += 1
+            continue
+        found.update(names[label] for label in np.unique(labels[labels != VOID]).tolist())
+    listed = ", ".join(f"{name} {number}" for name, number in found.most_common(12))
+    more = f", {len(found) - 12} more" if len(found) > 12 else ""
+    failed = f"; {unread} cannot be read" if unread else ""
+    return f"classes in the first {len(samples)} masks: {listed or 'none'}{more}{failed}"
+
+
 def contact_sheet(dataset: Dataset, count: int = 12) -> Image.Image:
     """A picture of `count` samples spread over the data set: image, painted labels, and a legend of the
     classes.

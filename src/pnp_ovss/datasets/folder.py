@@ -103,8 +103,10 @@ def read_config(path: Path) -> FolderConfig:
 
 
 def _config(path: Path, given: dict[str, Any]) -> FolderConfig:
-    for key in ("values", "void"):
-        if any(not isinstance(value, int) or not 0 <= value <= 65_535 for value in given.get(key, [])):
+    numbers = {"values": given.get("values", []), "void": given.get("void", [])}
+    numbers["background"] = [] if given["background"] == "none" else [given["background"]]
+    for key, values in numbers.items():
+        if any(type(value) is not int or not 0 <= value <= 65_535 for value in values):
             raise DatasetError(f"{path}: {key} = {given[key]}; give mask values from 0 to 65535")
     classes = given["classes"]
     return FolderConfig(
