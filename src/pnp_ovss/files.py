@@ -38,7 +38,7 @@ def read_text(path: str | Path, what: str = "", *, error: type[PnPError] = Confi
     """
     try:
         data = Path(path).read_bytes()
-        text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+        text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8")
     except OSError as problem:
         raise error(f"cannot read {_named(what, path)}: {problem.strerror or problem}") from None
     except UnicodeDecodeError as problem:
