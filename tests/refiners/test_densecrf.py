@@ -140,7 +140,23 @@ def test_on_one_colour_the_crf_only_smooths(scores):
 def test_extreme_scores_stay_finite(picture, scores):
     q = DenseCRF(temperature=1e-4).refine(picture, scores * 1000)
     assert torch.isfinite(q).all()
-    assert torch.equal(q.sum(0), torch.ones(24, 20))
+    torch.testing.assert_close(q.sum(0), torch.ones(24, 20), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [4, 20])
+def test_weights_beyond_what_exp_can_hold_stay_finite(picture, scores, channels):
+    """Messages of a few hundred: exp of the logits alone would overflow float32."""
+    scores = torch.cat([scores] * 5)[:channels]
+    q = DenseCRF(gaussian_compat=150, bilateral_compat=150).refine(picture, scores)
+    torch.testing.assert_close(q.sum(0), torch.ones(24, 20), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 15, 16, 30])
+def test_the_softmax_of_rows_is_torchs(channels):
+    logits = torch.randn(50, channels, generator=torch.Generator().manual_seed(channels)) * 5
+    for shift in (0.0, 100.0):
+        expected = torch.softmax(logits.double() + shift, 1).float()
+        torch.testing.assert_close(densecrf.softmax_rows(logits + shift), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_negative_scores_are_no_probabilities(picture, scores):

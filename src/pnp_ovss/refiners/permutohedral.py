@@ -50,10 +50,19 @@ class Lattice:
             per_sample_weights=self.member_weights,
             include_last_offset=True,
         )
+        twos = _every(2, table.shape[0] - 1, table.device)
         for pairs in self.neighbours:
-            table[:-1].add_(F.embedding_bag(pairs, table, mode="sum"), alpha=0.5)
+            near = F.embedding_bag(pairs.view(-1), table, twos, mode="sum", include_last_offset=True)
+            table[:-1].add_(near, alpha=0.5)
         table *= 1 / (1 + 2.0 ** (1 - self.vertices.shape[1]))
-        return F.embedding_bag(self.vertices, table, mode="sum", per_sample_weights=self.weights)
+        return F.embedding_bag(
+            self.vertices.view(-1),
+            table,
+            _every(self.vertices.shape[1], len(values), table.device),
+            mode="sum",
+            per_sample_weights=self.weights.view(-1),
+            include_last_offset=True,
+        )
 
     def scaled(self, before: torch.Tensor, after: torch.Tensor) -> Lattice:
         """The lattice whose filter is diag(after) · filter · diag(before), both (N,) float32."""
@@ -65,6 +74,11 @@ class Lattice:
             self.starts,
             self.neighbours,
         )
+
+
+def _every(size: int, count: int, device: torch.device) -> torch.Tensor:
+    """Starts (count + 1,) int32 of `count` bags of one size: saves `embedding_bag` to make them in int64 at every call."""
+    return torch.arange(0, size * count + 1, size, dtype=torch.int32, device=device)
 
 
 def build_lattice(features: torch.Tensor) -> Lattice:
