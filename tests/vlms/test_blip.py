@@ -20,6 +20,10 @@ from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 SETTINGS = {"layer": 1, "head": "mean", "size_px": 32, "refine": "none", "policy": "all", "drops": 1, "device": "cpu"}
 
 
+CHECKED = {"device": "cpu", "layer": 1, "size_px": 32, "head": "mean"}
+PHOTO = np.random.default_rng(0).integers(0, 255, (24, 30, 3), dtype=np.uint8)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
     """A checkpoint folder as `save_pretrained` writes it."""
@@ -145,7 +149,7 @@ def test_no_tokenizer_no_config_other_type(copy):
 
 
 def test_check_passes_on_a_good_model_and_reports(folder):
-    found = check_model(find_preset(folder), device="cpu", layer=1, size_px=32, head="mean")
+    found = check_model(find_preset(folder), photo=PHOTO, names=["cat", "dog"], **CHECKED)
 
     assert (found.heads, found.layers, found.grid) == (3, (1, 2, 3), (4, 4))
     assert set(found.seconds) == {"load", "encode", "match", "attend"}
@@ -166,14 +170,14 @@ def test_check_refuses_what_the_preset_does_not_say(folder, tmp_path):
         ({"parameters_m": 446}, "the preset says 446: this is another model"),
     ):
         with pytest.raises(ModelError, match=message):
-            check_model(preset(**stated), device="cpu", size_px=32, head="mean")
+            check_model(preset(**stated), **CHECKED)
 
 
 def test_check_refuses_a_vocabulary_that_is_not_read(copy):
     (copy / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"]) + "\n")
 
     with pytest.raises(ModelError, match="different words have the same tokens"):
-        check_model(find_preset(copy), device="cpu", layer=1, size_px=32, head="mean")
+        check_model(find_preset(copy), **CHECKED)
 
 
 def test_check_names_the_last_layer_which_reads_no_class_token(folder):

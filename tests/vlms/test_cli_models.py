@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from pnp_ovss.cli.main import main
 from pnp_ovss.presets import list_presets
@@ -74,15 +75,17 @@ def test_convert_then_check(monkeypatch, capsys, tmp_path, vocabulary):
     assert (code, "the preset says 12" in err) == (2, True)  # one head of 64 in this small model
     small = preset.replace("heads = 12", "heads = 1").replace('"7-12"', '"7-9"').replace("parameters_m = 210", "")
     (out / "preset.toml").write_text(small.replace("layer = 9", "layer = 7"))
-    code, text, _ = run(monkeypatch, capsys, "models", "check", out, "--size", "32", "--device", "cpu")
+    code, _, err = run(monkeypatch, capsys, "models", "check", out, "--size", "32", "--device", "cpu")
+    assert (code, "known answer wrong" in err) == (2, True)  # its weights are random
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
+    given = ["--image", tmp_path / "red.png", "--classes", "cat, dog"]
+    code, text, _ = run(monkeypatch, capsys, "models", "check", out, "--size", "32", "--device", "cpu", *given)
     assert code == 0
     assert "all checks passed" in text
     assert "layers 7-9 x 1 heads, 4 x 4 patches" in text
 
 
 def test_check_as_json_with_a_photo_and_classes(monkeypatch, capsys, tmp_path, vocabulary):
-    from PIL import Image
-
     small_blip(depth=9).save_pretrained(tmp_path / "blip")
     shutil.copy(vocabulary, tmp_path / "blip" / "vocab.txt")
     (tmp_path / "blip" / "preset.toml").write_text('[model]\nfamily = "blip"\n[settings]\nlayer = 2\nhead = 1\n')

@@ -27,6 +27,7 @@ class BpeTokenizer:
         ids = tokenizer.encode("cat").ids
         if len(ids) < 3 or [ids[0], ids[-1]] != [start, end]:
             tokenizer.post_processor = RobertaProcessing((END, end), (START, start), add_prefix_space=False)
+        self.unknown = tokenizer.token_to_id("<unk>")
         self._tokenizer = tokenizer
 
     @classmethod

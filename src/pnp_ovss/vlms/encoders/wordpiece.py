@@ -37,6 +37,7 @@ class WordPieceTokenizer:
     def __init__(self, tokenizer: Tokenizer, *, first_token: int | None = None) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        self.unknown = tokenizer.token_to_id("[UNK]")
         self._tokenizer = tokenizer
         self._first_token = first_token
 
