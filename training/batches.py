@@ -1,48 +1,26 @@
 """Turns photos and texts into tensors: cached trunk features, token ids, the tokens of each name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from cache import cache_file, count_cached, read_pixels
+from cache import View, cache_file, count_cached
 from samples import Knowledge, Photo, Text, TextSampler
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from pnp_ovss.vlms.encoders.efficientnet import STRIDE_PX, EfficientNetLite2
+from pnp_ovss.vlms.encoders.efficientnet import STRIDE_PX
 
 MAX_TOKENS = 48
-EMPTIED, SEEN = 0.05, 0.15
-"""Shares of a thing's target: with less than the first left it is gone, with more than the second it is there."""
 
 
 def name_owners(batch: "Batch") -> Tensor:
     """Which names (M) stand in which text (K): 1 or 0, (B, K, M)."""
     owner = torch.where(batch.there >= 0, batch.text.take_along_dim(batch.spans.argmax(-1), 1), -1)
     return (owner[:, None] == torch.arange(batch.match.shape[1])[None, :, None]).float()
-
-
-def kept_patches(batch: "Batch", random: np.random.Generator) -> Tensor:
-    """1 for the patches (B, P, P) that 1 to 4 rounds leave: by rank of the summed targets, ties and near-ties at random."""
-    saliency = (batch.masks * (batch.there > 0)[:, :, None, None]).sum(1).flatten(1)
-    saliency = saliency + torch.from_numpy(random.random(saliency.shape)).float() * 0.1
-    rounds = torch.from_numpy(random.integers(1, 5, (len(saliency), 1)))
-    left = (saliency.shape[1] * 0.5**rounds).round()
-    ranks = saliency.argsort(1).argsort(1)
-    return (ranks < left).float().unflatten(1, batch.masks.shape[-2:])
-
-
-def match_targets(batch: "Batch", owners: Tensor, sure: Tensor) -> Tensor:
-    """Share of each text's names that are there (B, K); NaN for captions and for texts with a name that is not sure.
-
-    owners: (B, K, M), see `name_owners`; sure: (B, M) bool.
-    """
-    names, doubtful = owners.sum(-1), (owners * ~sure[:, None]).sum(-1)
-    share = (owners * batch.there[:, None].clamp(min=0)).sum(-1) / names.clamp(min=1)
-    return share.masked_fill((names == 0) | (doubtful > 0), torch.nan)
 
 
 @dataclass
@@ -104,12 +82,13 @@ class Batches:
     def __init__(self, knowledge: Knowledge, tokenizer: Tokenizer, work: Path, seed: int):
         self.knowledge, self.encoder = knowledge, Encoder(tokenizer)
         self.sampler, self.random = TextSampler(knowledge, seed), np.random.default_rng(seed + 1)
-        self.caches, self.work, self.pseudo, self.targeted = {}, work, {}, set()
+        self.caches, self.work, self.pseudo = {}, work, {}
         rarity = 1 / np.sqrt(knowledge.counts + 20)
         weights = np.array([max((rarity[i] for i in p.present), default=0.02) for p in knowledge.photos])
         voc = {i: 1 / np.sqrt(knowledge.counts[i] + 20) for i in knowledge.voc}
         rarest = [max((voc.get(i, 0) for i in p.present), default=0) for p in knowledge.photos]
-        weights = np.minimum(weights, 0.06) + np.array(rarest)
+        told = np.array([0.06 if p.complete else 0.0 for p in knowledge.photos])
+        weights = np.minimum(weights, 0.06) + np.maximum(np.array(rarest), told)
         self.weights = np.cumsum(weights) / weights.sum()
 
     def read_pseudo(self, path: Path) -> None:
@@ -117,53 +96,30 @@ class Batches:
         stored = np.load(path)
         keys = zip(stored["rows"].tolist(), stored["concepts"].tolist(), strict=True)
         self.pseudo = {(row, self.knowledge.root(c)): m for (row, c), m in zip(keys, stored["maps"], strict=True)}
-        self.targeted = set(stored["rows"].tolist())
 
     def randoms(self) -> list[np.random.Generator]:
         """All that draws, for checkpoints."""
         return [self.random, self.sampler.random]
 
-    def features(self, rows: list[int], size_px: int) -> Tensor:
+    def features(self, rows: list[int], view: View) -> Tensor:
         """Cached features (B, 120, P, P) of some photos."""
-        if size_px not in self.caches:
-            self.caches[size_px] = np.load(cache_file(self.work, size_px), mmap_mode="r")
-        found = np.stack([self.caches[size_px][row] for row in rows])
+        if view not in self.caches:
+            self.caches[view] = np.load(cache_file(self.work, view), mmap_mode="r")
+        found = np.stack([self.caches[view][row] for row in rows])
         return torch.from_numpy(found).bfloat16().permute(0, 3, 1, 2)
 
-    def draw(self, count: int, size_px: int) -> Batch:
+    def draw(self, count: int, view: View) -> Batch:
         """A batch of `count` photos at one size."""
-        cached = count_cached(self.work, size_px)
+        cached = count_cached(self.work, view)
         photos = self._pick(count, lambda row: row < cached)
-        return self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
+        return self.collate(photos, [self.sampler.texts(photo) for photo in photos], view)
 
     def _pick(self, count: int, usable: Callable[[int], bool]) -> list[Photo]:
         """At most `count` photos at random, rare things more often, whose row is usable."""
         picked = np.searchsorted(self.weights, self.random.random(8 * count))
         return [p for i in picked if usable((p := self.knowledge.photos[int(i)]).row)][:count]
 
-    def draw_holed(self, count: int, size_px: int, trunk: EfficientNetLite2) -> Batch:
-        """A batch of photos as Saliency DropOut leaves them: the top half of the targets blacked out, 1 to 4 times over.
-
-        What has lost nearly all of its target is absent; what has lost much of it, or never had a target, is left out.
-        """
-        photos = self._pick(count, lambda row: row in self.targeted)
-        batch = self.collate(photos, [self.sampler.texts(photo) for photo in photos], size_px)
-        owners, kept = name_owners(batch), kept_patches(batch, self.random)
-        holed = batch.masks * kept[:, None]
-        left = holed.sum((2, 3)) / batch.masks.sum((2, 3)).clamp(min=1e-6)
-        there, known = batch.there > 0, batch.masked | (batch.there == 0)
-        gone = there & batch.masked & (left < EMPTIED)
-        sure = known & ~(there & ~gone & (left < SEEN))
-        batch = replace(batch, there=torch.where(gone, 0.0, batch.there), weight=batch.weight * sure)
-        pixels = torch.from_numpy(np.stack([read_pixels(photo.path, size_px) for photo in photos]))
-        wide = kept.repeat_interleave(STRIDE_PX, 1).repeat_interleave(STRIDE_PX, 2)[:, None]
-        black = torch.where(wide > 0, pixels, -127 / 128).to(memory_format=torch.channels_last)
-        with torch.no_grad():
-            middle = trunk.middle(black.bfloat16())
-        masks = holed * (batch.there > 0)[:, :, None, None]
-        return replace(batch, middle=middle, masks=masks, match=match_targets(batch, owners, sure))
-
-    def collate(self, photos: list[Photo], texts: list[list[Text]], size_px: int) -> Batch:
+    def collate(self, photos: list[Photo], texts: list[list[Text]], view: View) -> Batch:
         """Pad to the longest text and the longest list."""
         rows = [self._pack(row) for row in texts]
         longest, most = max(len(row[0]) for row in rows), max(1, max(len(row[4]) for row in rows))
@@ -171,7 +127,7 @@ class Batches:
         ids, positions, text = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
         spans = np.zeros((len(photos), most, longest), np.float32)
         there, weight = np.full((len(photos), most), -1, np.float32), np.zeros((len(photos), most), np.float32)
-        side = size_px // STRIDE_PX
+        side = view.size_px // STRIDE_PX
         masks, masked = torch.zeros(len(photos), most, side, side), torch.zeros(len(photos), most, dtype=torch.bool)
         for b, (pieces, places, owners, _, names, _) in enumerate(rows):
             ids[b, : len(pieces)], positions[b, : len(pieces)], text[b, : len(pieces)] = pieces, places, owners
@@ -180,8 +136,9 @@ class Batches:
                 spans[b, m, first:last] = 1 / (last - first)
                 there[b, m], weight[b, m] = flag, share
         starts, match = np.array([row[3] for row in rows]), np.array([row[5] for row in rows], np.float32)
+        masks = masks.flip(-1) if view.mirrored else masks
         arrays = [torch.from_numpy(a) for a in (ids, positions, text, starts, match, spans, there, weight)]
-        return Batch(self.features([photo.row for photo in photos], size_px), *arrays, masks, masked)
+        return Batch(self.features([photo.row for photo in photos], view), *arrays, masks, masked)
 
     def _mask(self, photo: Photo, flag: float, concept: int, out: Tensor) -> bool:
         """Write the target of one name into `out` (P, P); whether there is one."""
@@ -194,7 +151,7 @@ class Batches:
         out.copy_(F.interpolate(wide, size=out.shape, mode="bilinear", align_corners=False)[0, 0])
         return True
 
-    def prompts(self, photos: list[Photo], concepts: list[list[int]], size_px: int, *, together: bool) -> Batch:
+    def prompts(self, photos: list[Photo], concepts: list[list[int]], view: View, *, together: bool) -> Batch:
         """A batch that names the given concepts of each photo, all in one text or each in a text of its own."""
         items, most = self.knowledge.concepts.items, max(map(len, concepts))
         texts = []
@@ -202,7 +159,7 @@ class Batches:
             groups = [row] if together else [[i] for i in [*row, *[row[0]] * (most - len(row))]]
             named = [([items[i].names[0] for i in group], group) for group in groups]
             texts.append([Text(f"a picture of {' '.join(n)}", n, [1.0] * len(n), 1.0, group) for n, group in named])
-        return self.collate(photos, texts, size_px)
+        return self.collate(photos, texts, view)
 
     def _pack(self, texts: list[Text]) -> tuple:
         """The texts of one photo in a row: ids, places, owners, starts, names (first, last, there, weight, concept), match."""

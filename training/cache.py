@@ -1,69 +1,112 @@
-"""Computes the trunk's middle features (block 14, stride 16) of every training photo once, in float16, resumably.
+"""Computes the trunk's middle features (block 14, stride 16) of every photo once, in float16, resumably.
 
-python training/cache.py --data ../shared/data/pairs --work DIR --size 256
+python training/cache.py --data ../shared/data/pairs --more ../shared/data/more --work DIR --size 320 [--mirrored]
 """
 
 import argparse
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from memory import keep_memory
 from PIL import Image
 
 from pnp_ovss.vlms.encoders.efficientnet import MIDDLE_CHANNELS, STRIDE_PX, load_trunk
 
-BATCH = 32
+BATCH = 8  # small ones stay in the processor's caches: twice as fast as 32
+HELD_OUT = 10
+"""Every tenth photo of the complete sources of `more` is held out, for presence figures (split "held")."""
 
 
-def read_records(data: Path) -> list[dict]:
-    """The lines of pairs.jsonl, in order."""
-    with open(data / "pairs.jsonl", encoding="utf-8") as lines:
+@dataclass(frozen=True)
+class View:
+    """How a photo is looked at: squashed to a square of this many pixels, mirrored or not."""
+
+    size_px: int
+    mirrored: bool = False
+
+    @property
+    def name(self) -> str:
+        """Part of the cache's file name."""
+        return f"{self.size_px}{'m' if self.mirrored else ''}"
+
+
+def read_records(data: Path, more: Path | None = None) -> list[dict]:
+    """The lines of pairs.jsonl, then of more.jsonl, each with its photo's `path`: the sharper copy where there is one."""
+    records = _read_lines(data / "pairs.jsonl")
+    for record in records:
+        record["path"] = _sharpest(data, more, record["image"])
+    return records + ([] if more is None else _more_records(more))
+
+
+def _more_records(more: Path) -> list[dict]:
+    records, complete = _read_lines(more / "more.jsonl"), 0
+    for record in records:
+        record["path"] = more / "images" / record["image"]
+        complete += record["complete"]
+        if record["complete"] and complete % HELD_OUT == 0:
+            record["split"] = "held"
+    return records
+
+
+def _read_lines(path: Path) -> list[dict]:
+    with open(path, encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
-def read_photo(path: Path, size_px: int) -> np.ndarray:
+def _sharpest(data: Path, more: Path | None, image: str) -> Path:
+    copies = (
+        [] if more is None else [more / folder / f"{Path(image).stem}.webp" for folder in ("images_voc", "images_coco")]
+    )
+    return next((path for path in copies if path.exists()), data / "images" / image)
+
+
+def read_photo(path: Path, view: View) -> np.ndarray:
     """The photo squashed to (S, S, 3), bicubic, uint8."""
     with Image.open(path) as photo:
-        return np.asarray(photo.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC))
+        pixels = np.asarray(photo.convert("RGB").resize((view.size_px, view.size_px), Image.Resampling.BICUBIC))
+    return pixels[:, ::-1] if view.mirrored else pixels
 
 
 def read_pixels(path: Path, size_px: int) -> np.ndarray:
     """The photo squashed to (3, S, S) as (x − 127) / 128 in float32."""
-    return np.ascontiguousarray(((read_photo(path, size_px).astype(np.float32) - 127) / 128).transpose(2, 0, 1))
+    pixels = read_photo(path, View(size_px)).astype(np.float32)
+    return np.ascontiguousarray(((pixels - 127) / 128).transpose(2, 0, 1))
 
 
-def cache_file(work: Path, size_px: int) -> Path:
-    """Where the features of one size are kept; a `.done` file beside it counts the photos."""
-    return work / f"middle-{size_px}.npy"
+def cache_file(work: Path, view: View) -> Path:
+    """Where the features of one view are kept; a `.done` file beside it counts the photos."""
+    return work / f"middle-{view.name}.npy"
 
 
-def count_cached(work: Path, size_px: int) -> int:
-    """How many photos the cache of one size has."""
-    progress = cache_file(work, size_px).with_suffix(".done")
+def count_cached(work: Path, view: View) -> int:
+    """How many photos the cache of one view has."""
+    progress = cache_file(work, view).with_suffix(".done")
     return int(progress.read_text()) if progress.exists() else 0
 
 
-def open_cache(work: Path, size_px: int, count: int) -> np.ndarray:
-    """The features (count, P, P, 120) of one size, opened for writing; made if missing."""
-    path, side = cache_file(work, size_px), size_px // STRIDE_PX
+def open_cache(work: Path, view: View, count: int) -> np.ndarray:
+    """The features (count, P, P, 120) of one view, opened for writing; made if missing."""
+    path, side = cache_file(work, view), view.size_px // STRIDE_PX
     shape = (count, side, side, MIDDLE_CHANNELS)
     if path.exists():
         return np.lib.format.open_memmap(path, mode="r+")
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
 
 
-def fill(data: Path, work: Path, size_px: int) -> Path:
+def fill(records: list[dict], work: Path, view: View) -> Path:
     """Fill the cache from where the last run stopped."""
-    records, start = read_records(data), count_cached(work, size_px)
-    path, features = cache_file(work, size_px), open_cache(work, size_px, len(records))
+    start = count_cached(work, view)
+    path, features = cache_file(work, view), open_cache(work, view, len(records))
     trunk = load_trunk().bfloat16().to(memory_format=torch.channels_last)
     with torch.inference_mode(), ThreadPoolExecutor(1) as reader:
 
         def load(first: int) -> torch.Tensor:
-            batch = [data / "images" / record["image"] for record in records[first : first + BATCH]]
-            return torch.from_numpy(np.stack([read_photo(path, size_px) for path in batch]))
+            batch = [record["path"] for record in records[first : first + BATCH]]
+            return torch.from_numpy(np.stack([read_photo(path, view) for path in batch]))
 
         firsts = range(start, len(records), BATCH)
         pending = reader.submit(load, start) if len(firsts) else None
@@ -81,11 +124,14 @@ def main() -> None:
     """Parse the command line and fill one cache."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--more", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--mirrored", action="store_true")
     options = parser.parse_args()
+    keep_memory()
     options.work.mkdir(parents=True, exist_ok=True)
-    print(fill(options.data, options.work, options.size))
+    print(fill(read_records(options.data, options.more), options.work, View(options.size, options.mirrored)))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def imagenet_concepts(concepts: Concepts, names: list[str]) -> list[int]:
 _CALTECH = {
     "leopards": "leopard", "car side": "car", "cougar face": "cougar", "cougar body": "cougar", "sea horse": "seahorse",
     "flamingo head": "flamingo", "crocodile head": "crocodile", "headphone": "headphones", "binocular": "binoculars",
-    "rhino": "rhinoceros", "water lilly": "water lily", "garfield": "cartoon", "snoopy": "cartoon",
+    "orange": "orange fruit", "rhino": "rhinoceros", "water lilly": "water lily", "garfield": "cartoon", "snoopy": "cartoon",
 }  # fmt: skip
 _CALTECH_KINDS = {
     "wild cat": None, "windsor chair": "chair", "ketch": "boat", "schooner": "boat", "dalmatian": "dog", "face": "person",
@@ -103,7 +103,19 @@ class CaptionReader:
 
     def __init__(self, concepts: Concepts):
         self.concepts = concepts
-        self.skipped = {"orange", "bass", "kite", "slide", "steps", "pool table", "back", "plant", "wave", "glass"}
+        self.skipped = {
+            "orange",
+            "bass",
+            "kite",
+            "slide",
+            "steps",
+            "pool table",
+            "back",
+            "plant",
+            "wave",
+            "glass",
+            "picture",
+        }
         names = sorted((n for n in concepts.by_name if n not in self.skipped), key=len, reverse=True)
         self.pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
 

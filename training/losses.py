@@ -10,8 +10,12 @@ from torch.nn import functional as F
 
 from pnp_ovss.vlms.encoders.pocket_model import PocketModel
 
-CUT, SOFTNESS = 0.2, 0.05
-"""Where GradCAM over its peak is cut, and how softly, in the overlap that stage "cover" raises."""
+CUT, SOFTNESS = 0.25, 0.05
+"""Where the completed GradCAM over its peak is cut, and how softly, in the overlap that the last stage raises."""
+POWER = 16
+"""Of the affinity that completes maps (the preset's `affinity_power`)."""
+SURE, PAIRS, ALIKE, STEEP = 0.6, 96, 0.85, 20.0
+"""Affinity loss: a patch's share of its thing, patches drawn a photo, the cosine that divides like from unlike, how steeply."""
 
 
 class Auxiliary(nn.Module):
@@ -76,6 +80,52 @@ def cam_loss(cams: Tensor, batch: Batch) -> Tensor:
     return (divergence * batch.weight * usable).sum() / (batch.weight * usable).sum().clamp(min=1)
 
 
+def affinity(tokens: Tensor, power: int = POWER) -> Tensor:
+    """How alike the image tokens (B, N, D) are: max(0, cosine)^power, rows of sum 1, (B, N, N) float32."""
+    unit = F.normalize(tokens.float(), dim=-1)
+    alike = (unit @ unit.transpose(1, 2)).clamp(min=0) ** power
+    return alike / alike.sum(-1, keepdim=True)
+
+
+def compete_loss(cams: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of who wins a patch among the things of a text that are there, each with mass 1; cams (B, M, N) completed."""
+    shares = cams / cams.sum(-1, keepdim=True).clamp(min=1e-8)
+    masks = batch.masks.flatten(2)
+    usable = batch.masked & (batch.there > 0) & (masks.sum(-1) > 1)
+    owners = name_owners(batch) * usable[:, None]
+    wins = owners[..., None] * (shares[:, None] + 1e-6)
+    target = owners[..., None] * masks[:, None]
+    inside = target.amax(2) * (owners.sum(-1) > 1)[..., None]
+    said = (wins / wins.sum(2, keepdim=True).clamp(min=1e-8)).clamp(min=1e-6).log()
+    wanted = target / target.sum(2, keepdim=True).clamp(min=1e-6)
+    wanted = wanted * (wanted > 0)
+    loss = -(wanted * said).sum(2) + (wanted * wanted.clamp(min=1e-6).log()).sum(2)
+    return (loss * inside).sum() / inside.sum().clamp(min=1)
+
+
+def affinity_loss(tokens: Tensor, batch: Batch) -> Tensor:
+    """Tokens (B, N, D) of one thing are to be alike, of two things or of a thing and what is around it unlike."""
+    masks = batch.masks.flatten(2) * (batch.masked & (batch.there > 0))[..., None]
+    share, thing = masks.max(1)
+    thing = torch.where(share > SURE, _first_alike(masks, thing), torch.where(share < 1 - SURE, -1, -2))
+    drawn = torch.randint(tokens.shape[1], (len(tokens), PAIRS))
+    unit = F.normalize(tokens.float().take_along_dim(drawn[..., None], 1), dim=-1)
+    thing = thing.take_along_dim(drawn, 1)
+    one, other = thing[:, :, None], thing[:, None]
+    same = ((one == other) & (one >= 0)).float()
+    known = (one > -2) & (other > -2) & ((one >= 0) | (other >= 0))
+    logits = STEEP * (unit @ unit.transpose(1, 2) - ALIKE)
+    loss = F.binary_cross_entropy_with_logits(logits, same, reduction="none")
+    parts = [(loss * w).sum() / w.sum().clamp(min=1) for w in (known * same, known * (1 - same))]
+    return 0.5 * (parts[0] + parts[1])
+
+
+def _first_alike(masks: Tensor, thing: Tensor) -> Tensor:
+    """The first name with the same mask as the winner, so that "man" and "person" are one thing; (B, M, N), (B, N) → (B, N)."""
+    same = torch.cdist(masks, masks, p=1.0) < 1e-3
+    return same.float().argmax(-1).take_along_dim(thing, 1)
+
+
 def losses(
     model: PocketModel,
     auxiliary: Auxiliary,
@@ -98,9 +148,11 @@ def losses(
     parts = {"dense": dense_loss(maps + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
     if cams:
         found = first_layer_cams(states, batch.spans, create_graph=True)
-        parts["cams"], parts["absent"] = 0.5 * cam_loss(found, batch), 0.2 * absent_loss(found, batch)
+        completed = found @ affinity(tokens).transpose(1, 2)
+        parts["cams"], parts["absent"] = 0.5 * cam_loss(completed, batch), 0.2 * absent_loss(found, batch)
+        parts["compete"], parts["alike"] = 0.5 * compete_loss(completed, batch), 0.3 * affinity_loss(tokens, batch)
         if cover:
-            parts["cover"] = cover * cover_loss(found, batch)
+            parts["cover"] = cover * cover_loss(completed, batch)
     return {
         **parts,
         "match": F.binary_cross_entropy_with_logits(margin[known], batch.match[known]),

@@ -4,22 +4,19 @@ No annotation enters but captions and tags: the maps are the teacher's own, made
 smoothed by pixel-adaptive refinement (Araslanov and Roth, CVPR 2020), written anew here.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from batches import Batches
-from cache import count_cached, read_pixels
-from forward import first_layer_cams, read_texts
+from cache import View, read_pixels
+from forward import read_texts
 from samples import Knowledge, Photo
-from start import new_model, read_knowledge
+from start import MIRRORED, PLAIN, blank_model
 from torch import Tensor
 from torch.nn import functional as F
 
-GRID, GUIDE_PX, MOST = 24, 48, 4
-SIZES_PX = (256, 384)
+GRID, GUIDE_PX, MOST = 24, 48, 8
 DILATIONS, ROUNDS = (1, 2, 4), 6
 
 
@@ -44,10 +41,10 @@ def _neighbours(maps: Tensor) -> Tensor:
     return torch.stack(found, 2)
 
 
-def refine(maps: Tensor, guide: Tensor) -> Tensor:
-    """Average maps (B, C, S, S) along the guide's colours."""
+def refine(maps: Tensor, guide: Tensor, rounds: int = ROUNDS) -> Tensor:
+    """Average maps (B, C, S, S) along the guide's colours, several times."""
     weights = pixel_affinities(guide)[:, None]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         maps = (_neighbours(maps) * weights).sum(2)
     return maps
 
@@ -65,49 +62,25 @@ def concepts_to_map(knowledge: Knowledge, photo: Photo) -> list[int]:
 
 @torch.inference_mode()
 def score_maps(
-    model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int
+    model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], view: View
 ) -> list[Tensor]:
     """First-layer score maps (K, GRID, GRID) of the concepts of each photo, each name in its own text."""
-    batch = batches.prompts(photos, lists, size_px, together=False)
+    batch = batches.prompts(photos, lists, view, together=False)
     tokens = model.image_encoder.tokens(batch.middle)
     states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
-    return _on_grid((batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float(), lists)
+    return on_grid((batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float(), lists, view)
 
 
-def cam_maps(
-    model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], size_px: int
-) -> list[Tensor]:
-    """Square roots of the first layer's GradCAM (K, GRID, GRID), peak 1, all names of a photo in one text."""
-    batch = batches.prompts(photos, lists, size_px, together=True)
-    with torch.no_grad():
-        tokens = model.image_encoder.tokens(batch.middle)
-    states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
-    cams = first_layer_cams(states, batch.spans).detach()
-    return _on_grid(flat_peaks(cams), lists)
-
-
-def flat_peaks(maps: Tensor) -> Tensor:
-    """Square roots of maps (..., N) ≥ 0 whose peak over N becomes 1."""
-    return (maps / maps.amax(-1, keepdim=True).clamp(min=1e-8)).sqrt()
-
-
-def _on_grid(maps: Tensor, lists: list[list[int]]) -> list[Tensor]:
+def on_grid(maps: Tensor, lists: list[list[int]], view: View) -> list[Tensor]:
+    """Maps (B, M, N) of a view as (K, GRID, GRID) of each photo as it is."""
     side = round(maps.shape[-1] ** 0.5)
     maps = F.interpolate(maps.unflatten(-1, (side, side)), size=(GRID, GRID), mode="bilinear", align_corners=False)
+    maps = maps.flip(-1) if view.mirrored else maps
     return [maps[b, : len(row)] for b, row in enumerate(lists)]
 
 
-@dataclass(frozen=True)
-class Teaching:
-    """How one round of self-training targets is made: whose maps, against which level of background, of how many photos."""
-
-    maps: Callable[..., list[Tensor]]
-    background: float
-    photos: int
-
-
-FIRST = Teaching(score_maps, 0.5, 5000)
-SECOND = Teaching(cam_maps, 0.4, 12000)
+BACKGROUND, PHOTOS = 0.5, 5000
+"""Level of the background among maps in [0, 1]; how many photos get targets, those with the rarest things."""
 
 
 def targets(maps: list[Tensor], guides: Tensor, background: float, rivals: list[int]) -> list[Tensor]:
@@ -133,30 +106,48 @@ def _sharpen(refined: Tensor, rivals: int) -> Tensor:
     return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
 
 
-def write_targets(data: Path, work: Path, teacher: Path, out: Path, how: Teaching) -> None:
-    """Write photo rows, concepts and maps (uint8) of the `how.photos` photos with the rarest things."""
-    knowledge = read_knowledge(data, work)
-    model, tokenizer = new_model(data, thawed=False)
+def rarest_photos(batches: Batches, count: int) -> list[Photo]:
+    """At most `count` photos with something in them, those that are drawn most often, in the order of their rows."""
+    photos = batches.knowledge.photos
+    ranked = np.diff(batches.weights, prepend=0).argsort()[::-1][:count]
+    return [photos[i] for i in sorted(ranked) if photos[i].present]
+
+
+class TargetFile:
+    """Gathers targets and writes them when all are there."""
+
+    def __init__(self) -> None:
+        self.rows, self.concepts, self.maps = [], [], []
+
+    def add(self, photos: list[Photo], lists: list[list[int]], masks: list[Tensor]) -> None:
+        """Masks (K, GRID, GRID) in [0, 1] of each photo's concepts."""
+        self.rows += [photo.row for photo, row in zip(photos, lists, strict=True) for _ in row]
+        self.concepts += [concept for row in lists for concept in row]
+        self.maps += [(255 * mask).round().byte().numpy() for mask in masks]
+
+    def write(self, out: Path) -> None:
+        """Photo rows, concepts and maps (uint8)."""
+        unfinished, maps = out.with_suffix(".tmp.npz"), np.concatenate(self.maps)
+        np.savez(unfinished, rows=np.array(self.rows), concepts=np.array(self.concepts), maps=maps)
+        unfinished.rename(out)
+        print(len(self.rows), "maps, mean share", maps.mean() / 255)
+
+
+def write_targets(knowledge: Knowledge, work: Path, teacher: Path, out: Path) -> None:
+    """The first round's targets, if they are not there, from the score maps of the checkpoint `teacher`."""
+    if out.exists():
+        return
+    model, tokenizer = blank_model()
     model.load_state_dict(torch.load(teacher, weights_only=True)["model"])
     model.eval().bfloat16()
-    batches = Batches(knowledge, tokenizer, work, 0)
-    cached = {s: count_cached(work, s) for s in SIZES_PX}
-    rows, concepts, maps = [], [], []
-    ranked = np.diff(batches.weights, prepend=0).argsort()[::-1][: how.photos]
-    photos = [knowledge.photos[i] for i in sorted(ranked) if knowledge.photos[i].present]
-    for first in range(0, len(photos), 32):
-        part = photos[first : first + 32]
+    batches, found = Batches(knowledge, tokenizer, work, 0), TargetFile()
+    photos = rarest_photos(batches, PHOTOS)
+    for first in range(0, len(photos), 16):
+        part = photos[first : first + 16]
         lists = [concepts_to_map(knowledge, photo) for photo in part]
-        sizes = [s for s in SIZES_PX if part[-1].row < cached[s]]
-        found = [how.maps(model, batches, part, lists, size) for size in sizes]
-        means = [torch.stack(several).mean(0) for several in zip(*found, strict=True)]
+        several = [score_maps(model, batches, part, lists, view) for view in (PLAIN, MIRRORED)]
+        means = [torch.stack(views).mean(0) for views in zip(*several, strict=True)]
         guides = torch.from_numpy(np.stack([read_pixels(photo.path, GUIDE_PX) for photo in part]))
         rivals = [sum(i in knowledge.voc for i in row) for row in lists]
-        masks = targets(means, guides, how.background, rivals)
-        rows += [photo.row for photo, row in zip(part, lists, strict=True) for _ in row]
-        concepts += [concept for row in lists for concept in row]
-        maps += [(255 * mask).round().byte().numpy() for mask in masks]
-    unfinished = out.with_suffix(".tmp.npz")
-    np.savez(unfinished, rows=np.array(rows), concepts=np.array(concepts), maps=np.concatenate(maps))
-    unfinished.rename(out)
-    print(len(rows), "maps, mean share", np.concatenate(maps).mean() / 255)
+        found.add(part, lists, targets(means, guides, BACKGROUND, rivals))
+    found.write(out)

@@ -1,5 +1,6 @@
 """Draws training texts for a photo: single names, lists and captions, with concepts that are there and that are not."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,28 @@ from cache import read_records
 from concepts import VOC, CaptionReader, Concepts, imagenet_concepts, read_concepts, tag_concept
 
 PROMPT = "a picture of"
-COMPLETE = {"voc2012", "coco-train"}  # sources whose tags name every instance of their classes
+UNTOLD = {"nyuv2": {"tv"}, "labelmefacade": set(), "coco128": set()}
+"""Names of classes.json that say less than they seem to: computer monitors are no "tv" there."""
+OUTSIDE = [
+    "aeroplane", "bus", "train", "cow", "horse", "sheep", "boat", "motorbike", "elephant", "bear", "zebra", "giraffe",
+    "mountain", "sea", "beach", "snow", "sand", "forest", "road", "building", "traffic light", "bridge", "truck",
+    "sky", "grass", "tree", "field", "water", "rock", "cloud", "house", "sidewalk",
+]  # fmt: skip
+INSIDE = [
+    "bed", "sofa", "toilet", "sink", "refrigerator", "microwave", "oven", "bathtub", "pillow", "cat", "keyboard",
+    "tv monitor", "laptop", "bookshelf", "desk", "counter", "bedroom", "kitchen", "bathroom", "sheep", "cow", "pizza", "cake",
+    "floor", "ceiling", "curtain", "clothes", "paper",
+]  # fmt: skip
+UNTAGGED = [
+    "person", "grass", "field", "road", "rock", "water", "fence", "stairs", "curtain", "sea", "lake", "sand", "snow", "mountain",
+    "hill", "forest", "beach", "flower", "traffic light", "street sign", "shelf", "box", "room",
+]  # fmt: skip
+"""What tags that are not complete, or of other classes, do not speak of: never called absent of a photo without captions."""
+SCENES = {
+    "nyuv2": OUTSIDE, "messy-room": OUTSIDE, "office-desk": OUTSIDE, "houses": ["aeroplane", "bus", "train", "sheep", "elephant"],
+    "labelmefacade": INSIDE, "intel-scenes": INSIDE, "traffic-light-rf": INSIDE,
+}  # fmt: skip
+"""Photos full of things that nobody named: beside what their tags tell, only these are called absent."""
 COCO_ONLY = [
     "backpack", "bear", "bed", "bench", "bowl", "broccoli", "cake", "cell phone", "clock", "cup", "donut",
     "elephant", "fire hydrant", "fork", "frisbee", "giraffe", "handbag", "hot dog", "keyboard", "kite",
@@ -31,7 +53,9 @@ class Photo:
     """Concepts that must not be called absent."""
     captions: list[str] = field(default_factory=list)
     complete: str = ""
-    """"voc2012" or "coco-train" if all their classes were annotated."""
+    """Its source, if all classes of that were annotated."""
+    scene: str = ""
+    """Its source, if that is one of SCENES."""
 
 
 @dataclass
@@ -48,12 +72,12 @@ class Text:
 class Knowledge:
     """All photos of the training split with what is present and what is not."""
 
-    def __init__(self, data: Path, imagenet_probs: np.ndarray):
+    def __init__(self, data: Path, more: Path | None, imagenet_probs: np.ndarray):
         self.concepts: Concepts = read_concepts()
         names = (data / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
         self.imagenet = imagenet_concepts(self.concepts, names)
         self.concepts.add("nothing")
-        records = read_records(data)
+        records = read_records(data, more)
         for record in records:
             for tag in record["tags"]:
                 tag_concept(self.concepts, tag)
@@ -62,8 +86,10 @@ class Knowledge:
             self.roots.setdefault(self.root(index), set()).add(index)
         reader = CaptionReader(self.concepts)
         rows = [i for i, record in enumerate(records) if record["split"] == "train"]
-        self.photos = [self._photo(i, data, records[i], reader, imagenet_probs[i]) for i in rows]
         self.voc = [self.concepts.by_name[name] for name in VOC]
+        self.complete = self._complete(more)
+        self.elsewhere = {s: {self.concepts.add(name) for name in names} for s, names in SCENES.items()}
+        self.photos = [self._photo(i, records[i], reader, imagenet_probs[i]) for i in rows]
         counts = np.zeros(len(self.concepts.items))
         for photo in self.photos:
             counts[list(photo.present)] += 1
@@ -74,9 +100,22 @@ class Knowledge:
             index = self.concepts.items[index].parent
         return index
 
-    def _photo(self, row: int, data: Path, record: dict, reader: CaptionReader, probs: np.ndarray) -> Photo:
-        photo = Photo(row, data / "images" / record["image"], captions=record["captions"])
-        photo.complete = record["source"] if record["source"] in COMPLETE else ""
+    def _complete(self, more: Path | None) -> dict[str, set[int]]:
+        """Source → the concepts whose absence its tags tell."""
+        known = {"voc2012": set(self.voc)}
+        if more is not None:
+            lists = json.loads((more / "classes.json").read_text(encoding="utf-8"))
+            for source, names in lists.items():
+                told = {tag_concept(self.concepts, name) for name in names if name not in UNTOLD[source]}
+                known[source] = told
+            known["coco-train"] = known["coco128"]
+        return known
+
+    def _photo(self, row: int, record: dict, reader: CaptionReader, probs: np.ndarray) -> Photo:
+        photo = Photo(row, record["path"], captions=record["captions"])
+        told = record.get("complete", record["source"] in self.complete)
+        photo.complete = record["source"] if told else ""
+        photo.scene = record["source"] if record["source"] in SCENES else ""
         found = reader.mentioned(record["captions"])
         found |= {tag_concept(self.concepts, tag): tag for tag in record["tags"]}
         self._add_seen(photo, found, probs)
@@ -85,25 +124,26 @@ class Knowledge:
                 photo.present.setdefault(kind, name if kind == index else self.concepts.items[kind].names[0])
         for index in list(photo.present):
             photo.blocked |= self.roots[self.root(index)]
-        if not photo.complete:
-            photo.blocked |= {i for i, c in enumerate(self.concepts.items) if c.unmentioned}
-            if not photo.captions:
-                photo.blocked |= self.roots[self.concepts.by_name["person"]]
+        photo.blocked |= {i for i, c in enumerate(self.concepts.items) if c.unmentioned}
+        if not photo.captions:
+            photo.blocked |= set().union(*(self.roots[self.root(self.concepts.by_name[name])] for name in UNTAGGED))
         return photo
 
     def _add_seen(self, photo: Photo, found: dict[int, str], probs: np.ndarray) -> None:
         """What the ImageNet trunk is sure of is there; what it finds possible is not called absent."""
-        known = {self.concepts.by_name[name] for name in VOC} if photo.complete == "voc2012" else set()
+        known = self.complete.get(photo.complete, set())
         for index in np.flatnonzero(probs > 0.02):
             own = self.imagenet[index]
-            photo.blocked |= self.roots[self.root(own)] - known
+            photo.blocked |= self.roots[self.root(own)]
             if probs[index] > 0.5 and not (self.concepts.ancestors(own) & known):
                 found.setdefault(own, self.concepts.items[own].names[0])
 
     def is_absent(self, photo: Photo, index: int) -> bool:
         """Whether the concept may be called absent; tags that are complete say so for certain."""
-        if photo.complete == "voc2012" and index in self.voc:
+        if index in self.complete.get(photo.complete, ()):
             return index not in photo.present
+        if photo.scene:
+            return index in self.elsewhere[photo.scene] and index not in photo.present
         return index not in photo.blocked and index not in photo.present
 
 
@@ -117,6 +157,8 @@ class TextSampler:
         self.voc_pool = np.array(knowledge.voc)
         coco = [knowledge.concepts.by_name[n] for n in COCO_ONLY if n in knowledge.concepts.by_name]
         self.objects = np.array(coco + knowledge.voc)
+        self.told = {source: np.array(sorted(known)) for source, known in knowledge.complete.items()}
+        self.elsewhere = {source: np.array(sorted(far)) for source, far in knowledge.elsewhere.items()}
 
     @staticmethod
     def _cumulative(weights: np.ndarray) -> np.ndarray:
@@ -129,7 +171,11 @@ class TextSampler:
             if len(found) == count:
                 break
             draw = self.random.random()
-            if draw < (0.6 if photo.complete else 0.35):
+            if photo.complete and draw < 0.6:
+                index = int(self.random.choice(self.told[photo.complete]))
+            elif photo.scene:
+                index = int(self.random.choice(self.elsewhere[photo.scene]))
+            elif draw < 0.35:
                 index = int(self.random.choice(self.voc_pool))
             elif draw < 0.65:
                 index = int(self.random.choice(self.objects))
@@ -171,7 +217,7 @@ class TextSampler:
     def texts(self, photo: Photo) -> list[Text]:
         """Six texts: two single names, two short lists, a longer list, a caption or another list."""
         draw = self.random.integers
-        longer = self.list_text(photo, int(draw(1, 5)), int(draw(2, 6 if draw(4) else 18)))
+        longer = self.list_text(photo, int(draw(1, 7)), int(draw(2, 6 if draw(2) else 24)))
         last = self.caption_text(photo) if photo.captions else self.list_text(photo, 0, 1)
         return [
             self.list_text(photo, 1, 0),

@@ -1,159 +1,107 @@
-"""Figures of a pocket model on Pascal VOC: presence F1, mIoU by class policy, layer, head and threshold.
+"""Figures of a pocket model that need no val photo: presence on held-out photos, mIoU on the VOC train photos with masks.
 
-python training/score.py --weights FILE --voc ../shared/data/voc --pairs ../shared/data/pairs [--limit 80] [--size 448]
+python training/score.py --weights FILE --data ../shared/data/pairs --more ../shared/data/more --voc ../shared/data/voc
 
-The presence threshold is fixed on the split `tune` of pairs.jsonl (image-level tags). No Dense CRF, no DropOut: for those
-use `pnp-ovss evaluate`. Choices (layer, head, T, size) made with this script belong on `--split train`, not on val.
+Presence: split `tune` (VOC's 20 names) and every tenth photo with complete tags (the names of its source): average precision
+over all pairs of photo and name, and the best micro-F1 with its threshold, which the preset takes from `tune`. mIoU: policy
+`oracle`, no refiner, for each T and affinity power; `pnp-ovss evaluate` gives the figures that count.
 """
 
 import argparse
 import itertools
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from cache import read_pixels, read_records
+from cache import read_records
 from concepts import VOC
+from memory import keep_memory
+from samples import UNTOLD
 
-from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets.voc import open_voc
-from pnp_ovss.images import load_image
-from pnp_ovss.postprocess import add_background, enlarge
-from pnp_ovss.prompt import build_prompt
-from pnp_ovss.saliency import class_maps, minmax, token_saliency
-from pnp_ovss.vlms.encoders.pocket_model import load_pocket
-from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
-from pnp_ovss.vlms.pocket import PocketVLM
-
-TEMPLATE = "A picture of {classes}"
+from pnp_ovss.evaluation.metrics import compute, empty_confusion, update
+from pnp_ovss.segmenter import Segmenter
 
 
-def load(weights: Path) -> PocketVLM:
-    """The adapter around a weights file whose vocabulary lies beside it or in the package."""
-    model, tokenizer = load_pocket(weights)
-    return PocketVLM(model, WordPieceTokenizer(tokenizer))
+def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over the true ones of the precision down to them, the best first; NaN without a true one.
+
+    >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
+    0.8333333333333333
+    """
+    ranked = truth[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float(precision[ranked].mean()) if ranked.any() else float("nan")
 
 
-@dataclass
-class Evidence:
-    """What one photo gave: match probabilities (20,), maps by (classes, layer, head), size and ground truth."""
-
-    probs: np.ndarray
-    maps: dict[tuple, torch.Tensor]
-    present: list[int]
-    labels: np.ndarray | None
-
-
-def presence(vlm: PocketVLM, image: object, names: list[str]) -> np.ndarray:
-    """Match probability of "A picture of {name}" for each name."""
-    prompts = [build_prompt([name], TEMPLATE, vlm.tokenize) for name in names]
-    return vlm.match(image, prompts).softmax(-1)[:, 1].numpy()
+def best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """The best micro-F1 and the threshold (two digits) that reaches it."""
+    thresholds = np.arange(5, 100) / 100
+    said = [scores >= t for t in thresholds]
+    found = [2 * (s & truth).sum() / max(1, s.sum() + truth.sum()) for s in said]
+    best = int(np.argmax(found))
+    return float(found[best]), float(thresholds[best])
 
 
-def gradcam(
-    vlm: PocketVLM, image: object, classes: list[int], layers: list[int], heads: list
-) -> dict[tuple, torch.Tensor]:
-    """Maps (K, P, P) of one prompt with all `classes`, for every layer and head."""
-    prompt = build_prompt([VOC[c] for c in classes], TEMPLATE, vlm.tokenize)
-    found = {}
-    for layer, attention in zip(
-        layers, vlm.attend(image, prompt, layers=layers, head="mean", gradient="match_logit"), strict=True
-    ):
-        for head in heads:
-            picked = slice(None) if head == "mean" else slice(head - 1, head)
-            tokens = token_saliency(attention.probs[picked], attention.grad[picked])
-            found[layer, head] = class_maps(tokens, prompt.spans).unflatten(1, attention.grid)
+def held_out(data: Path, more: Path | None) -> dict[str, list[tuple[Path, list[str], list[bool]]]]:
+    """Photos by split or source: path, the names that its tags speak of, and which of them are there."""
+    lists = {} if more is None else json.loads((more / "classes.json").read_text(encoding="utf-8"))
+    found: dict[str, list[tuple[Path, list[str], list[bool]]]] = {}
+    for record in read_records(data, more):
+        if record["split"] not in ("tune", "held"):
+            continue
+        tune, source = record["split"] == "tune", record["source"]
+        names = VOC if tune else [name for name in lists[source] if name not in UNTOLD[source]]
+        found.setdefault("tune" if tune else source, []).append(
+            (record["path"], names, [n in record["tags"] for n in names])
+        )
     return found
 
 
-def tune_probs(vlm: PocketVLM, pairs: Path, size_px: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Match probabilities and truth (images, 20) on the split `tune`."""
-    records = [r for r in read_records(pairs) if r["split"] == "tune"][:limit]
-    probs = [
-        presence(vlm, vlm.encode(torch.from_numpy(read_pixels(pairs / "images" / r["image"], size_px))), VOC)
-        for r in records
-    ]
-    return np.stack(probs), np.array([[name in r["tags"] for name in VOC] for r in records])
+def score_presence(segmenter: Segmenter, photos: list[tuple[Path, list[str], list[bool]]]) -> dict[str, float]:
+    """Average precision and best micro-F1 over all pairs of photo and name."""
+    everything = segmenter.replace(policy="itm", match_threshold=0.0)
+    scores = np.array([everything.prepare(path, names).match_scores for path, names, _ in photos], np.float64).ravel()
+    truth = np.array([there for *_, there in photos]).ravel()
+    best, threshold = best_f1(scores, truth)
+    return {"photos": len(photos), "ap": average_precision(scores, truth), "f1": best, "threshold": threshold}
 
 
-def f1(probs: np.ndarray, truth: np.ndarray, threshold: float) -> float:
-    """Micro F1 over images and classes."""
-    said = probs >= threshold
-    return float(2 * (said & truth).sum() / max(1, said.sum() + truth.sum()))
-
-
-class Confusion:
-    """A confusion matrix of 21 classes; void is ignored."""
-
-    def __init__(self) -> None:
-        self.matrix = np.zeros((21, 21), np.int64)
-
-    def add(self, labels: np.ndarray, truth: np.ndarray) -> None:
-        """Count one image."""
-        known = truth < 21
-        self.matrix += np.bincount(21 * truth[known] + labels[known], minlength=441).reshape(21, 21)
-
-    def miou(self) -> float:
-        """Mean IoU in per cent over classes that occur."""
-        hit = np.diag(self.matrix)
-        union = self.matrix.sum(0) + self.matrix.sum(1) - hit
-        return 100 * float((hit[union > 0] / union[union > 0]).mean())
-
-
-def label(maps: torch.Tensor, classes: list[int], size: tuple[int, int], threshold: float, blur: float) -> np.ndarray:
-    """Threshold, resize, blur, background, argmax."""
-    if not classes:
-        return np.zeros(size, np.int64)
-    config = SegmenterConfig(threshold=threshold, blur=blur)
-    masks = (minmax(maps) > threshold).float()
-    scores = add_background(enlarge(masks, size, config), masks, config)
-    return np.array([0, *(c + 1 for c in classes)])[scores.argmax(0).numpy()]
+def score_voc(segmenter: Segmenter, voc: Path, settings: list[dict]) -> list[float]:
+    """mIoU in per cent on the VOC train photos for each of several settings of the last steps, oracle classes."""
+    dataset = open_voc(voc, split="train")
+    variants = [segmenter.replace(refine="none", **one) for one in settings]
+    counts = [empty_confusion(len(VOC)) for _ in settings]
+    for sample in dataset.samples:
+        labels = sample.labels()
+        keep = [VOC[i - 1] for i in np.unique(labels) if 1 <= i <= len(VOC)]
+        trace = segmenter.look(segmenter.prepare(sample.image, VOC, keep=keep))
+        counts = [update(c, labels, v.label(trace).labels) for c, v in zip(counts, variants, strict=True)]
+    return [100 * compute(c, background=True).miou for c in counts]
 
 
 def main() -> None:
-    """Print one line of JSON for every setting."""
+    """Print one line of JSON for every figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--voc", type=Path, required=True)
-    parser.add_argument("--pairs", type=Path, required=True)
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--limit", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=448)
-    parser.add_argument("--layers", type=int, nargs="+", default=[1])
-    parser.add_argument("--heads", nargs="+", default=["mean"])
-    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.15, 0.25, 0.35])
-    parser.add_argument("--blurs", type=float, nargs="+", default=[0.02, 0.05])
-    parser.add_argument("--tune-size", type=int, help="size for the threshold; default: --size")
+    parser.add_argument("--weights", type=Path, help="default: the built-in ones")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--more", type=Path)
+    parser.add_argument("--voc", type=Path)
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.25, 0.3])
+    parser.add_argument("--powers", type=float, nargs="+", default=[12, 16])
     options = parser.parse_args()
-    vlm, heads = load(options.weights), [h if h == "mean" else int(h) for h in options.heads]
-    probs, truth = tune_probs(vlm, options.pairs, options.tune_size or options.size, 300)
-    best = max(np.arange(0.05, 0.99, 0.01), key=lambda t: f1(probs, truth, t))
-    samples = open_voc(options.voc, split=options.split).samples
-    samples = samples[:: max(1, len(samples) // options.limit)]
-    settings = list(itertools.product(options.layers, heads, options.thresholds, options.blurs))
-    totals = {(policy, *setting): Confusion() for policy in ("oracle", "itm") for setting in settings}
-    found, there = [], []
-    for sample in samples:
-        photo, labels = load_image(sample.image), sample.labels()
-        image = vlm.encode(torch.from_numpy(read_pixels(sample.image, options.size)))
-        found.append(presence(vlm, image, VOC))
-        there.append(np.isin(np.arange(1, 21), labels))
-        lists = {"oracle": list(np.flatnonzero(there[-1])), "itm": list(np.flatnonzero(found[-1] >= best))}
-        for policy, classes in lists.items():
-            maps = gradcam(vlm, image, classes, options.layers, heads) if classes else {}
-            for layer, head, threshold, blur in settings:
-                result = label(maps.get((layer, head)), classes, photo.shape[:2], threshold, blur)
-                totals[policy, layer, head, threshold, blur].add(result, labels)
-    found, there = np.stack(found), np.stack(there)
-    own = max(np.arange(0.05, 0.99, 0.01), key=lambda t: f1(found, there, t))
-    line = {"images": len(samples), "size": options.size, "threshold": round(float(best), 2)}
-    line |= {"f1_tune": f1(probs, truth, best), "f1": f1(found, there, best)}
-    print(json.dumps({**line, "f1_best_possible": f1(found, there, own), "at": round(float(own), 2)}))
-    for key, confusion in sorted(totals.items(), key=lambda item: -item[1].miou()):
-        named = dict(zip(("policy", "layer", "head", "T", "blur"), key, strict=True))
-        print(json.dumps({**named, "miou": round(confusion.miou(), 2)}))
+    keep_memory()
+    torch.set_num_threads(1)
+    segmenter = Segmenter.from_pretrained(options.weights or "pocket")
+    if options.data:
+        for name, photos in held_out(options.data, options.more).items():
+            print(json.dumps({"presence": name, **score_presence(segmenter, photos)}), flush=True)
+    if options.voc:
+        pairs = list(itertools.product(options.thresholds, options.powers))
+        settings = [{"threshold": t, "affinity_power": p} for t, p in pairs]
+        for one, miou in zip(settings, score_voc(segmenter, options.voc, settings), strict=True):
+            print(json.dumps({**one, "miou": round(miou, 2)}))
 
 
 if __name__ == "__main__":

@@ -1,32 +1,23 @@
 """Where training starts: ImageNet predictions of all photos, and a model whose word-patch scores are the trunk's classifier."""
 
-import ctypes
 import functools
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from cache import cache_file, read_records
+from cache import BATCH, View, cache_file, read_records
 from depthwise import FixedDepthwise
 from forward import SCALE
 from samples import Knowledge
 from tokenizers import Tokenizer
-from vocabulary import all_texts, choose_pieces, embed_pieces
 
 from pnp_ovss.vlms.encoders.efficientnet import imagenet_classifier, load_trunk
 from pnp_ovss.vlms.encoders.pocket_model import PocketConfig, PocketModel, make_tokenizer, weights_folder
 
 RIDGE = 30.0
-THAWED = 3
-
-
-def keep_memory() -> None:
-    """Let glibc keep what is freed (mallopt): giving it back and taking it anew costs a sixth of a step. Elsewhere nothing."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):
-        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-            libc.mallopt(option, value)
+THAWED = 6
+PLAIN, MIRRORED = View(320), View(384, mirrored=True)
+"""The two views of every photo whose features are kept."""
 
 
 @torch.inference_mode()
@@ -34,46 +25,55 @@ def imagenet_probs(work: Path) -> np.ndarray:
     """ImageNet class probabilities (photos, 1000) of the untouched trunk, cached."""
     path = work / "imagenet.npy"
     if not path.exists():
-        features, (weight, bias) = np.load(cache_file(work, 256), mmap_mode="r"), imagenet_classifier()
+        features, (weight, bias) = np.load(cache_file(work, PLAIN), mmap_mode="r"), imagenet_classifier()
         trunk, found = load_trunk().bfloat16().to(memory_format=torch.channels_last), []
-        for first in range(0, len(features), 64):
-            part = torch.from_numpy(np.array(features[first : first + 64])).bfloat16().permute(0, 3, 1, 2)
+        for first in range(0, len(features), BATCH):
+            part = torch.from_numpy(np.array(features[first : first + BATCH])).bfloat16().permute(0, 3, 1, 2)
             found.append((trunk.top(part).float().mean((2, 3)) @ weight.T + bias).softmax(-1))
         np.save(path, torch.cat(found).numpy())
     return np.load(path)
 
 
 @functools.cache
-def read_knowledge(data: Path, work: Path) -> Knowledge:
+def read_knowledge(data: Path, more: Path | None, work: Path) -> Knowledge:
     """What is known of the photos, read once."""
-    return Knowledge(data, imagenet_probs(work))
+    return Knowledge(data, more, imagenet_probs(work))
 
 
 @functools.cache
 def _embedded(pieces: tuple[str, ...], width: int) -> torch.Tensor:
+    from vocabulary import embed_pieces  # transformers: slow to import, needed once
+
     return embed_pieces(list(pieces), width)
 
 
-def new_model(data: Path, *, thawed: bool) -> tuple[PocketModel, Tokenizer]:
+def blank_model() -> tuple[PocketModel, Tokenizer]:
+    """A model around the package's vocabulary, with the trunk's ImageNet weights, ready to learn or to take over weights."""
+    vocabulary = weights_folder() / "pocket-vocab.txt"
+    tokenizer = make_tokenizer(vocabulary)
+    model = PocketModel(PocketConfig(vocabulary=tokenizer.get_vocab_size()), load_trunk())
+    for block in model.image_encoder.trunk.blocks[-THAWED:]:
+        block.depthwise = FixedDepthwise(block.depthwise)
+    model.image_encoder.trunk.to(memory_format=torch.channels_last)
+    model.text_encoder.embeddings.word_embeddings.weight.requires_grad_(False)
+    return model.train(), tokenizer
+
+
+def new_model(data: Path) -> tuple[PocketModel, Tokenizer]:
     """An untrained model around the vocabulary of the package (made if missing), aligned with the ImageNet classifier."""
     vocabulary = weights_folder() / "pocket-vocab.txt"
     imagenet = (data / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     if not vocabulary.exists():
+        from vocabulary import all_texts, choose_pieces
+
         texts = all_texts(read_records(data), imagenet, weights_folder().parent / "datasets" / "vocabularies")
         vocabulary.write_text("\n".join(choose_pieces(texts)) + "\n", encoding="utf-8")
+    model, tokenizer = blank_model()
     pieces = vocabulary.read_text(encoding="utf-8").splitlines()
-    tokenizer = make_tokenizer(vocabulary)
-    config = PocketConfig(vocabulary=len(pieces), thawed_blocks=THAWED if thawed else 0)
-    model = PocketModel(config, load_trunk())
     with torch.no_grad():
-        _start_text(model, _embedded(tuple(pieces), config.width))
+        _start_text(model, _embedded(tuple(pieces), model.config.width))
         _align(model, tokenizer, imagenet)
-    for block in model.image_encoder.trunk.blocks[-THAWED:]:
-        block.depthwise = FixedDepthwise(block.depthwise)
-    model.image_encoder.trunk.to(memory_format=torch.channels_last)
-    words = model.text_encoder.embeddings.word_embeddings
-    words.weight.requires_grad_(False)
-    return model.train(), tokenizer
+    return model, tokenizer
 
 
 def _start_text(model: PocketModel, embeddings: torch.Tensor) -> None:

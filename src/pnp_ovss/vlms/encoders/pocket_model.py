@@ -18,13 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.vlms.encoders.efficientnet import (
-    HEAD_CHANNELS,
-    MIDDLE_CHANNELS,
-    TRUNK_BLOCKS,
-    EfficientNetLite2,
-    load_trunk,
-)
+from pnp_ovss.vlms.encoders.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, EfficientNetLite2
 from pnp_ovss.vlms.encoders.pocket_text import TextEncoder
 
 MEAN = (127 / 255, 127 / 255, 127 / 255)  # of pixels in [0, 1]: (x·255 − 127) / 128, as the trunk was trained
@@ -45,8 +39,6 @@ class PocketConfig:
     feed_forward: int = 1024
     grid_patches: int = 16
     """Side of the position table; other grids interpolate it."""
-    thawed_blocks: int = 0
-    """Number of last trunk blocks (with the head) whose weights are in the file instead of the ImageNet package."""
 
 
 class PocketImageEncoder(nn.Module):
@@ -123,10 +115,8 @@ def make_tokenizer(vocabulary: Path) -> Tokenizer:
 
 
 def save_pocket(model: PocketModel, path: Path, notes: dict[str, str] | None = None) -> None:
-    """Write everything that the ImageNet package does not hold, in float16, with the config as metadata."""
-    kept = {
-        name: tensor.half().contiguous() for name, tensor in model.state_dict().items() if _is_own(name, model.config)
-    }
+    """Write all weights, the trunk's too, in float16, with the config as metadata."""
+    kept = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"config": json.dumps(dataclasses.asdict(model.config)), **(notes or {})}
     save_file(kept, path, metadata=metadata)
 
@@ -147,23 +137,12 @@ def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, Tokenizer]
             weights = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} is not a pocket model: {error}") from error
-    model = PocketModel(config, load_trunk())
-    unexpected = model.load_state_dict(weights, strict=False).unexpected_keys
-    absent = [name for name in model.state_dict() if _is_own(name, config) and name not in weights]
-    if unexpected or absent:
-        raise ModelError(f"{path} does not fit its own config: missing {absent[:3]}, unexpected {unexpected[:3]}")
+    model = PocketModel(config)
+    found = model.load_state_dict(weights, strict=False)
+    if found.unexpected_keys or found.missing_keys:
+        parts = f"missing {found.missing_keys[:3]}, unexpected {found.unexpected_keys[:3]}"
+        raise ModelError(f"{path} does not fit its own config: {parts}")
     tokenizer = make_tokenizer(vocabulary)
     if tokenizer.get_vocab_size() != config.vocabulary:
         raise ModelError(f"{vocabulary} has {tokenizer.get_vocab_size()} pieces, the model {config.vocabulary}")
     return model.eval().requires_grad_(False), tokenizer
-
-
-def _is_own(name: str, config: PocketConfig) -> bool:
-    """Whether a tensor is stored in our file (everything but the untouched part of the trunk)."""
-    prefix = "image_encoder.trunk."
-    if not name.startswith(prefix):
-        return True
-    part = name.removeprefix(prefix).split(".")
-    if part[0] == "head":
-        return config.thawed_blocks > 0
-    return part[0] == "blocks" and int(part[1]) >= TRUNK_BLOCKS - config.thawed_blocks
