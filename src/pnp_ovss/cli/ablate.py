@@ -43,7 +43,7 @@ def ablate(
     from pnp_ovss.evaluation.job import AblationSpec, EvaluationJob
     from pnp_ovss.evaluation.run import RunOptions
 
-    data = d.open_for_run(dataset, root, split, data_option, limit, seed)
+    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     job = EvaluationJob(
         data=data, system=AblationSpec(spec), options=RunOptions(e.parse_void(void), False, resume, workers),
         out=out or e.default_path(data.name, *e.words_of(spec), "ablation"),
@@ -77,7 +77,7 @@ def sensitivity(
 
     if stage not in ("gradcam", "full"):
         raise ConfigError(f"stage {stage!r}: choose from gradcam, full")
-    data = d.open_for_run(dataset, root, split, data_option, limit, seed)
+    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     job = EvaluationJob(
         data=data, system=SensitivitySpec(spec, stage, every_head),
         options=RunOptions(e.parse_void(void), False, resume, workers),
@@ -93,6 +93,7 @@ def _write_variants(
     from pnp_ovss.evaluation.pages import write_pages
     from pnp_ovss.evaluation.report import save_reports, summarise
 
+    d.look(job.data)
     results, _ = e.run_job(job, title)
     path = job.out
     reports = {name: summarise(results, name) for name in results.variants} or {"": summarise(results)}

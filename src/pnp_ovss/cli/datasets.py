@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.screen import complain, say, show
+from pnp_ovss.cli.screen import remark, say, show
 from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,21 +36,17 @@ def open_with(name: str, root: Path, split: str | None = None, given: list[str] 
         raise ConfigError("the split is given twice, by --split and by --data split=...; leave one out")
     data = open_dataset(name, root, **options, **({} if split is None else {"split": split}))
     if data.left_out:
-        complain(f"{data.name}: {data.left_out.sentence()}")
+        remark(f"{data.name}: {data.left_out.sentence()}")
     return data
 
 
-def open_for_run(
-    name: str, root: Path, split: str | None, given: list[str] | None, limit: int | None, seed: int
-) -> Dataset:
-    """The data set, or `limit` images of it, and a line on its first masks: wrong ones show before a long run."""
+def look(data: Dataset) -> None:
+    """Tell what the first masks hold, and what was left out: wrong ones show before a long run."""
     from pnp_ovss.datasets import first_classes
 
-    data = open_with(name, root, split, given).subset(limit, seed)
-    complain(f"{data.name}: {first_classes(data)}")
+    remark(f"{data.name}: {first_classes(data)}")
     for fault in data.faults[:5]:
-        complain(f"left out: {fault}")
-    return data
+        remark(f"left out: {fault}")
 
 
 @app.command("list")

@@ -65,7 +65,7 @@ def evaluate(
     from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.systems import SegmenterSystem
 
-    data = d.open_for_run(dataset, root, split, data_option, limit, seed)
+    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     if class_split is not None:
         data = data.restrict(load_split(class_split, data.vocabulary.name).labels, class_split)
     options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)
@@ -78,6 +78,7 @@ def evaluate(
         for name, system in systems.items()
     }
     check_new(jobs.values(), resume=resume)
+    d.look(data)
     reports, vlm = [], None
     for name, job in jobs.items():
         results, system = e.run_job(job, f"{data.name} {name or spec.model}", vlm)

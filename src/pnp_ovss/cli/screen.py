@@ -48,6 +48,11 @@ def complain(message: object) -> None:
     console(stderr=True).print(f"pnp-ovss: {one_line(str(message))}", soft_wrap=True)
 
 
+def remark(text: object) -> None:
+    """One line on standard error that is no complaint."""
+    console(stderr=True).print(one_line(str(text)), soft_wrap=True)
+
+
 def say_json(value: Any, *, indent: int | None = None) -> None:
     """A JSON value on standard output, in ASCII, which every terminal and pipe takes."""
     print(json.dumps(value, indent=indent), flush=True)
