@@ -9,21 +9,18 @@ import pytest
 
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.files import (
-    LeftOut,
     below,
-    find_photos,
     locked,
     read_json,
     read_lines,
     read_text,
     read_toml,
     remove_temporaries,
-    walk_photos,
-    why_left_out,
     write_atomically,
     write_json,
     writing,
 )
+from pnp_ovss.photo_files import LeftOut, find_photos, walk_photos, why_left_out
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])

@@ -14,8 +14,8 @@ from PIL import Image
 
 from pnp_ovss import images
 from pnp_ovss.errors import ImageError
-from pnp_ovss.files import find_photos
 from pnp_ovss.images import load_image
+from pnp_ovss.photo_files import find_photos
 from tests.photos import PHOTO, SMOOTH, H, W, image_file, png_file, refusal
 
 # What is no photo

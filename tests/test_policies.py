@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from pnp_ovss.candidates import Candidates, read_candidates
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import (
     AllClasses,
-    Candidates,
     Choice,
     ClipPolicy,
     KeepRule,
@@ -18,7 +18,6 @@ from pnp_ovss.policies import (
     best_class,
     get_policy,
     kept_indices,
-    read_candidates,
 )
 
 CLASSES = (("cat",), ("sofa", "couch"), ("tv",))

@@ -10,8 +10,9 @@ from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.calibration import calibrate, draw_photos, reference_names
+from pnp_ovss.competition import presence_weights
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.presence import PATCHES, NameBank, Presence, presence_weights, shift_of
+from pnp_ovss.presence import PATCHES, NameBank, Presence, shift_of
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.vlms.base import ImageFeatures
 from tests.scenes import two_squares

@@ -8,16 +8,28 @@ narrow class beats a broad one where both are strong. Not of the paper.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.postprocess import apply_threshold, enlarge, resize_and_blur
+from pnp_ovss.postprocess import apply_threshold, enlarge, overlay, resize_and_blur
 
 Scored = tuple[Tensor, tuple[int | None, ...]]
 """Scores (C, H, W) ≥ 0, and the row of each channel among the maps, None for background."""
+
+
+def compete(
+    total: Tensor, size: tuple[int, int], config: SegmenterConfig, match_scores: Sequence[float | None]
+) -> Scored:
+    """Scores by the configured competition. match_scores: (K,) the policy's, by which `soft_presence` weighs classes."""
+    if config.competition == "overlay":
+        return overlay(total, size, config)
+    known = [score for score in match_scores if score is not None]
+    weighed = config.soft_presence and len(known) == len(match_scores)
+    return equal_mass(total, size, config, presence_weights(known, config.match_threshold) if weighed else None)
 
 
 def equal_mass(
@@ -53,3 +65,24 @@ def class_shares(total: Tensor, size: tuple[int, int], config: SegmenterConfig, 
     mass = mass if weights is None else mass * weights[:, None, None]
     large = resize_and_blur(mass, size, config.resize, config.share_blur)
     return large / large.sum(dim=0).clamp(min=torch.finfo(large.dtype).tiny)
+
+
+def presence_weights(scores: Sequence[float], threshold: float) -> list[float]:
+    """How much each class counts in the competition: 1/2 at the threshold, its odds against the threshold's.
+
+    scores, threshold: in [0, 1]. A threshold of 0 gives every class weight 1.
+
+    >>> [round(w, 2) for w in presence_weights([0.85, 0.98, 0.2], 0.85)]
+    [0.5, 0.9, 0.04]
+    """
+    return [sigmoid(logit(score) - logit(threshold)) if threshold else 1.0 for score in scores]
+
+
+def logit(p: float) -> float:
+    """log p / (1 − p); ∓ infinity at 0 and 1."""
+    return math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
+
+
+def sigmoid(x: float) -> float:
+    """1 / (1 + exp(−x)), also of infinities."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

@@ -63,9 +63,7 @@ class SegmenterConfig:
         False, "prepare", "Keep the photo's aspect ratio: short side S, both sides multiples of the patch size."
     )
     template: str = _setting(
-        "A picture of {classes}",
-        "prepare",
-        "The prompt; {classes} stands once in it and becomes the names, with blanks between.",
+        "A picture of {classes}", "prepare", "The prompt; {classes} in it becomes the names, with blanks between."
     )
     prompted: Literal["kept", "all"] = _setting(
         "kept", "prepare", "Names in the prompt: those that compete, or all whatever competes (CVPR-time scripts)."
@@ -89,9 +87,7 @@ class SegmenterConfig:
     )
     clip_model: str = _setting("", "prepare", "Policy clip: hub id or folder of the CLIP; empty = the paper's.")
     bank: str = _setting(
-        "",
-        "prepare",
-        "Unlabelled photos by which each name's match is calibrated: a file of `calibrate`, or pocket; empty = none.",
+        "", "prepare", "Photos by which names are calibrated: a file of `calibrate`, or pocket; empty = none."
     )
     soft_presence: bool = _setting(
         False, "label", "Competition equal_mass: weigh each class by how sure it is that it is there (ours)."
@@ -102,9 +98,7 @@ class SegmenterConfig:
 
     # Saliency (§3.1, §3.2).
     gradient: Gradient = _setting(
-        "match_logit",
-        "look",
-        "What is differentiated by the attention; paper-literal is Eq. 1 as printed, which inverts the sign.",
+        "match_logit", "look", "What is differentiated by the attention; paper-literal: Eq. 1 as printed, inverted."
     )
     softmax_over_classes: bool = _setting(
         False, "look", "Softmax over the K maps before anything else (the text after Fig. 3; with gradient none)."
@@ -142,8 +136,7 @@ class SegmenterConfig:
     competition: Literal["overlay", "equal_mass"] = _setting(
         "overlay",
         "label",
-        "Who wins a pixel: overlay compares blurred masks (the paper's); equal_mass asks first whether it is foreground, "
-        "then which class's map has more of its mass there (ours).",
+        "Who wins a pixel: blurred masks against each other (overlay, the paper's), or equal_mass (ours).",
     )
     share_blur: float = _setting(
         0.02, "label", "Competition equal_mass: the blur of the class shares, as a share of the longer side.", 0, 1
@@ -160,20 +153,10 @@ class SegmenterConfig:
     background: Literal["complement", "zero_max", "off"] | float = _setting(
         "complement", "label", "The background channel; a number is a constant score.", 0, 1000
     )
-    output_px: int = _setting(
-        2048,
-        "label",
-        "Scores of larger photos are computed at this longer side, their labels enlarged (nearest).",
-        16,
-        16384,
-    )
+    output_px: int = _setting(2048, "label", "Longer side at which scores of larger photos are computed.", 16, 16384)
     refine: str = _setting("densecrf", "label", "What sharpens the masks: densecrf, pamr, densecrf-reference or none.")
     core_share: float = _setting(
-        0.0,
-        "label",
-        "Share of the pixels that a class won, its core, which refining leaves it at least (ours); 0 = a class may vanish.",
-        0,
-        1,
+        0.0, "label", "Share of its pixels that refining leaves a class at least (ours); 0 = it may vanish.", 0, 1
     )
     refine_options: Mapping[str, Any] = _setting({}, "label", "The refiner's options, as for get_refiner.")
 

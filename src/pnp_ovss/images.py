@@ -18,7 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pnp_ovss.depth import has_16_bit_colours, to_8_bit, widen_colours
 from pnp_ovss.errors import ConfigError, ImageError
-from pnp_ovss.files import HEIC_ENDINGS, shown
+from pnp_ovss.files import shown
+from pnp_ovss.photo_files import HEIC_ENDINGS
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,8 @@ result, because it decides what a number means. Where the caller says which name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +16,6 @@ import numpy as np
 from pnp_ovss.classes import name_key
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.files import read_json
 
 Classes = Sequence[Sequence[str]]
 
@@ -164,6 +162,20 @@ class CallersList:
         )
 
 
+def choose(
+    policy: ClassPolicy, request: Request, keep: Sequence[str] | None, config: SegmenterConfig
+) -> tuple[str, Choice]:
+    """Who decided, and what competes. keep: the names that the caller lists; then the policy is not asked."""
+    if keep is None:
+        name, choice = policy.name, policy(request)
+    else:
+        name = config.policy if config.policy in ("file", "oracle") else "keep"
+        choice = Choice(kept_indices(request.classes, keep), (None,) * len(request.classes))
+    if choice.kept or config.empty == "background":
+        return name, choice
+    return name, best_class(request, choice)
+
+
 def best_class(request: Request, choice: Choice) -> Choice:
     """The class with the highest score alone: of the policy's scores, or the model's match where it has none."""
     known = [score for score in choice.scores if score is not None]
@@ -198,33 +210,6 @@ def get_policy(config: SegmenterConfig, device: str = "auto") -> ClassPolicy:
     return CallersList(config.policy)
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """The names that a list gives for each photo: from a tagger, an LLM, a person.
-
-    names: {photo: class names}; a photo or a key may be a file name with or without its folder or ending.
-    """
-
-    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: str | Path) -> Candidates:
-        """From a JSON file {photo: [class names]}. Raises ConfigError when it is anything else."""
-        return cls(read_candidates(path))
-
-    def of(self, photo: str) -> Sequence[str]:
-        """The names listed for a photo. Raises ConfigError when it is not listed, or twice."""
-        for key in (photo, Path(photo).name, Path(photo).stem):
-            if key in self.names:
-                return self.names[key]
-        alike = [key for key in self.names if Path(key).stem == photo]
-        if len(alike) == 1:
-            return self.names[alike[0]]
-        raise ConfigError(
-            f"the candidates name no image '{photo}'; they name {len(self.names)} others: add it, or use policy itm"
-        )
-
-
 def kept_indices(classes: Classes, keep: Sequence[str]) -> tuple[int, ...]:
     """Indices of the classes that have one of these names, in the classes' order; other names are ignored.
 
@@ -233,12 +218,3 @@ def kept_indices(classes: Classes, keep: Sequence[str]) -> tuple[int, ...]:
     """
     wanted = set(map(name_key, keep))
     return tuple(i for i, group in enumerate(classes) if wanted.intersection(map(name_key, group)))
-
-
-def read_candidates(path: str | Path) -> dict[str, list[str]]:
-    """A JSON file {image id: [class names]} for `Candidates`. Raises ConfigError when it is anything else."""
-    data = read_json(path)
-    lists = isinstance(data, dict) and all(isinstance(v, list) for v in data.values())
-    if not lists or any(not isinstance(name, str) for names in data.values() for name in names):
-        raise ConfigError(f'{path} must look like {{"photo.jpg": ["cat", "sofa"], ...}}')
-    return data

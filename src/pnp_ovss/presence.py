@@ -7,7 +7,6 @@ docs/method.md has what was measured.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -17,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pnp_ovss.competition import logit, sigmoid
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.gradcam import match_logits
 from pnp_ovss.images import normalise_pixels, to_pixels
+from pnp_ovss.provenance import fingerprint
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel
 
 SHARE_OF_MEDIAN = 0.5
@@ -88,6 +89,17 @@ class NameBank:
             ) from error
 
 
+def load_bank(config: SegmenterConfig, vlm: VisionLanguageModel) -> NameBank | None:
+    """The configured bank, if any. Raises ConfigError for one of other weights."""
+    bank = NameBank.load(config.bank) if config.bank else None
+    if bank is not None and config.precision == "float32" and bank.weights != (own := fingerprint(vlm.model)):
+        raise ConfigError(
+            f"bank = '{config.bank}' was made with weights {bank.weights} of {bank.model}, and these are {own} of "
+            f"{vlm.name}; make one with `pnp-ovss calibrate`"
+        )
+    return bank
+
+
 @dataclass(eq=False)
 class Presence:
     """How sure a model is that names are in a photo; with a bank, calibrated for each name, which is matched with it once."""
@@ -102,10 +114,10 @@ class Presence:
         logits = match_logits(self.vlm, features, names, self.template)
         if self.bank is None:
             return logits.softmax(dim=1)[:, 1].tolist()
-        moved = self.bank.shift - _logit(self.bank.match_threshold)
+        moved = self.bank.shift - logit(self.bank.match_threshold)
         margins = (logits[:, 1] - logits[:, 0]).tolist()
         medians = self.medians(names)
-        return [_sigmoid(s - SHARE_OF_MEDIAN * medians[name] - moved) for s, name in zip(margins, names, strict=True)]
+        return [sigmoid(s - SHARE_OF_MEDIAN * medians[name] - moved) for s, name in zip(margins, names, strict=True)]
 
     def medians(self, names: Sequence[str]) -> dict[str, float]:
         """{name: the median over the bank of its match − no-match logit}."""
@@ -114,17 +126,6 @@ class Presence:
             margins = bank_margins(self.vlm, self.bank, new, self.template)
             self._medians |= dict(zip(new, np.median(margins, axis=0).tolist(), strict=True))
         return {name: self._medians[name] for name in names}
-
-
-def presence_weights(scores: Sequence[float], threshold: float) -> list[float]:
-    """How much each class counts in the competition: 1/2 at the threshold, its odds against the threshold's.
-
-    scores, threshold: in [0, 1]. A threshold of 0 gives every class weight 1.
-
-    >>> [round(w, 2) for w in presence_weights([0.85, 0.98, 0.2], 0.85)]
-    [0.5, 0.9, 0.04]
-    """
-    return [_sigmoid(_logit(score) - _logit(threshold)) if threshold else 1.0 for score in scores]
 
 
 def bank_margins(vlm: VisionLanguageModel, bank: NameBank, names: Sequence[str], template: str) -> np.ndarray:
@@ -138,7 +139,7 @@ def shift_of(margins: np.ndarray, match_threshold: float) -> float:
 
     margins: (photos, names) logits. No label is read.
     """
-    found = int((margins >= _logit(match_threshold)).sum())
+    found = int((margins >= logit(match_threshold)).sum())
     centred = np.sort((margins - SHARE_OF_MEDIAN * np.median(margins, axis=0)).ravel())[::-1]
     return float(centred[min(max(found, 1), centred.size) - 1])
 
@@ -152,11 +153,3 @@ def look_at(vlm: VisionLanguageModel, photo: np.ndarray, config: SegmenterConfig
     visible = torch.zeros(count, dtype=torch.bool)
     visible[chosen] = True
     return vlm.encode(pixels, visible.to(vlm.device)).tokens.half().cpu()
-
-
-def _logit(p: float) -> float:
-    return math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,21 @@ class Provenance:
     config: SegmenterConfig
     versions: Mapping[str, str] = field(default_factory=dict)
     time: str = ""
+
+    @classmethod
+    def of(cls, segmenter: Any, policy: str, passes: int) -> Provenance:
+        """The record of a result that a Segmenter makes now."""
+        return cls(
+            model=segmenter.vlm.name,
+            weights=segmenter.weights,
+            method=segmenter.method,
+            policy=policy,
+            refiner=segmenter.refiner.name,
+            passes=passes,
+            config=segmenter.config,
+            versions=library_versions(),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,17 @@ from torch import Tensor
 from pnp_ovss import gradcam
 from pnp_ovss.classes import ClassNames, flatten_classes, parse_classes
 from pnp_ovss.clock import Clock
-from pnp_ovss.competition import Scored, equal_mass
+from pnp_ovss.competition import compete
 from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import ConfigError, PnPError
+from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
 from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, to_pixels
-from pnp_ovss.policies import Choice, ClassPolicy, Request, best_class, get_policy, kept_indices, with_rule
-from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms, overlay
-from pnp_ovss.presence import NameBank, Presence, presence_weights
+from pnp_ovss.policies import ClassPolicy, Request, choose, get_policy, with_rule
+from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms
+from pnp_ovss.presence import Presence, load_bank
 from pnp_ovss.presets import IMPLIED, resolve_config
-from pnp_ovss.provenance import Provenance, fingerprint, library_versions
+from pnp_ovss.provenance import Provenance, fingerprint
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Pass, Prepared, Trace
@@ -57,7 +56,7 @@ class Segmenter:
         check_layer_and_head(vlm, self.config.layer, self.config.head)
         self.input_size(1, 1)  # a size that does not fit the model is refused at once
         self.policy = policy or get_policy(self.config, device=str(vlm.device))
-        self.presence = presence or Presence(vlm, self.config.template, self._bank())
+        self.presence = presence or Presence(vlm, self.config.template, load_bank(self.config, vlm))
 
     @classmethod
     def from_pretrained(
@@ -150,7 +149,7 @@ class Segmenter:
             features = gradcam.encode(self.vlm, pixels, self.config)
         with clock("policy"):
             match = partial(self.presence, features)
-            policy, choice = self._choose(Request(classes, photo, name, match), keep)  # step 0
+            policy, choice = choose(self.policy, Request(classes, photo, name, match), keep, self.config)  # step 0
         everything = tuple(range(len(classes)))
         prompted = everything if self.config.prompted == "all" and choice.kept else choice.kept
         names, groups = flatten_classes(classes, prompted)  # step 2
@@ -175,7 +174,7 @@ class Segmenter:
 
         Raises ConfigError for a `Prepared` of other settings than this segmenter's where `prepare` reads them.
         """
-        self._check(prepared)
+        prepared.check(self.config)
         clock = Clock()
         with clock("saliency"):
             passes = tuple(track(gradcam.passes(self.vlm, prepared, self.config))) if prepared.names else ()
@@ -186,7 +185,7 @@ class Segmenter:
 
         {(layer, head): trace}, both from 1, head also "mean".
         """
-        self._check(prepared)
+        prepared.check(self.config)
         if not prepared.names:
             heads = (*range(1, self.vlm.heads + 1), "mean")
             return {(layer, head): Trace(prepared, ()) for layer in self.vlm.layers for head in heads}
@@ -200,7 +199,8 @@ class Segmenter:
         with clock("labels"):
             total = self.sum_maps(trace)  # step 9
             limited = limited_size(size, self.config.output_px)
-            scores, rows = self._compete(total, limited, prepared)  # steps 10-12
+            match_scores = [prepared.match_scores[index] for index in prepared.kept]
+            scores, rows = compete(total, limited, self.config, match_scores)  # steps 10-12
         with clock("refine"):
             scores = refine_photo(self.refiner, prepared.image, scores, keep=self.config.core_share)  # step 13
         channels = tuple(0 if row is None else prepared.kept[row] + 1 for row in rows)
@@ -214,7 +214,7 @@ class Segmenter:
             match_scores={group[0]: s for group, s in zip(prepared.classes, prepared.match_scores, strict=True)},
             image=prepared.image,
             image_name=prepared.image_name,
-            provenance=self._provenance(prepared.policy, len(trace.passes)),
+            provenance=Provenance.of(self, prepared.policy, len(trace.passes)),
             seconds={**prepared.seconds, **trace.seconds, **clock.seconds},
         )
 
@@ -235,58 +235,3 @@ class Segmenter:
     def weights(self) -> str:
         """The fingerprint of the model's weights."""
         return fingerprint(self.vlm.model)
-
-    def _compete(self, total: Tensor, size: tuple[int, int], prepared: Prepared) -> Scored:
-        """Scores of background and classes by the configured competition."""
-        if self.config.competition == "overlay":
-            return overlay(total, size, self.config)
-        scores = [prepared.match_scores[index] for index in prepared.kept]
-        known = [score for score in scores if score is not None]
-        weighed = self.config.soft_presence and len(known) == len(scores)
-        weights = presence_weights(known, self.config.match_threshold) if weighed else None
-        return equal_mass(total, size, self.config, weights)
-
-    def _bank(self) -> NameBank | None:
-        """The configured bank. Raises ConfigError for one of another model."""
-        if not self.config.bank:
-            return None
-        bank = NameBank.load(self.config.bank)
-        if self.config.precision == "float32" and bank.weights != self.weights:
-            raise ConfigError(
-                f"bank = '{self.config.bank}' was made with weights {bank.weights} of {bank.model}, and these are "
-                f"{self.weights} of {self.vlm.name}; make one with `pnp-ovss calibrate`"
-            )
-        return bank
-
-    def _choose(self, request: Request, keep: Sequence[str] | None) -> tuple[str, Choice]:
-        """Who decided, and what competes."""
-        if keep is None:
-            policy, choice = self.policy.name, self.policy(request)
-        else:
-            policy = self.config.policy if self.config.policy in ("file", "oracle") else "keep"
-            choice = Choice(kept_indices(request.classes, keep), (None,) * len(request.classes))
-        if choice.kept or self.config.empty == "background":
-            return policy, choice
-        return policy, best_class(request, choice)
-
-    def _check(self, prepared: Prepared) -> None:
-        different = self.config.differing(prepared.config, "prepare")
-        if different:
-            name = different[0]
-            raise ConfigError(
-                f"this photo was prepared with {name} = {getattr(prepared.config, name)!r}, and this segmenter has "
-                f"{getattr(self.config, name)!r}; prepare it again"
-            )
-
-    def _provenance(self, policy: str, passes: int) -> Provenance:
-        return Provenance(
-            model=self.vlm.name,
-            weights=self.weights,
-            method=self.method,
-            policy=policy,
-            refiner=self.refiner.name,
-            passes=passes,
-            config=self.config,
-            versions=library_versions(),
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-        )

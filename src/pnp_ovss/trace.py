@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import Classes, kept_indices
 from pnp_ovss.vlms.base import ImageFeatures
 
@@ -36,6 +37,14 @@ class Prepared:
     policy: str
     config: SegmenterConfig
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self, config: SegmenterConfig) -> None:
+        """Raise ConfigError for settings that `prepare` would have read otherwise."""
+        for name in config.differing(self.config, "prepare"):
+            raise ConfigError(
+                f"this photo was prepared with {name} = {getattr(self.config, name)!r}, and this segmenter has "
+                f"{getattr(config, name)!r}; prepare it again"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from PIL import Image
 
 from pnp_ovss.batch.sources import PhotoReader, PhotoRef, list_photos, stamp_of
 from pnp_ovss.errors import ImageError, PnPError
-from pnp_ovss.files import LeftOut
 from pnp_ovss.images import load_image
+from pnp_ovss.photo_files import LeftOut
 
 NOWHERE = Path("/nowhere")
 

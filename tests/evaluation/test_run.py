@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.datasets import VOID
 from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.metrics import compute, empty_confusion, update
@@ -14,7 +15,6 @@ from pnp_ovss.evaluation.records import ImageRecord, read_records
 from pnp_ovss.evaluation.report import image_miou, load_report, summarise
 from pnp_ovss.evaluation.run import RunOptions, run
 from pnp_ovss.evaluation.systems import dataset_settings
-from pnp_ovss.policies import Candidates
 
 
 def test_a_perfect_system_scores_one(rectangles, painter, records):

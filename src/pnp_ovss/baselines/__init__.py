@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pnp_ovss.baselines.trivial import AllBackground, RandomLabels, TagsEverywhere
@@ -10,8 +11,17 @@ from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
     from pnp_ovss.evaluation.systems import System
+    from pnp_ovss.vlms.base import VisionLanguageModel
 
-__all__ = ["AllBackground", "RandomLabels", "TagsEverywhere", "check_baseline", "list_baselines", "make_baseline"]
+__all__ = [
+    "AllBackground",
+    "BaselineSpec",
+    "RandomLabels",
+    "TagsEverywhere",
+    "check_baseline",
+    "list_baselines",
+    "make_baseline",
+]
 
 
 def list_baselines() -> tuple[str, ...]:
@@ -64,3 +74,15 @@ _TRIVIAL: dict[str, Callable[[bool], System]] = {
     "random": lambda background: RandomLabels(background),
     "tags": lambda _background: TagsEverywhere(),
 }
+
+
+@dataclass(frozen=True)
+class BaselineSpec:
+    """A baseline by name."""
+
+    name: str
+    device: str = "auto"
+
+    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> System:  # noqa: ARG002
+        """See `SystemSpec`; a baseline has a model of its own."""
+        return make_baseline(self.name, background=has_background, device=self.device)

@@ -22,8 +22,8 @@ from pnp_ovss.baselines.maskclip import BACKGROUND_NAME, MODEL
 from pnp_ovss.clip import CLIP_TEMPERATURE, Clip
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Answer, Query
-from pnp_ovss.files import find_photos
 from pnp_ovss.images import load_image
+from pnp_ovss.photo_files import find_photos
 
 RETRIEVED = 50
 

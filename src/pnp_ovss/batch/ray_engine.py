@@ -15,16 +15,14 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pnp_ovss import errors
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.pool import Pool, identity
+from pnp_ovss.batch.shards import Tally, complete_shards
 from pnp_ovss.errors import ConfigError, DependencyError, ModelError, PnPError
-
-if TYPE_CHECKING:
-    from pnp_ovss.batch.run import Tally
 
 RETRIES = 3
 """How often Ray restarts an actor or repeats a shard (Ray Data's own default is for ever)."""
@@ -43,8 +41,6 @@ class ShardActor:
 
     def _complete(self, shard: int) -> dict[str, Any]:
         """What became of a shard. A PnPError is reported, not raised: Ray would wrap it in its own."""
-        from pnp_ovss.batch.run import complete_shards
-
         report: dict[str, Any] = {"photos": 0, "failed": 0, "error": None}
         before = self._pool.restarts
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,17 @@ from pnp_ovss.batch.folder import FORMAT, BatchFolder
 from pnp_ovss.batch.inventory import write_inventory
 from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.pool import Pool, identity
+from pnp_ovss.batch.shards import Tally, complete_shards
 from pnp_ovss.batch.sources import list_photos, require_pyarrow
 from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, OutputError
-from pnp_ovss.files import LeftOut, locked, remove_temporaries
+from pnp_ovss.files import locked, remove_temporaries
+from pnp_ovss.photo_files import LeftOut
 
 SHARD_SIZE = 1000
 
 Progress = Callable[[int, int], None]
 """Told how many photos were done now and how many of them failed."""
-
-
-@dataclass
-class Tally:
-    """What one run did."""
-
-    photos: int = 0
-    failed: int = 0
-    restarts: int = 0
 
 
 def run_batch(
@@ -102,15 +95,6 @@ def _run_here(
         for row in complete_shards(folder, folder.missing(), pool):
             tally.restarts = pool.restarts
             yield pool.facts, 1, int(row["status"] == "failed")
-
-
-def complete_shards(folder: BatchFolder, shards: Iterable[int], pool: Pool) -> Iterator[dict[str, Any]]:
-    """Segment what these shards lack and write them; yields the rows as they come. Both engines do their work here."""
-    tasks = (task for shard in shards for task in folder.begin(shard))
-    with closing(pool.run(tasks)) as rows:
-        for row in rows:
-            folder.add(row)
-            yield row
 
 
 def _prepare(folder: BatchFolder, inputs: list[str], job: Job, shard_size: int, resume: bool) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.errors import DatasetError, DependencyError, ImageError
-from pnp_ovss.files import LeftOut, photo_endings, shown, walk_photos, why_left_out
+from pnp_ovss.files import shown
 from pnp_ovss.images import ImageSource
+from pnp_ovss.photo_files import LeftOut, photo_endings, walk_photos, why_left_out
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -21,10 +21,10 @@ from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job
 from pnp_ovss.batch.rows import failed_row, result_row
 from pnp_ovss.batch.sources import PhotoReader, PhotoRef, stamp_of
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.errors import ImageError, ModelError, OutputError, PnPError
 from pnp_ovss.files import write_atomically
 from pnp_ovss.images import load_image
-from pnp_ovss.policies import Candidates
 from pnp_ovss.provenance import digest, library_versions
 from pnp_ovss.segmentation import labels_image, png_bytes
 

@@ -30,7 +30,7 @@ def calibrate(
     """
     from pnp_ovss.calibration import calibrate as make_bank
     from pnp_ovss.calibration import draw_photos
-    from pnp_ovss.files import find_photos
+    from pnp_ovss.photo_files import find_photos
 
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder of photos")

@@ -92,7 +92,8 @@ def evaluate(
 
 def _systems(specs: Sequence[o.SegmenterSpec], sizes: Sequence[int], baselines: Sequence[str]) -> dict[str, SystemSpec]:
     """{name: system}: the method, at each size if several are asked, then the baselines."""
-    from pnp_ovss.evaluation.job import BaselineSpec, MethodSpec
+    from pnp_ovss.baselines import BaselineSpec
+    from pnp_ovss.evaluation.job import MethodSpec
 
     found: dict[str, SystemSpec] = {}
     for spec in specs:

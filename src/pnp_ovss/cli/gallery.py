@@ -42,10 +42,10 @@ def gallery(
 
     Writes gallery.png, gallery.html and what `segment` writes. Exit code 1: some photos failed and are left out.
     """
+    from pnp_ovss.candidates import Candidates
     from pnp_ovss.files import locked
     from pnp_ovss.gallery import gallery_names, save_gallery
     from pnp_ovss.outputs import LOCK
-    from pnp_ovss.policies import Candidates
 
     entries = _entries(photos or [], classes, classes_file, listed)
     if ground_truth is not None and not ground_truth.is_dir():

@@ -90,7 +90,7 @@ def _segmenter_parameters() -> list[inspect.Parameter]:
 
 def _spec(given: Mapping[str, Any]) -> SegmenterSpec:
     """What the options say. A list of candidates means policy `file` unless another is named."""
-    from pnp_ovss.policies import Candidates
+    from pnp_ovss.candidates import Candidates
 
     settings = merge_settings({name: given[name] for name in _SETTINGS}, given["setting"])
     listed = None if given["candidates"] is None else Candidates.read(given["candidates"]).names

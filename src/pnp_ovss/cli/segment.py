@@ -130,9 +130,9 @@ def _run(
     json_lines: bool = False,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
+    from pnp_ovss.candidates import Candidates
     from pnp_ovss.files import locked, shown
     from pnp_ovss.outputs import LOCK
-    from pnp_ovss.policies import Candidates
 
     segmenter, listed = spec.make(), Candidates(spec.candidates or {})
     stems = unique_stems([photo for photo, _ in jobs])

@@ -102,8 +102,8 @@ def tune(
 
 
 def _tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...]:
+    from pnp_ovss.candidates import read_candidates
     from pnp_ovss.errors import ConfigError
-    from pnp_ovss.policies import read_candidates
     from pnp_ovss.tuning.tags import dataset_tags, tagged_files
 
     if tags.endswith(".json"):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from pnp_ovss.datasets.vocabulary import VOID, Vocabulary
 from pnp_ovss.errors import DatasetError
-from pnp_ovss.files import LeftOut, shown
+from pnp_ovss.files import shown
+from pnp_ovss.photo_files import LeftOut
 
 Labels = NDArray[np.int32]
 """(H, W) ground truth: 0 = background, i = the i-th class (from 1), `VOID` = unknown."""

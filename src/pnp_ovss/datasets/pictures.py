@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pnp_ovss.errors import DatasetError
-from pnp_ovss.files import LeftOut, photo_endings, read_lines, shown, walk_photos
+from pnp_ovss.files import read_lines, shown
+from pnp_ovss.photo_files import LeftOut, photo_endings, walk_photos
 
 _FLAG = re.compile(r"(.*\S)\s+-?[01]")
 """A name and the column of VOC's lists for one class: 1 = there, 0 = difficult, -1 = not there."""

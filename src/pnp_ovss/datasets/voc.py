@@ -7,7 +7,7 @@ from pnp_ovss.datasets.base import Dataset, Sample
 from pnp_ovss.datasets.masks import IndexedMask, LabelTable, label_table
 from pnp_ovss.datasets.pictures import PictureFolder, read_ids, require_any, require_folder
 from pnp_ovss.datasets.vocabulary import load_vocabulary
-from pnp_ovss.files import LeftOut
+from pnp_ovss.photo_files import LeftOut
 
 LAYOUT = (
     "expected ROOT/JPEGImages/ID.jpg, ROOT/SegmentationClass/ID.png (or SegmentationClassAug), "

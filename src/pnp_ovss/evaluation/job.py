@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pnp_ovss.baselines import make_baseline
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.datasets.base import Dataset
 from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.evaluation.ablation import AblationSystem
 from pnp_ovss.evaluation.run import Progress, Results, RunOptions, run
 from pnp_ovss.evaluation.sensitivity import SensitivitySystem, Stage
 from pnp_ovss.evaluation.systems import SegmenterSystem, System, dataset_settings
-from pnp_ovss.policies import Candidates
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.spec import SegmenterSpec
 from pnp_ovss.vlms.base import VisionLanguageModel
@@ -63,18 +62,6 @@ class SensitivitySpec:
         """See `SystemSpec`."""
         segmenter, candidates = _segmenter(self.segmenter, has_background, vlm)
         return SensitivitySystem(segmenter, self.stage, self.every_head, candidates)
-
-
-@dataclass(frozen=True)
-class BaselineSpec:
-    """A baseline by name."""
-
-    name: str
-    device: str = "auto"
-
-    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> System:  # noqa: ARG002
-        """See `SystemSpec`; a baseline has a model of its own."""
-        return make_baseline(self.name, background=has_background, device=self.device)
 
 
 @dataclass(frozen=True, kw_only=True)

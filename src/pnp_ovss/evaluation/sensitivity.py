@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.evaluation.paper import load_tables
 from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
-from pnp_ovss.policies import Candidates
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.vlms.base import Head
 

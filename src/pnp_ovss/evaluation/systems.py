@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.datasets.base import Dataset
-from pnp_ovss.policies import Candidates
 from pnp_ovss.provenance import digest
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ConfigError, DatasetError
-from pnp_ovss.files import HEIC_ENDINGS, PHOTO_ENDINGS
 from pnp_ovss.files import shown as path_text
+from pnp_ovss.photo_files import HEIC_ENDINGS, PHOTO_ENDINGS
 
 Masks = list[tuple[int, NDArray[np.bool_]]]
 """(label, (H, W) bool) of the classes found, by label."""

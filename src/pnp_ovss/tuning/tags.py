@@ -10,7 +10,7 @@ import numpy as np
 from pnp_ovss.classes import parse_classes
 from pnp_ovss.datasets.base import VOID, Dataset
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.files import find_photos
+from pnp_ovss.photo_files import find_photos
 from pnp_ovss.tuning.maps import TaggedImage
 
 

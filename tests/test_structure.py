@@ -1,0 +1,78 @@
+"""The house: imports run one way, no circle of files or folders, files that can be read at a sitting."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "pnp_ovss"
+ROOMS = (
+    "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "config", "presets", "provenance",
+    "changes", "images", "prompt", "saliency", "postprocess", "completion", "competition", "palette", "overlay",
+    "outputs", "refiners", "vlms", "clip", "candidates", "policies", "trace", "gradcam", "presence", "segmentation",
+    "segmenter", "spec", "testing", "explain", "datasets", "calibration", "gallery_list", "gallery", "model_check",
+    "evaluation", "baselines", "tuning", "batch", "export", "web", "cli",
+)  # fmt: skip
+"""Each may import those before it, TYPE_CHECKING included."""
+LONGEST = 250
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The package's modules that a file imports, anywhere in it, without `pnp_ovss.`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pnp_ovss":
+            base = (node.module or "").partition(".")[2]
+            for alias in node.names:
+                inner = f"{base}.{alias.name}" if base else alias.name
+                found.add(inner if inner in MODULES else base)
+        elif isinstance(node, ast.Import):
+            found |= {a.name.partition(".")[2] for a in node.names if a.name.startswith("pnp_ovss.")}
+    return found - {"", module_of(path)}
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_every_room_has_its_place():
+    rooms = {room(name) for name in MODULES} - {"__init__", "__main__"}
+    assert rooms == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_run_one_way(path):
+    mine = room(module_of(path))
+    if mine in ("__init__", "__main__"):
+        return
+    later = {m for m in imports_of(path) if room(m) != mine and ROOMS.index(room(m)) > ROOMS.index(mine)}
+    assert not later, f"{module_of(path)} imports from rooms above it: {', '.join(sorted(later))}"
+
+
+def test_no_circle_of_files():
+    """Imports inside functions count: two files that need each other are one, or lack a third."""
+    edges = {name: imports_of(path) & MODULES.keys() for name, path in MODULES.items() if name != "__init__"}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above[above.index(name) :], name))
+        if name not in done:
+            for other in sorted(edges.get(name, ())):
+                visit(other, (*above, name))
+            done.add(name)
+
+    for name in sorted(edges):
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_a_file_can_be_read_at_a_sitting(path):
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST
