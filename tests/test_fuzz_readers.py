@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pnp_ovss.candidates import read_candidates
 from pnp_ovss.classes import read_class_file
 from pnp_ovss.datasets import check_dataset, open_dataset, read_vocabulary
 from pnp_ovss.errors import PnPError
 from pnp_ovss.gallery_list import read_list
 from pnp_ovss.masks.rle import decode_mask
-from pnp_ovss.policies import read_candidates
 from pnp_ovss.presets import load_method, load_preset
 from pnp_ovss.tuning.tags import tagged_files
 
