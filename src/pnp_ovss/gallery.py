@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pnp_ovss.datasets.base import VOID
 from pnp_ovss.datasets.masks import IndexedMask, label_table
-from pnp_ovss.errors import DatasetError, OutputError
+from pnp_ovss.errors import DatasetError
+from pnp_ovss.files import write_atomically, writing
 from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.overlay import MAX_SIDE_PX, draw_overlay
 from pnp_ovss.segmentation import Segmentation
@@ -62,7 +64,7 @@ def save_gallery(rows: Sequence[Row], folder: Path, tile_px: int = TILE_PX) -> t
     The folder already holds the results (`Segmentation.save`) of the rows' stems. Raises OutputError.
     """
     png, page = folder / "gallery.png", folder / "gallery.html"
-    try:
+    with writing(folder):
         draw_grid(rows, tile_px).save(png)
         for row in rows:
             photo = Image.fromarray(row.result.image)
@@ -70,9 +72,7 @@ def save_gallery(rows: Sequence[Row], folder: Path, tile_px: int = TILE_PX) -> t
             photo.save(folder / f"{row.stem}.photo.jpg", quality=90)
             if row.truth is not None:
                 _overlay(row.result.image, row.truth, row.result.class_names).save(folder / f"{row.stem}.truth.png")
-        page.write_text(render_page(rows), "utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}; choose another --out") from error
+        write_atomically(page, render_page(rows))
     return png, page
 
 
@@ -187,7 +187,7 @@ def _section(row: Row) -> str:
 
 
 def _figure(name: str, caption: str, alt: str) -> str:
-    link = html.escape(quote(name))
+    link = html.escape(quote(os.fsencode(name)))
     picture = f'<img src="{link}" alt="{html.escape(alt)}" loading="lazy">'
     return f'<figure><a href="{link}">{picture}</a><figcaption>{caption}</figcaption></figure>'
 

@@ -1,6 +1,7 @@
 """What commands write: never over what they read or what others made, and what is exported is what the last run made."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -99,6 +100,15 @@ def test_a_gallery_can_be_made_again_and_exported(run, photo, tmp_path):
         assert run("gallery", photo, "-c", "red", "--grey", "--out", tmp_path / "g")[0] == 0
     data, _ = exported(run, tmp_path / "g")
     assert [image["file_name"] for image in data["images"]] == ["scene.png"]
+
+
+def test_a_gallery_of_a_name_that_is_no_utf_8(run, photo, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 #1.png")
+    shutil.copy(photo, odd)
+    assert run("gallery", odd, "-c", "red", "--out", tmp_path / "g")[0] == 0
+    page = (tmp_path / "g" / "gallery.html").read_text("utf-8")
+    assert 'href="caf%E9%20%231.overlay.png"' in page
+    assert os.path.isfile(os.fsencode(tmp_path) + b"/g/caf\xe9 #1.overlay.png")
 
 
 def test_a_photo_named_twice_is_taken_once(run, photo, tmp_path):
