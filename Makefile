@@ -1,14 +1,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt $$($(PYTHON) .ci/uv_options.py)
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export UV_CACHE_DIR := $(CURDIR)/.venv/uv-cache
+export PIP_CACHE_DIR := $(CURDIR)/.venv/pip-cache
+endif
+EXTRAS := demo,web,batch,tune,report,coco,dev
+QUICK := not slow and not weights and not gpu and not e2e
+NUMERIC := tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
 
-.PHONY: demo test check docs golden slow e2e crf-oracle clean
+.PHONY: demo test check docs golden slow kernels mutants lowest newest e2e crf-oracle clean
 
 demo: .venv/demo ## Segment photographs that come with scikit-image; overlays go to demo-out/
 	$(BIN)/pnp-ovss demo --out demo-out
 
 test: .venv/dev ## All tests but those marked slow, weights, gpu, e2e
-	$(BIN)/pytest -q -n 2 -m "not slow and not weights and not gpu and not e2e"
+	$(BIN)/pytest -q -n 2 -m "$(QUICK)"
 
 check: .venv/dev ## Format, lint, types, links of the documentation
 	$(BIN)/ruff format --check .
@@ -22,8 +29,29 @@ docs: .venv/dev ## The library's reference, docs/api.md, from the docstrings
 golden: .venv/dev ## Sums, scores and labels of many runs at BASE=COMMIT and now, bit by bit
 	$(BIN)/python tests/golden/driver.py --base $(BASE)
 
-slow: .venv/dev ## The long tests
+slow: .venv/dev kernels ## The long tests, and the numeric ones as on other processors
 	$(BIN)/pytest -q -m slow
+
+kernels: .venv/dev ## The numeric tests with the instructions of other processors, one thread and two
+	for cpu in default avx2; do for threads in 1 2; do echo "ATEN_CPU_CAPABILITY=$$cpu, $$threads threads"; \
+	ATEN_CPU_CAPABILITY=$$cpu ONEDNN_MAX_CPU_ISA=AVX2 PNP_OVSS_TEST_THREADS=$$threads \
+	$(BIN)/pytest -q -m "$(QUICK)" $(NUMERIC) || exit 1; done; done
+
+mutants: .venv/dev ## One-line faults in the source, each of which must turn a test red
+	$(BIN)/python tests/mutants/run.py
+
+lowest: ## The tests with the oldest of the libraries that pyproject.toml names (torch as in constraints.txt)
+	$(call suite_in,lowest,--resolution lowest-direct $$(grep '^torch==' constraints.txt))
+
+newest: ## The tests with the newest of them (torch as in constraints.txt)
+	$(call suite_in,newest,--upgrade $$(grep '^torch==' constraints.txt))
+
+define suite_in
+	$(PYTHON) -m venv .venv/$(1)
+	.venv/$(1)/bin/pip install --quiet uv
+	.venv/$(1)/bin/uv pip install --quiet --python .venv/$(1)/bin/python $$($(PYTHON) .ci/uv_options.py) $(2) -e '.[$(EXTRAS)]'
+	.venv/$(1)/bin/pytest -q -n 2 -m "$(QUICK)"
+endef
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv
@@ -34,7 +62,7 @@ slow: .venv/dev ## The long tests
 	@touch $@
 
 .venv/dev: .venv/bin/uv pyproject.toml constraints.txt
-	$(INSTALL) -e '.[demo,batch,tune,report,coco,dev]'
+	$(INSTALL) -e '.[$(EXTRAS)]'
 	@touch $@ .venv/demo
 
 e2e: .venv/e2e ## The browser page in the system's Chromium

@@ -11,10 +11,10 @@ _PROJECT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """Small tensors gain nothing from threads, and parallel tests lose."""
+    """Small tensors gain nothing from threads, and parallel tests lose; `make kernels` asks for two."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("PNP_OVSS_TEST_THREADS", "1")))
 
 
 @pytest.fixture

@@ -2,6 +2,10 @@
 
 import pytest
 
+from pnp_ovss import Segmenter
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.segmented import CONFIG
+
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'pnp-ovss[web]'")
 
 
@@ -10,14 +14,14 @@ def test_whole_numbers_are_int_and_all_classes_compete_on_one_scale():
 
     plain = {"policy": "itm", "size_px": 448, "threshold": 0.2, "drops": 1, "refine": "none"}
     assert chosen_settings(["itm", 448.0, 0.2, 1.0, "none"]) == plain
-    assert chosen_settings(["all", 448.0, 0.2, 1.0, "none"]) == {**plain, "policy": "all", "normalise": "global"}
+    every = chosen_settings(["all", 48.0, 0.2, 1.0, "none"])
+    assert Segmenter(FakeVLM(), CONFIG).replace(**every).config.normalise == "global"
     assert isinstance(chosen_settings(["itm", 448.0, 1, 1.0, "none"])["size_px"], int)
 
 
 def test_the_options_follow_the_preset():
     from pnp_ovss.web.page import preset_config
 
-    for model in ("pocket", "vilt-coco"):
-        assert preset_config(model).policy in ("itm", "all")
-        assert preset_config(model).refine in ("densecrf", "pamr", "none")
+    shown = preset_config("pocket")
+    assert (shown.size_px, shown.threshold, shown.drops, shown.policy) == (448, 0.2, 0, "itm")
     assert preset_config("vilt-coco").policy == "all"
