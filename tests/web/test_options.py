@@ -3,6 +3,7 @@
 import pytest
 
 from pnp_ovss import Segmenter
+from pnp_ovss.presets import load_preset
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.segmented import CONFIG
 
@@ -22,6 +23,9 @@ def test_whole_numbers_are_int_and_all_classes_compete_on_one_scale():
 def test_the_options_follow_the_preset():
     from pnp_ovss.web.page import preset_config
 
-    shown = preset_config("pocket")
-    assert (shown.size_px, shown.threshold, shown.drops, shown.policy) == (448, 0.2, 0, "itm")
-    assert preset_config("vilt-coco").policy == "all"
+    for model in ("pocket", "vilt-coco"):
+        shown, preset = preset_config(model), load_preset(model)
+        for name in ("size_px", "threshold", "drops", "policy"):
+            if name in preset.settings:
+                assert getattr(shown, name) == preset.settings[name], (model, name)
+    assert (preset_config("pocket").size_px, preset_config("vilt-coco").policy) == (448, "all")
