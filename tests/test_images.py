@@ -198,6 +198,7 @@ def test_heic_is_read_with_pillow_heif_and_else_told_how(tmp_path, monkeypatch):
     assert np.abs(load_image(path).astype(int) - pixels).max() <= 8
     assert [found.name for found in find_photos(tmp_path)[0]] == ["IMG_0001.HEIC"]
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF")
     images._readable.cache_clear()
     with pytest.raises(
         ImageError, match=r"IMG_0001\.HEIC is not an image .*pip install 'pnp-ovss\[heic\]', or convert it"

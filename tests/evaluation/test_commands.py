@@ -124,6 +124,27 @@ def test_baselines_alone(call, root, tmp_path):
     assert load_report(tmp_path / "r.json").model == "tags on the whole image"
 
 
+def test_ids_with_folders_and_blanks_have_records_labels_and_pictures(call, root, tmp_path):
+    for folder in ("images", "masks"):
+        (root / folder / "day 1").mkdir()
+        (root / folder / "00.png").rename(root / folder / "day 1" / "00.png")
+    arguments = (
+        "--policy",
+        "oracle",
+        "--examples",
+        12,
+        "--save-labels",
+        tmp_path / "labels",
+        "--out",
+        tmp_path / "r.json",
+    )
+    assert call("evaluate", "folder", root, *arguments)[0] == 0
+    assert (tmp_path / "labels" / "day 1" / "00.png").is_file()
+    assert (tmp_path / "r.examples" / "day 1" / "00.jpg").is_file()
+    assert "](r.examples/day%201/00.jpg)" in (tmp_path / "r.md").read_text("utf-8")
+    assert '"id":"day 1/00"' in (tmp_path / "r.images.jsonl").read_text("utf-8")
+
+
 def test_a_run_begins_with_a_look_at_the_masks(call, root, tmp_path):
     (root / "images" / "._00.png").write_bytes(b"x")
     arguments = ("--baselines", "background", "--only-baselines", "--examples", 0, "--out", tmp_path / "r.json")

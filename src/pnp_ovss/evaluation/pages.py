@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pnp_ovss.datasets.base import VOID
-from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.tables import DASH, Table
+from pnp_ovss.files import below, write_atomically, writing
 from pnp_ovss.masks.labels import class_shares
 
 _BAR = 30
@@ -94,18 +95,14 @@ def write_pages(
 ) -> tuple[Path, Path]:
     """Write the pages beside `report.json`: report.md with pictures in report.examples/, and report.html."""
     folder = report.with_suffix(".examples")
-    try:
-        if examples:
-            folder.mkdir(parents=True, exist_ok=True)
-        pictures = []
+    markdown, page = report.with_suffix(".md"), report.with_suffix(".html")
+    pictures = []
+    with writing(report):
         for example in examples:
-            example.picture.save(folder / f"{example.id}.jpg", quality=88)
-            pictures.append((f"{folder.name}/{example.id}.jpg", example.caption))
-        markdown, page = report.with_suffix(".md"), report.with_suffix(".html")
-        markdown.write_text(markdown_page(title, tables, bars, pictures), encoding="utf-8")
-        page.write_text(html_page(title, tables, bars, examples), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the report's pages {report}: {error.strerror or error}") from None
+            example.picture.save(below(folder, example.id, ".jpg"), quality=88)
+            pictures.append((quote(f"{folder.name}/{example.id}.jpg"), example.caption))
+    write_atomically(markdown, markdown_page(title, tables, bars, pictures))
+    write_atomically(page, html_page(title, tables, bars, examples))
     return markdown, page
 
 
