@@ -265,3 +265,13 @@ def test_changed_weights_of_the_same_size_are_found_by_their_hash(tmp_path):
 
     assert is_made(folder)
     assert damaged_files(folder) == [weights]
+
+
+def test_what_a_killed_conversion_left_is_cleaned(tmp_path):
+    torch.save({"a": torch.ones(3)}, tmp_path / "pytorch_model.bin")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".123-model.safetensors").write_bytes(b"half")
+
+    folder = convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out")
+
+    assert sorted(file.name for file in folder.iterdir()) == ["made.json", "model.safetensors"]

@@ -149,6 +149,8 @@ def _write(out: Path, weights: State, config: Mapping[str, Any] | None, copied: 
 def _write_weights(path: Path, weights: State) -> None:
     from safetensors.torch import save_file
 
+    for left in path.parent.glob(f".*-{path.name}"):  # by a conversion that was killed
+        left.unlink(missing_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         # .clone(): safetensors refuses tensors that share memory, as tied weights do.
