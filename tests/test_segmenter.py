@@ -115,7 +115,7 @@ def test_a_list_longer_than_the_text_encoder_gives_the_same_maps():
         assert torch.equal(one.visible, other.visible)
 
 
-def test_paper_literal_gradient_is_not_the_default_and_none_ignores_gradients():
+def test_without_gradients_every_patch_has_saliency():
     plain = passes_of(gradient="none", drops=0)[0].maps
     assert (plain > 0).all()
     weighted = passes_of(drops=0)[0].maps

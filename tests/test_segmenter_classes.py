@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError
@@ -104,3 +105,33 @@ def test_a_policy_object_stands_in():
     result = Segmenter(FakeVLM(), CONFIG, policy=Second())(two_squares(), NAMES)
     assert result.kept == (2,)
     assert result.provenance.policy == "second"
+
+
+def test_a_refiner_leaves_each_class_its_core():
+    class Eraser:
+        name = "eraser"
+
+        def refine(self, image, scores):
+            return torch.cat([torch.ones_like(scores[:1]), torch.zeros_like(scores[1:])])
+
+    shares = {}
+    for core in (0.0, 0.3):
+        found = Segmenter(FakeVLM(), CONFIG.replace(core_share=core), refiner=Eraser())(two_squares(), NAMES)
+        shares[core] = found.shares["red"], found.shares["blue"]
+    assert shares[0.0] == (0, 0)
+    assert min(shares[0.3]) > 0.01
+
+
+def test_a_likelier_class_wins_more_where_presence_is_soft():
+    class Unsure:
+        name = "unsure"
+
+        def __call__(self, request):
+            return Choice((0, 1), (0.95, 0.55, None))
+
+    config = CONFIG.replace(competition="equal_mass", background="off", share_blur=0.2)
+    soft, hard = (
+        Segmenter(FakeVLM(), config.replace(soft_presence=soft), policy=Unsure())(two_squares(), NAMES).shares["red"]
+        for soft in (True, False)
+    )
+    assert soft > hard + 0.01
