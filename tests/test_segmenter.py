@@ -208,3 +208,9 @@ def test_bad_names_and_images():
         segment(names=[])
     with pytest.raises(ImageError):
         segment(np.zeros((4, 4, 3)))
+
+
+def test_plain_attention_is_zero_too_where_a_patch_was_dropped():
+    later = passes_of(gradient="none", drops=1)[1]
+    assert (later.maps[:, later.visible] > 0).any()
+    assert (later.maps[:, ~later.visible] == 0).all()
