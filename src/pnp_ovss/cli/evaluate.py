@@ -83,7 +83,7 @@ def evaluate(
     for name, job in jobs.items():
         results, system = e.run_job(job, f"{data.name} {name or spec.model}", vlm)
         vlm = system.segmenter.vlm if isinstance(system, SegmenterSystem) else vlm
-        reports.append(_report(results, job, examples, system))
+        reports.append(_report(results, job, examples, system, seed))
     _print_beside(reports)
     for job in jobs.values():
         say(f"report: {job.out}")
@@ -106,14 +106,14 @@ def _systems(specs: Sequence[o.SegmenterSpec], sizes: Sequence[int], baselines: 
     return found
 
 
-def _report(results: Results, job: EvaluationJob, examples: int, system: System | None) -> EvaluationReport:
+def _report(results: Results, job: EvaluationJob, examples: int, system: System | None, seed: int) -> EvaluationReport:
     """Write a run's report and pages, print its summary and, if there are any, its first failures."""
     from pnp_ovss.evaluation.examples import best_and_worst
     from pnp_ovss.evaluation.pages import write_pages
     from pnp_ovss.evaluation.report import summarise
     from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
 
-    report = summarise(results)
+    report = summarise(results, seed=seed)
     report.save(job.out)
     tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
     shown = best_and_worst(results, lambda: system or job.make(), examples)

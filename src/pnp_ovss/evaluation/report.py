@@ -15,7 +15,8 @@ from pnp_ovss.datasets.splits import list_splits, load_split
 from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_miou
 from pnp_ovss.evaluation.metrics import Metrics, compute, merge
-from pnp_ovss.evaluation.presence import Presence, presence
+from pnp_ovss.evaluation.presence import Presence, Survival, presence, survival
+from pnp_ovss.evaluation.records import ImageRecord
 from pnp_ovss.evaluation.run import Results
 from pnp_ovss.files import read_json, write_atomically
 from pnp_ovss.provenance import digest
@@ -54,6 +55,8 @@ class EvaluationReport:
     """Mean IoU over the paper's class splits (supplements 9 and 11), all classes competing; None if one never occurs."""
     presence: Mapping[str, float | None]
     """precision, recall and micro_f1 of the classes that the policy kept, over image x class."""
+    survival: Mapping[str, int]
+    """found (present and kept), and of these no_pixel and under_tenth of their area (`Survival`), over image x class."""
     void: str
     seconds_per_image: float | None
     notes: tuple[str, ...]
@@ -130,6 +133,7 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
         failed=len(failures),
         images_per_class=_images_per_class(results),
         presence=_presence(results, variant),
+        survival=_survival(results, variant),
         void=results.void,
         seconds_per_image=_number(float(np.mean([record.seconds for record in finished]))),
         notes=dataset.notes,
@@ -199,11 +203,23 @@ def _splits(dataset: Dataset, metrics: Metrics, total: np.ndarray) -> dict[str, 
     return found
 
 
+def _kept(record: ImageRecord, variant: str, count: int) -> Sequence[int]:
+    """The labels that could win; None in a record stands for all `count`."""
+    kept = record.kept[variant]
+    return range(1, count + 1) if kept is None else kept
+
+
 def _presence(results: Results, variant: str) -> dict[str, float | None]:
-    every = tuple(range(1, len(results.dataset.vocabulary) + 1))
-    total = Presence()
+    count, total = len(results.dataset.vocabulary), Presence()
     for record in results.finished:
-        kept: Sequence[int] | None = record.kept[variant]
-        total += presence(record.present, every if kept is None else kept)
+        total += presence(record.present, _kept(record, variant, count))
     names = ("precision", "recall", "micro_f1")
     return {name: _number(getattr(total, name)) for name in names}
+
+
+def _survival(results: Results, variant: str) -> dict[str, int]:
+    count, total = len(results.dataset.vocabulary), Survival()
+    for record in results.finished:
+        confusion = record.counts[variant].confusion()
+        total += survival(confusion, record.present, _kept(record, variant, count))
+    return dataclasses.asdict(total)

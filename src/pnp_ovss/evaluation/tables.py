@@ -68,6 +68,8 @@ def summary(report: EvaluationReport) -> Table:
         ("class presence, precision", percent(report.presence["precision"])),
         ("class presence, recall", percent(report.presence["recall"])),
         ("class presence, micro-F1", percent(report.presence["micro_f1"])),
+        ("found and without a pixel", _of(report.survival, "no_pixel")),
+        ("found and under a tenth of its area", _of(report.survival, "under_tenth")),
         ("images", f"{report.images} ({report.failed} failed)"),
         ("seconds per image", DASH if report.seconds_per_image is None else f"{report.seconds_per_image:.2f}"),
         ("void", report.void),
@@ -75,6 +77,10 @@ def summary(report: EvaluationReport) -> Table:
     ]
     title = f"{report.dataset}, {describe(report)}"
     return Table(title, ("", "per cent, 95 % interval over images"), tuple(rows), report.notes)
+
+
+def _of(survival: Mapping[str, int], name: str) -> str:
+    return f"{survival[name]} of {survival['found']}"
 
 
 def splits(report: EvaluationReport) -> Table | None:
