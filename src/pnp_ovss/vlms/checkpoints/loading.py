@@ -90,7 +90,8 @@ def _folder_preset(path: Path) -> ModelPreset:
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         return plain  # `find_weights` says what is missing
     twin = alike(folder)
-    return dataclasses.replace(plain, settings=twin.settings, source=f"local files, settings of {twin.name}")
+    settings = {name: value for name, value in twin.settings.items() if name != "bank"}  # it is of the twin's weights
+    return dataclasses.replace(plain, settings=settings, source=f"local files, settings of {twin.name}")
 
 
 def alike(folder: Path) -> ModelPreset:
