@@ -102,3 +102,12 @@ def test_the_whole_method_with_both_steps():
     assert result.shares["green"] == 0
     assert result.labels[-5:, :20].max() == 0
     assert set(np.unique(result.labels)) == {0, 1, 2}
+
+
+def test_shares_have_a_blur_of_their_own():
+    maps = torch.zeros(2, 8, 8)
+    maps[0, :, :4] = maps[1, :, 4:] = 1.0
+    plain, _ = equal_mass(maps, (64, 64), CONFIG.replace(background="off"))
+    for settings, equal in (({"blur": 0.1}, True), ({"share_blur": 0.1}, False)):
+        found, _ = equal_mass(maps, (64, 64), CONFIG.replace(background="off", **settings))
+        assert torch.equal(found, plain) is equal

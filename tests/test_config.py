@@ -137,3 +137,9 @@ def test_what_a_policy_implies_gives_way_to_what_is_set(tmp_path):
     assert resolve_config(load_preset("pocket"), policy="clip", match_threshold=0.2).match_threshold == 0.2
     own = load_preset("pocket").settings["match_threshold"]
     assert resolve_config(load_preset("pocket")).match_threshold == own != 0.0
+
+
+def test_a_preset_wins_over_what_every_preset_starts_from(tmp_path):
+    (tmp_path / "mine.toml").write_text('[model]\nfamily = "fake"\n[settings]\ncompletion = "none"\ncore_share = 0.1\n')
+    config = resolve_config(load_preset(tmp_path / "mine.toml"))
+    assert (config.completion, config.core_share, config.competition) == ("none", 0.1, "equal_mass")

@@ -82,6 +82,9 @@ def test_the_same_run_has_no_difference_and_a_better_one_has():
     better = bootstrap_difference(compact(random_images(25, 0.8)), compact(base), LABELS)
     assert better.excludes(0)
     assert better.low > 0
+    worse = bootstrap_difference(compact(base), compact(random_images(25, 0.8)), LABELS)
+    assert worse.high < 0
+    assert worse.excludes(0)
 
 
 def test_pairing_narrows_the_difference():
