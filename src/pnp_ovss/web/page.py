@@ -172,7 +172,7 @@ def _wire(desk: Desk, inputs: tuple[Any, ...], button: gr.Button, result: _Resul
     def look(shown: Shown | None, step: float, wanted: list[str]) -> list[Any]:
         return view(shown, int(step) - 1, wanted) if shown else [gr.skip()] * 4
 
-    order = {"inputs": [*inputs, result.shown], "outputs": result.all(), "api_visibility": "private"}
+    order: dict[str, Any] = {"inputs": [*inputs, result.shown], "outputs": result.all(), "api_visibility": "private"}
     gr.on(
         [button.click, inputs[1].submit],
         segment,
@@ -181,7 +181,7 @@ def _wire(desk: Desk, inputs: tuple[Any, ...], button: gr.Button, result: _Resul
         show_progress_on=[result.masks],
         scroll_to_output=True,
     )
-    changed = {"inputs": [result.shown, result.step, result.wanted], "outputs": result.view()}
+    changed: dict[str, Any] = {"inputs": [result.shown, result.step, result.wanted], "outputs": result.view()}
     for event in (result.step.change, result.wanted.input):
         event(
             look, **changed, queue=False, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
@@ -218,9 +218,10 @@ def view(shown: Shown, index: int, wanted: Sequence[str]) -> list[Any]:
     """Values of `_Result.view()` for one step."""
     step = shown.steps[min(index, len(shown.steps) - 1)]
     masks, colours = annotations(shown, step, wanted)
+    value: Any = (shown.photo, masks)  # what gradio takes, not what it declares
     seen = seen_picture(shown, step)
     return [
-        gr.AnnotatedImage((shown.photo, masks), color_map=colours),
+        gr.AnnotatedImage(value, color_map=colours),
         step_caption(shown.steps, min(index, len(shown.steps) - 1)),
         class_table(shown, step),
         gr.Image(seen, visible=seen is not None),

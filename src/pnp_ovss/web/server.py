@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -58,7 +59,7 @@ def served(load: Callable[[str], Segmenter], offer: Offer, config: ServerConfig)
             page.close(verbose=False)
 
 
-def _launch_options(config: ServerConfig, folder: Path) -> dict[str, object]:
+def _launch_options(config: ServerConfig, folder: Path) -> dict[str, Any]:
     hosts = [*LOOPBACK, "[::1]"] if config.host in LOOPBACK else ["*"]
     guards = [
         Middleware(GuardHeaders),  # the outermost: also the refusals of the others carry them
