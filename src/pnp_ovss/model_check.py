@@ -74,7 +74,7 @@ def check_model(
     `SegmenterConfig`. Raises ModelError for damaged or missing weights, a wrong head count, layers, parameter count or
     vocabulary, for maps or logits that are not finite or do not depend on patch and word, and for a wrong answer.
     """
-    config = resolve_config(preset, **settings).replace(refine="none", policy="all", drops=0)
+    config = resolve_config(preset, **settings).replace(refine="none", policy="all", drops=0, bank="")
     check_files(preset)
     start = time.perf_counter()
     vlm = load_vlm(preset, precision=config.precision, device=device)
