@@ -29,8 +29,9 @@ docs: .venv/dev ## The library's reference, docs/api.md, from the docstrings
 golden: .venv/dev ## Sums, scores and labels of many runs at BASE=COMMIT and now, bit by bit
 	$(BIN)/python tests/golden/driver.py --base $(BASE)
 
-slow: .venv/dev kernels ## The long tests, and the numeric ones as on other processors
+slow: .venv/dev kernels ## The long tests, the property tests on new examples, the numeric ones as on other processors
 	$(BIN)/pytest -q -m slow
+	PNP_OVSS_PROPERTIES=search $(BIN)/pytest -q -n 2 -m "hypothesis and $(QUICK)"
 
 kernels: .venv/dev ## The numeric tests with the instructions of other processors, one thread and two
 	for cpu in default avx2; do for threads in 1 2; do echo "ATEN_CPU_CAPABILITY=$$cpu, $$threads threads"; \

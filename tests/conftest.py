@@ -5,8 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _PROJECT = Path(__file__).parents[1]
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile(
+    os.environ.get("PNP_OVSS_PROPERTIES", "same")
+)  # `make slow` searches; a change's tests see what the last saw
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     keep_memory()
     torch.set_num_threads(1)
-    segmenter = Segmenter.from_pretrained(options.weights or "pocket")
+    segmenter = Segmenter.from_pretrained(options.weights or "pocket", bank="")  # the model alone
     if options.data:
         for name, photos in held_out(options.data, options.more).items():
             print(json.dumps({"presence": name, **score_presence(segmenter, photos)}), flush=True)

@@ -16,6 +16,9 @@ from tests.runs import write_run
 LABELS = np.array([[0, 1, 2], [2, 2, 0]], dtype=np.uint16)
 ODD = [
     "my cat",
+    "0 ",
+    " 0",
+    "0 1",
     "my",
     "a, b",
     "it's",

@@ -58,9 +58,10 @@ class PictureFolder:
         return self.folder / f"{id}{self.suffix}{self.usual}"
 
     def id_of(self, line: str) -> str:
-        """The id that a line of a list names: as it is, without its ending, with `/` for `\\`, without VOC's flag."""
-        forms = [line, line.replace("\\", "/")]
-        if flagged := _FLAG.fullmatch(line):
+        """The id that a line of a list names: as it is, without blanks around it, with `/` for `\\`, without VOC's flag; each
+        without its ending too."""
+        forms = [line, line.strip(), line.strip().replace("\\", "/")]
+        if flagged := _FLAG.fullmatch(line.strip()):
             forms += [flagged[1], flagged[1].replace("\\", "/")]
         for form in forms:
             for id in (form, without_ending(form)):
@@ -90,7 +91,7 @@ def read_ids(path: Path, pictures: PictureFolder, layout: str) -> tuple[str, ...
         lines = read_lines(path, "the image list", error=DatasetError)
     except DatasetError as error:
         raise DatasetError(f"{error}; {layout}") from None
-    ids = tuple(pictures.id_of(line.strip()) for line in lines if line.strip())
+    ids = tuple(pictures.id_of(line) for line in lines if line.strip())
     if not ids:
         raise DatasetError(f"the image list {path} is empty; {layout}")
     seen: set[str] = set()
