@@ -9,11 +9,10 @@ from hypothesis import settings
 
 _PROJECT = Path(__file__).parents[1]
 
+# A change's tests see the examples that the last one saw; `make slow` searches for new ones.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", print_blob=True)
-settings.load_profile(
-    os.environ.get("PNP_OVSS_PROPERTIES", "same")
-)  # `make slow` searches; a change's tests see what the last saw
+settings.load_profile(os.environ.get("PNP_OVSS_PROPERTIES", "same"))
 
 
 @pytest.fixture(scope="session", autouse=True)
