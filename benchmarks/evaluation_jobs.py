@@ -12,13 +12,13 @@ BARE = ("--refine", "none")
 DROPOUT = {
     "1": ("drops=1",),
     "4": ("drops=4",),
-    "1-minmax": ("drops=1", "accumulate=per_round_minmax"),
+    "1-minmax": ("drops=1", "accumulate=per_pass_minmax"),
     "0-global": ("drops=0", "normalise=global"),
     "1-global": ("drops=1", "normalise=global"),
     "2-global": ("drops=2", "normalise=global"),
     "1-tokens": ("drops=1", "hole=remove_tokens"),
 }
-PAINTED = ("match_threshold=0.0", "policy_options={top_k=1}", 'background="off"')
+PAINTED = ("match_threshold=0.0", "match_top_k=1", 'background="none"')
 """The whole photo in the class that matches it best."""
 
 

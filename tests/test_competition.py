@@ -28,7 +28,7 @@ def test_by_hand_on_four_by_four():
     expected[1, 1, 2] = share / (1 - share)  # w_0 / max w
     expected[2, 1, 2] = 1
     torch.testing.assert_close(scores, expected)
-    stuff, rows = equal_mass(torch.stack([BROAD, NARROW]), (4, 4), CONFIG.replace(background="off"))
+    stuff, rows = equal_mass(torch.stack([BROAD, NARROW]), (4, 4), CONFIG.replace(background="none"))
     assert rows == (0, 1)
     torch.testing.assert_close(stuff, expected[1:])
 
@@ -72,8 +72,8 @@ def test_maps_of_zeros_and_flat_ones():
         scores, rows = equal_mass(maps, (5, 6), CONFIG)
         assert rows == (None,)
         assert scores.shape == (1, 5, 6)
-    assert equal_mass(torch.stack([zero, zero]), (5, 6), CONFIG.replace(background="off"))[1] == (0, 1)
-    assert equal_mass(torch.zeros(0, 1, 1), (5, 6), CONFIG.replace(background="off"))[1] == (None,)
+    assert equal_mass(torch.stack([zero, zero]), (5, 6), CONFIG.replace(background="none"))[1] == (0, 1)
+    assert equal_mass(torch.zeros(0, 1, 1), (5, 6), CONFIG.replace(background="none"))[1] == (None,)
 
 
 def test_a_constant_background_and_one_that_belongs_elsewhere():
@@ -107,7 +107,7 @@ def test_the_whole_method_with_both_steps():
 def test_shares_have_a_blur_of_their_own():
     maps = torch.zeros(2, 8, 8)
     maps[0, :, :4] = maps[1, :, 4:] = 1.0
-    plain, _ = equal_mass(maps, (64, 64), CONFIG.replace(background="off"))
+    plain, _ = equal_mass(maps, (64, 64), CONFIG.replace(background="none"))
     for settings, equal in (({"blur": 0.1}, True), ({"share_blur": 0.1}, False)):
-        found, _ = equal_mass(maps, (64, 64), CONFIG.replace(background="off", **settings))
+        found, _ = equal_mass(maps, (64, 64), CONFIG.replace(background="none", **settings))
         assert torch.equal(found, plain) is equal

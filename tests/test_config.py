@@ -24,7 +24,7 @@ def test_every_preset_loads_and_names_its_source(name):
 
 def test_method_paper_restores_every_setting_that_another_method_changes():
     changed = {key for name in list_methods() if name != "paper" for key in load_method(name)}
-    evaluation_or_refiner = {"policy", "refine", "refine_options", "patches_per_round"}
+    evaluation_or_refiner = {"policy", "refine", "refine_options", "drop_patches"}
     assert changed - evaluation_or_refiner <= set(load_method("paper"))
 
 
@@ -42,7 +42,7 @@ def test_explicit_wins_over_method_wins_over_preset(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('[model]\nfamily = "blip"\nsource = "test"\n[settings]\ndrops = 1\nblur = 0.2\nlayer = 3\n')
     config = resolve_config(load_preset(file), "authors-later", blur=0.01, size_px=None)
-    assert (config.drops, config.blur, config.layer, config.patches_per_round) == (3, 0.01, 3, 10)
+    assert (config.drops, config.blur, config.layer, config.drop_patches) == (3, 0.01, 3, 10)
 
 
 def test_another_refiner_does_not_inherit_a_methods_refiner_options():
@@ -63,7 +63,7 @@ def test_another_refiner_does_not_inherit_a_methods_refiner_options():
         ({"head": 0}, "head = 0 is out of range; it must lie in [1, 1000]"),
         ({"layer": 0}, "layer = 0"),
         ({"drop_share": 1.0}, "between 0 and 1"),
-        ({"patches_per_round": 0}, "patches_per_round = 0 is out of range"),
+        ({"drop_patches": 0}, "drop_patches = 0 is out of range"),
         ({"threshold": float("nan")}, "threshold = nan is out of range"),
         ({"blur": float("inf")}, "blur = inf"),
         ({"background": -0.1}, "background = -0.1"),
@@ -71,7 +71,11 @@ def test_another_refiner_does_not_inherit_a_methods_refiner_options():
         ({"refine_options": 4}, "refine_options = 4 is not possible; choose from a table"),
         ({"background": "sky"}, "complement"),
         ({"template": "A picture"}, "{classes} once"),
-        ({"threshhold": 0.1}, "unknown setting 'threshhold'"),
+        ({"threshhold": 0.1}, "unknown setting 'threshhold'; the settings are accumulate, "),
+        ({"patches_per_round": 10}, "'drop_patches' now"),
+        ({"first_round_weight": 2.0}, "'first_pass_weight' now"),
+        ({"accumulate": "per_round_minmax"}, "'per_pass_minmax' now"),
+        ({"background": "off"}, "background = 'off' is not possible; it is called 'none' now"),
     ],
 )
 def test_refused_settings_say_what_is_possible(settings, words):

@@ -20,7 +20,7 @@ def test_sum_of_passes_each_scaled_per_class():
 
 def test_raw_sum_counts_the_first_pass_as_told():
     passes = torch.tensor([[[[0.0, 2.0]]], [[[3.0, 0.0]]]])
-    config = CONFIG.replace(accumulate="raw", first_round_weight=2.0)
+    config = CONFIG.replace(accumulate="raw", first_pass_weight=2.0)
     total = accumulate(passes, config)
     assert total.tolist() == [[[3.0, 4.0]]]  # 2·[0, 2] + [3, 0]
     assert comparable(total, config).tolist() == [[[0.0, 1.0]]]

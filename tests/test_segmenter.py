@@ -70,8 +70,8 @@ def test_passes_halve_the_patches_and_dropped_ones_stay_zero():
     assert salient[dropped].min() >= salient[passes[1].visible].max()
 
 
-def test_patches_per_round_and_the_end_of_patches():
-    assert [int(p.visible.sum()) for p in passes_of(patches_per_round=60)] == [144, 84, 24]
+def test_drop_patches_and_the_end_of_patches():
+    assert [int(p.visible.sum()) for p in passes_of(drop_patches=60)] == [144, 84, 24]
 
 
 class Watching(FakeVLM):

@@ -70,12 +70,12 @@ def test_policy_all_lets_absent_classes_compete():
 
 def test_no_class_kept():
     assert segment(names=["green", "yellow"]).labels.max() == 0
-    best = segment(names=["green", "yellow"], empty="best", background="off")
+    best = segment(names=["green", "yellow"], empty="best", background="none")
     assert best.labels.min() > 0
 
 
 def test_without_background_every_pixel_has_a_class():
-    result = segment(background="off", threshold=1e9)
+    result = segment(background="none", threshold=1e9)
     assert set(np.unique(result.labels)) <= {1, 2}
 
 
@@ -129,7 +129,7 @@ def test_a_likelier_class_wins_more_where_presence_is_soft():
         def __call__(self, request):
             return Choice((0, 1), (0.95, 0.55, None))
 
-    config = CONFIG.replace(competition="equal_mass", background="off", share_blur=0.2)
+    config = CONFIG.replace(competition="equal_mass", background="none", share_blur=0.2)
     soft, hard = (
         Segmenter(FakeVLM(), config.replace(soft_presence=soft), policy=Unsure())(two_squares(), NAMES).shares["red"]
         for soft in (True, False)

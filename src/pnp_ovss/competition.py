@@ -43,7 +43,7 @@ def equal_mass(
     Background 1 − fg, class fg · w_k / max_j w_j; without background w_k / max_j w_j. A map of zeros has no channel.
     """
     rows = tuple(row for row in range(len(total)) if bool(total[row].any()))
-    wants_background = config.background != "off"
+    wants_background = config.background != "none"
     foreground = apply_threshold(total[list(rows)], config).amax(dim=0, keepdim=True) if rows else torch.zeros(1, 1, 1)
     if not bool(foreground.any()) and (wants_background or not len(total)):
         return torch.ones(1, *size), (None,)

@@ -40,9 +40,7 @@ def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig
     for drop in range(config.drops + 1):
         maps, saliency = _gradcam(vlm, features, prompts, visible, config)  # steps 4-6
         yield Pass(maps.unflatten(1, features.grid), visible.unflatten(0, features.grid))
-        visible = drop_most_salient(
-            saliency, visible, share=config.drop_share, count=config.patches_per_round
-        )  # step 7
+        visible = drop_most_salient(saliency, visible, share=config.drop_share, count=config.drop_patches)  # step 7
         if drop == config.drops or not visible.any():
             return
         features = encode(vlm, prepared.pixels, config, visible)  # step 8

@@ -23,10 +23,10 @@ from pnp_ovss.saliency import minmax
 def accumulate(passes: Tensor, config: SegmenterConfig) -> Tensor:
     """The sum over passes M̂ (end of §3.2). passes: (R + 1, K, P_h, P_w), ≥ 0. Returns (K, P_h, P_w).
 
-    `per_round_minmax`: each pass's maps in [0, 1] first, sum in [0, R + 1]. `raw`: the plain sum (see `comparable`).
+    `per_pass_minmax`: each pass's maps in [0, 1] first, sum in [0, R + 1]. `raw`: the plain sum (see `comparable`).
     """
     weights = torch.ones(len(passes), 1, 1, 1, dtype=passes.dtype, device=passes.device)
-    weights[0] = config.first_round_weight
+    weights[0] = config.first_pass_weight
     if config.accumulate == "raw":
         return (weights * passes).sum(dim=0)
     scaled = torch.stack([minmax(maps, config.normalise) for maps in passes])
@@ -52,7 +52,7 @@ def overlay(total: Tensor, size: tuple[int, int], config: SegmenterConfig) -> tu
     A class whose mask is empty has no channel. Where every pixel needs a class and no mask has any, the maps are used
     without the threshold.
     """
-    background = config.background != "off"
+    background = config.background != "none"
     masks = apply_threshold(total, config) if len(total) else total
     live = [row for row in range(len(masks)) if bool(masks[row].any())]
     if not live and (background or not len(total)):

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from pnp_ovss.config import SegmenterConfig
+
 PROJECT = Path(__file__).parents[2]
 NAMES = ("cat", "dog", "sofa", "person", "table")
 COMMON: dict[str, Any] = {"size_px": 128, "threshold": 0.2, "blur": 0.04, "drops": 2, "refine": "none", "policy": "all"}
@@ -33,7 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "itm": {"policy": "itm"},
     "drops": {"drops": 4, "drop_score": "tokens"},
     "no drop, sharp": {"drops": 0, "blur": 0.0},
-    "per pass": {"accumulate": "per_round_minmax", "threshold": 0.6},
+    "per pass": {"accumulate": SegmenterConfig().accumulate, "threshold": 0.6},
     "one scale": {"normalise": "global", "thresholding": "soft"},
     "aspect": {"keep_aspect": True, "hole": "mean"},
     "margin": {"gradient": "margin", "hole": "remove_tokens"},

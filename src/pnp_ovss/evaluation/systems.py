@@ -105,7 +105,7 @@ def dataset_settings(has_background: bool) -> dict[str, Any]:
 
     Without a background every pixel has a class: no background channel, and the best match if none is kept.
     """
-    return {} if has_background else {"background": "off", "empty": "best"}
+    return {} if has_background else {"background": "none", "empty": "best"}
 
 
 def plain_classes(dataset: Dataset, *, synonyms: bool = False) -> Classes:
