@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from evaluation_jobs import FOLDERS, Job, all_jobs
+from evaluation_jobs import READERS, Job, all_jobs
 
 from pnp_ovss.evaluation.ablation import ablation_table
 from pnp_ovss.evaluation.intervals import Interval
@@ -45,15 +45,16 @@ ALSO = {
 
 def run(job: Job, options: argparse.Namespace) -> bool:
     """Run a job where its last run stopped; returns whether it has a report."""
-    root = str(options.data / FOLDERS[job.dataset])
+    reader, folder = READERS[job.dataset]
+    root = str(options.data / folder)
     common = ["--out", str(options.runs / f"{job.name}.json"), "--resume"]
     common += ["--limit", str(options.limit)] if options.limit else []
     if job.command == "baseline":
         arguments = ["--baselines", *job.arguments, "--only-baselines", "--examples", "0"]
-        command = ["evaluate", job.dataset, root, *arguments]
+        command = ["evaluate", reader, root, *arguments]
     else:
         more = ["--examples", "3"] if job.command == "evaluate" else []
-        command = [job.command, job.dataset, root, "--model", options.model, *job.arguments, *more]
+        command = [job.command, reader, root, "--model", options.model, *job.arguments, *more]
     print("pnp-ovss", *command, *common, flush=True)
     done = subprocess.run(["pnp-ovss", *command, *common], stdout=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1):
@@ -64,7 +65,7 @@ def run(job: Job, options: argparse.Namespace) -> bool:
 def write(done: Sequence[Job], options: argparse.Namespace) -> None:
     """All tables into one Markdown file."""
     parts = [_head(options)]
-    for dataset in FOLDERS:
+    for dataset in READERS:
         chosen = [job for job in done if job.table == dataset]
         if chosen:
             parts.append(markdown_table(_table(f"{dataset}: policies and baselines", chosen, options.runs)))

@@ -6,8 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = {"voc": "voc", "coco-object": "coco", "camvid": "camvid"}
+READERS = {
+    "voc": ("voc", "voc"),
+    "coco-object": ("coco-object", "coco"),
+    "camvid": ("camvid", "camvid"),
+    "nyuv2": ("folder", "nyuv2"),
+    "labelmefacade": ("folder", "labelmefacade"),
+}
+"""Data set → its reader and its folder below the data."""
+STUFF = ("camvid", "nyuv2", "labelmefacade")
+"""Every pixel has a class: no background."""
 BARE = ("--refine", "none")
+PAPER_STEPS = ("completion=none", "competition=overlay")
 
 DROPOUT = {
     "1": ("drops=1",),
@@ -37,7 +47,7 @@ class Job:
 def all_jobs(data: Path) -> Iterator[Job]:
     """All of them, the most telling first."""
     tags = data / "pairs" / "pairs.jsonl"
-    for dataset in FOLDERS:
+    for dataset in READERS:
         yield from _policies(dataset)
         yield from _baselines(dataset, tags if tags.is_file() else None)
     yield Job("voc-pamr", "refiner", "oracle, pamr", ("--policy", "oracle", "--refine", "pamr"))
@@ -56,17 +66,18 @@ def _policies(dataset: str) -> Iterator[Job]:
         for refine in ("none", "densecrf"):
             arguments = ("--policy", policy, "--refine", refine)
             yield Job(f"{dataset}-{policy}-{refine}", dataset, f"{policy}, {refine}", arguments, dataset=dataset)
-    everything = ("--policy", "all", *BARE)
-    one_scale = (*everything, "--set", "normalise=global")
-    yield Job(f"{dataset}-all", dataset, "all, none", everything, dataset=dataset)
-    yield Job(f"{dataset}-all-global", dataset, "all, none, one scale for all classes", one_scale, dataset=dataset)
+    for policy in ("itm", "oracle"):
+        arguments = ("--policy", policy, *BARE, *_sets(PAPER_STEPS))
+        title = f"{policy}, none, without completion, the paper's competition"
+        yield Job(f"{dataset}-{policy}-overlay", dataset, title, arguments, dataset=dataset)
+    yield Job(f"{dataset}-all", dataset, "all, none", ("--policy", "all", *BARE), dataset=dataset)
     painted, title = ("--policy", "itm", *BARE, *_sets(PAINTED)), "the whole photo in its best-matching class"
     yield Job(f"{dataset}-painted", dataset, title, painted, dataset=dataset)
 
 
 def _baselines(dataset: str, tags: Path | None) -> Iterator[Job]:
     names = ["random", "tags"]
-    if dataset != "camvid":  # every pixel of CamVid has a class
+    if dataset not in STUFF:
         names = ["background", *names, *([f"cam:{tags}"] if tags else [])]
     for name in names:
         short = name.partition(":")[0]
