@@ -40,7 +40,7 @@ ALSO = {
     "voc-dropout": ("voc-oracle-none",),
     "camvid-dropout": ("camvid-oracle-none",),
 }
-"""Jobs of the table of policies that stand in others too: these are the preset's own size, refiners and rounds (none)."""
+"""Jobs of the table of policies that stand in others too: these are the preset's own size, refiners and drops (none)."""
 
 
 def run(job: Job, options: argparse.Namespace) -> bool:

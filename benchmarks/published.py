@@ -1,7 +1,7 @@
 """The way it was published, written plainly: the baseline of benchmarks/speed.py.
 
 float32, eager attention, a graph through the whole model with parameter gradients, the maps and gradients of all layers
-and heads kept, one full pass per round, every class enlarged and blurred at full size, the reference CRF.
+and heads kept, one full pass per drop, every class enlarged and blurred at full size, the reference CRF.
 """
 
 import time
@@ -59,15 +59,15 @@ def segment(
     prompt = build_prompts(names, config.template, vlm.tokenize, vlm.max_tokens)[0]
     pixels = to_pixels(image, (config.size_px, config.size_px))
     grid = (config.size_px // 16, config.size_px // 16)
-    kept, maps = torch.ones(grid[0] * grid[1], dtype=torch.bool), []
+    visible, maps = torch.ones(grid[0] * grid[1], dtype=torch.bool), []
     start = time.perf_counter()
     for _ in range(passes):
         found = gradcam(
-            model, normalise_pixels(punch_holes(pixels, kept, grid, (0, 0, 0)), CLIP_MEAN, CLIP_STD), prompt
+            model, normalise_pixels(punch_holes(pixels, visible, grid, (0, 0, 0)), CLIP_MEAN, CLIP_STD), prompt
         )
-        picked = found[config.layer - 1][config.head - 1] * kept
+        picked = found[config.layer - 1][config.head - 1] * visible
         maps.append(class_maps(picked, prompt.spans).unflatten(1, grid))
-        kept = drop_most_salient(maps[-1].flatten(1).sum(0), kept)
+        visible = drop_most_salient(maps[-1].flatten(1).sum(0), visible)
     missing = config.drops + 1 - passes
     time.sleep(missing * (time.perf_counter() - start) / passes)
     maps += maps[-1:] * missing

@@ -19,7 +19,7 @@ def two_squares(height: int = 96, width: int = 128) -> np.ndarray:
 def faint_objects(side: int = 96) -> np.ndarray:
     """Grey with a red and a blue square above, ever fainter ones below, and magenta: (side, side, 3) uint8.
 
-    Drawn on 12 x 12 patches: with half of what is left dropped each round, ties from the top, four rounds leave
+    Drawn on 12 x 12 patches: with half of what is left dropped each time, ties from the top, four drops leave
     rows 6-11, 9-11, half of 10 and all of 11, and nine patches of 11. An object of each level lies where it is left when
     those before are gone. Magenta is what attention sees and the gradient does not.
     """

@@ -16,15 +16,15 @@ def pictures():
     return explain_photo(Segmenter(FakeVLM(), config), two_squares(), ["red", "green"])
 
 
-def test_a_picture_of_stages_and_of_rounds_for_each_class(pictures):
+def test_a_picture_of_stages_and_of_passes_for_each_class(pictures):
     assert list(pictures) == ["red", "green"]
     for kinds in pictures.values():
         assert kinds["stages"].width > 4 * TILE_PX
-        assert kinds["rounds"].width > 4 * TILE_PX  # three passes and the sum
-        assert kinds["rounds"].height > kinds["stages"].height
+        assert kinds["passes"].width > 4 * TILE_PX  # three passes and the sum
+        assert kinds["passes"].height > kinds["stages"].height
 
 
-def test_without_rounds_there_is_no_dropout_among_the_stages(pictures):
+def test_without_drops_there_is_no_dropout_among_the_stages(pictures):
     config = SegmenterConfig(layer=2, head=2, size_px=96, refine="none", drops=0)
     found = explain_photo(Segmenter(FakeVLM(), config), two_squares(), ["red"])
     assert found["red"]["stages"].width == pictures["red"]["stages"].width - TILE_PX - 6
@@ -41,8 +41,8 @@ def test_gradcam_of_red_is_bright_on_the_red_square_only(pictures):
 
 
 def test_dropped_patches_are_black(pictures):
-    rounds = np.asarray(pictures["red"]["rounds"])
-    second = rounds[26 : 26 + 180, 6 + TILE_PX + 6 : 6 + TILE_PX + 6 + TILE_PX]
+    passes = np.asarray(pictures["red"]["passes"])
+    second = passes[26 : 26 + 180, 6 + TILE_PX + 6 : 6 + TILE_PX + 6 + TILE_PX]
     assert 0.3 < (second == 0).all(axis=2).mean() < 0.7
 
 
@@ -52,9 +52,9 @@ def test_saved_under_safe_names(pictures, tmp_path):
     assert sorted(p.name for p in paths) == sorted(
         [
             "photo.01-a-b-c.stages.png",
-            "photo.01-a-b-c.rounds.png",
+            "photo.01-a-b-c.passes.png",
             "photo.02-猫.stages.png",
-            "photo.02-猫.rounds.png",
+            "photo.02-猫.passes.png",
         ]
     )
     assert all(p.stat().st_size > 1000 for p in paths)

@@ -58,38 +58,38 @@ def test_objectives(gradient):
 def test_literal_eq_2_and_3_where_all_values_differ():
     rng = np.random.default_rng(0)
     saliency = rng.permutation(16).astype(np.float32)
-    kept = np.ones(16, bool)
+    visible = np.ones(16, bool)
     for _ in range(4):
-        median = np.median(saliency[kept])
-        literal = kept & ~(saliency >= median)
-        ours = drop_most_salient(torch.from_numpy(saliency), torch.from_numpy(kept)).numpy()
+        median = np.median(saliency[visible])
+        literal = visible & ~(saliency >= median)
+        ours = drop_most_salient(torch.from_numpy(saliency), torch.from_numpy(visible)).numpy()
         np.testing.assert_array_equal(ours, literal)
-        kept = literal
+        visible = literal
 
 
 def test_ties_go_by_index_and_zeros_do_not_drop_everything():
-    kept = drop_most_salient(torch.tensor([0.0, 0, 5, 0, 0, 0]), torch.ones(6, dtype=torch.bool))
-    assert kept.tolist() == [False, False, False, True, True, True]
+    visible = drop_most_salient(torch.tensor([0.0, 0, 5, 0, 0, 0]), torch.ones(6, dtype=torch.bool))
+    assert visible.tolist() == [False, False, False, True, True, True]
 
 
 @given(st.integers(1, 60), st.integers(0, 2**20), st.floats(0.05, 0.95))
 def test_each_round_drops_the_ceiling_of_its_share(size, seed, share):
     torch.manual_seed(seed)
     saliency = torch.rand(size).round(decimals=1)
-    kept = torch.rand(size) < 0.7
-    left = drop_most_salient(saliency, kept, share=share)
-    assert int(left.sum()) == int(kept.sum()) - math.ceil(int(kept.sum()) * share)
-    assert not (left & ~kept).any()
-    if left.any() and (kept & ~left).any():
-        assert saliency[left].max() <= saliency[kept & ~left].min()
+    visible = torch.rand(size) < 0.7
+    left = drop_most_salient(saliency, visible, share=share)
+    assert int(left.sum()) == int(visible.sum()) - math.ceil(int(visible.sum()) * share)
+    assert not (left & ~visible).any()
+    if left.any() and (visible & ~left).any():
+        assert saliency[left].max() <= saliency[visible & ~left].min()
 
 
 def test_a_count_instead_of_a_share():
-    kept = torch.ones(25, dtype=torch.bool)
-    left = drop_most_salient(torch.arange(25.0), kept, count=10)
+    visible = torch.ones(25, dtype=torch.bool)
+    left = drop_most_salient(torch.arange(25.0), visible, count=10)
     assert left.tolist() == [True] * 15 + [False] * 10
     assert not drop_most_salient(torch.arange(25.0), left, count=20).any()
-    assert kept.all()  # the caller's tensor is not touched
+    assert visible.all()  # the caller's tensor is not touched
 
 
 def test_minmax_scales():

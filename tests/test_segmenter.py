@@ -81,17 +81,17 @@ class Watching(FakeVLM):
         super().__init__(**options)
         self.seen = []
 
-    def encode(self, pixels, kept=None):
-        self.seen.append((pixels, kept))
-        return super().encode(pixels, kept)
+    def encode(self, pixels, visible=None):
+        self.seen.append((pixels, visible))
+        return super().encode(pixels, visible)
 
 
 @pytest.mark.parametrize(("hole", "value"), [("black", 0.0), ("mean", 0.5)])
 def test_holes_are_black_before_or_zero_after_normalisation(hole, value):
     vlm = Watching()
     passes = passes_of(vlm, hole=hole, drops=1)
-    pixels, kept = vlm.seen[1]
-    assert kept is None
+    pixels, visible = vlm.seen[1]
+    assert visible is None
     plain = pixels * 0.25 + 0.5
     hidden = ~passes[1].visible.repeat_interleave(8, 0).repeat_interleave(8, 1)
     torch.testing.assert_close(plain[:, hidden], torch.full_like(plain[:, hidden], value))

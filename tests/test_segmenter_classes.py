@@ -42,7 +42,7 @@ def test_the_prompt_holds_the_kept_names_or_all(prompted, texts):
 
 
 def test_with_all_names_prompted_the_dropout_sees_what_does_not_compete():
-    """The patches of the red square go in the first round although only blue competes."""
+    """The patches of the red square go in the first drop although only blue competes."""
     image = two_squares()
     red = to_pixels(image, (12, 12))[0] > 0.9
     gone = {}

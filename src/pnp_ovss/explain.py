@@ -1,4 +1,4 @@
-"""The pictures of the paper's Fig. 2 and Fig. 3-4: what each stage and each round of Saliency DropOut looks at."""
+"""The pictures of the paper's Fig. 2 and Fig. 3-4: what each stage and each pass looks at."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 
 def explain_photo(
     segmenter: Segmenter, image: ImageSource, class_names: str | Iterable[str | Sequence[str]]
 ) -> dict[str, dict[str, Image.Image]]:
-    """{class: {"stages": Fig. 2, "rounds": Fig. 3-4}}: attention, + GradCAM, + DropOut, + completion; every round's saliency.
+    """{class: {"stages": Fig. 2, "passes": Fig. 3-4}}: attention, + GradCAM, + DropOut, + completion; every pass.
 
     All classes are prompted together and none is left out by a policy. What the configuration has not (`drops` = 0,
     `completion` = none) is not among the stages.
@@ -41,14 +41,14 @@ def explain_photo(
     return {
         name: {
             "stages": _stages(prepared.image, name, {stage: found[k] for stage, found in maps.items()}),
-            "rounds": _rounds(prepared.image, name, k, trace.passes, total[k]),
+            "passes": _passes(prepared.image, name, k, trace.passes, total[k]),
         }
         for k, name in enumerate(first_names)
     }
 
 
 def save_pictures(pictures: Mapping[str, Mapping[str, Image.Image]], folder: Path, stem: str) -> list[Path]:
-    """Write STEM.NN-CLASS.stages.png and STEM.NN-CLASS.rounds.png; NN counts the classes from 1."""
+    """Write STEM.NN-CLASS.stages.png and STEM.NN-CLASS.passes.png; NN counts the classes from 1."""
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ def _stages(photo: np.ndarray, name: str, maps: Mapping[str, Tensor]) -> Image.I
     return _sheet([[(f"photo: {name}", _tile(photo)), *((stage, _heat(photo, heat)) for stage, heat in maps.items())]])
 
 
-def _rounds(photo: np.ndarray, name: str, k: int, passes: Sequence[Pass], total: Tensor) -> Image.Image:
+def _passes(photo: np.ndarray, name: str, k: int, passes: Sequence[Pass], total: Tensor) -> Image.Image:
     seen = [(f"pass {i}: {_percent(p.visible)} of patches", _holes(photo, p.visible)) for i, p in enumerate(passes, 1)]
     maps = [(f"{name}, pass {i}", _heat(photo, p.maps[k])) for i, p in enumerate(passes, 1)]
     return _sheet([[*seen, ("", _tile(photo))], [*maps, ("sum", _heat(photo, total))]])
 
 
-def _percent(kept: Tensor) -> str:
-    return f"{100 * float(kept.float().mean()):.3g} %"
+def _percent(visible: Tensor) -> str:
+    return f"{100 * float(visible.float().mean()):.3g} %"
 
 
 def _size(photo: np.ndarray) -> tuple[int, int]:
@@ -97,8 +97,8 @@ def _heat(photo: np.ndarray, heat: Tensor) -> Image.Image:
     return Image.fromarray((0.35 * grey + 0.65 * colours).clip(0, 255).astype(np.uint8))
 
 
-def _holes(photo: np.ndarray, kept: Tensor) -> Image.Image:
-    mask = Image.fromarray(kept.cpu().numpy().astype(np.uint8) * 255).resize(_size(photo), Image.Resampling.NEAREST)
+def _holes(photo: np.ndarray, visible: Tensor) -> Image.Image:
+    mask = Image.fromarray(visible.cpu().numpy().astype(np.uint8) * 255).resize(_size(photo), Image.Resampling.NEAREST)
     return Image.composite(_tile(photo), Image.new("RGB", _size(photo)), mask)
 
 

@@ -212,8 +212,8 @@ def normalise_pixels(pixels: Tensor, mean: Any, std: Any) -> Tensor:
     return (pixels - pixels.new_tensor(mean)[:, None, None]) / pixels.new_tensor(std)[:, None, None]
 
 
-def punch_holes(pixels: Tensor, kept: Tensor, grid: tuple[int, int], fill: Any) -> Tensor:
-    """Dropped patches filled (step 8). pixels: (3, S_h, S_w) in [0, 1]; kept: (P_h·P_w,) bool; fill: 3 values."""
-    mask = kept.reshape(grid).to(pixels)
+def punch_holes(pixels: Tensor, visible: Tensor, grid: tuple[int, int], fill: Any) -> Tensor:
+    """Dropped patches filled (step 8). pixels: (3, S_h, S_w) in [0, 1]; visible: (P_h·P_w,) bool; fill: 3 values."""
+    mask = visible.reshape(grid).to(pixels)
     mask = mask.repeat_interleave(pixels.shape[1] // grid[0], 0).repeat_interleave(pixels.shape[2] // grid[1], 1)
     return pixels * mask + pixels.new_tensor(fill)[:, None, None] * (1 - mask)

@@ -44,19 +44,19 @@ def scored_tokens(tokens: Tensor, spans: Sequence[Sequence[int]]) -> Tensor:
     return tokens[rows].sum(dim=0)
 
 
-def drop_most_salient(saliency: Tensor, kept: Tensor, *, share: float = 0.5, count: int | None = None) -> Tensor:
-    """Eq. 2-3 by rank: the kept patches without the most salient `share` (or `count`) of them.
+def drop_most_salient(saliency: Tensor, visible: Tensor, *, share: float = 0.5, count: int | None = None) -> Tensor:
+    """Eq. 2-3 by rank: the visible patches without the most salient `share` (or `count`) of them.
 
-    saliency: (N,) float, U of Eq. 2; kept: (N,) bool. Ties go by index, lower first, so that exactly
-    ceil(share · kept) patches go even where U is mostly 0 (a literal "≥ median" would drop all of them).
+    saliency: (N,) float, U of Eq. 2; visible: (N,) bool. Ties go by index, lower first, so that exactly
+    ceil(share · visible) patches go even where U is mostly 0 (a literal "≥ median" would drop all of them).
 
     >>> drop_most_salient(torch.tensor([3., 1., 2., 0.]), torch.tensor([True, True, True, True]))
     tensor([False,  True, False,  True])
     """
-    remaining = int(kept.sum())
+    remaining = int(visible.sum())
     number = min(remaining, math.ceil(remaining * share) if count is None else count)
-    ranked = saliency.masked_fill(~kept, -math.inf).argsort(descending=True, stable=True)
-    result = kept.clone()
+    ranked = saliency.masked_fill(~visible, -math.inf).argsort(descending=True, stable=True)
+    result = visible.clone()
     result[ranked[:number]] = False
     return result
 

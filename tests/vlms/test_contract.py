@@ -77,11 +77,11 @@ class TestFake(VlmContract):
         vlm = self.make()
         pixels = -torch.ones(3, 16, 40) * 2
         pixels[0, 8:, :8] = 2  # red, at the bottom left
-        kept = torch.zeros(10, dtype=torch.bool)
-        kept[5] = True
+        visible = torch.zeros(10, dtype=torch.bool)
+        visible[5] = True
         prompt = self._prompt(vlm, "red")
-        assert vlm.match(vlm.encode(pixels, kept), [prompt])[0, 1] > 0
-        assert vlm.match(vlm.encode(pixels, ~kept), [prompt])[0, 1] < 0
+        assert vlm.match(vlm.encode(pixels, visible), [prompt])[0, 1] > 0
+        assert vlm.match(vlm.encode(pixels, ~visible), [prompt])[0, 1] < 0
 
     def test_equals_a_plain_hook(self):
         pytest.skip("the fake has no graph")

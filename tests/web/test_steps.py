@@ -44,7 +44,7 @@ def test_the_result_is_the_plain_segmenters():
     assert (steps[-2].labels == unrefined.labels).all()
 
 
-def test_a_round_is_what_fewer_rounds_give():
+def test_a_pass_is_what_fewer_drops_give():
     _, steps, _ = steps_of(CONFIG)
     for drops, step in enumerate(steps[1:5]):
         fewer = CONFIG.replace(drops=drops, blur=0.0, refine="none")

@@ -20,7 +20,7 @@ def explain(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Write the pictures of the paper's Fig. 2 (stages) and Fig. 3-4 (rounds) for each class."""
+    """Write the pictures of the paper's Fig. 2 (stages) and Fig. 3-4 (passes) for each class."""
     from pnp_ovss.explain import explain_photo, save_pictures
 
     names = o.read_classes(classes, classes_file)
@@ -29,6 +29,6 @@ def explain(
     for path in save_pictures(pictures, out, photo.stem):
         say(path)
     if not segmenter.config.drops:
-        hint = "no Saliency DropOut here (drops = 0); --set drops=4 shows four rounds"
+        hint = "no Saliency DropOut here (drops = 0); --set drops=4 shows five passes"
         complain(hint)
     return 0

@@ -77,13 +77,15 @@ class FakeVLM:
             self._words.append(word)
         return self._words.index(word)
 
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
+    def encode(self, pixels: Tensor, visible: Tensor | None = None) -> ImageFeatures:
         """Mean colour (1, N', 3) of each patch, in [0, 1]."""
         self.encoded += 1
         plain = pixels * pixels.new_tensor(self.std)[:, None, None] + pixels.new_tensor(self.mean)[:, None, None]
         cells = F.avg_pool2d(plain[None], self.patch_px)
         tokens = cells.flatten(2).transpose(1, 2).to(self.model.weight.dtype).to(pixels.dtype)
-        return ImageFeatures(tokens if kept is None else tokens[:, kept], (cells.shape[2], cells.shape[3]), kept)
+        return ImageFeatures(
+            tokens if visible is None else tokens[:, visible], (cells.shape[2], cells.shape[3]), visible
+        )
 
     def attend(
         self, image: ImageFeatures, prompt: Prompt, *, layers: Sequence[int], head: Head, gradient: Gradient
@@ -102,7 +104,7 @@ class FakeVLM:
                 scores[head_index(SIGNAL_HEAD)] = looks
                 moves[:, head_index(SIGNAL_HEAD)] = slopes[:, None]
             maps = (scores.softmax(dim=-1), _gradient(moves, logits, gradient))
-            probs, grad = (scatter_patches(each[head_index(head)], image.kept) for each in maps)
+            probs, grad = (scatter_patches(each[head_index(head)], image.visible) for each in maps)
             found.append(CrossAttention(probs, None if gradient == "none" else grad, image.grid, logits))
         return tuple(found)
 

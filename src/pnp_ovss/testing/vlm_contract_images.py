@@ -76,18 +76,18 @@ class ImageContract(VlmCase):
         vlm = self.make_exact()
         pixels, prompt = self._pixels(vlm), self._prompt(vlm)
         whole = vlm.encode(pixels)
-        kept = torch.ones(whole.grid[0] * whole.grid[1], dtype=torch.bool)
+        visible = torch.ones(whole.grid[0] * whole.grid[1], dtype=torch.bool)
         options = {"layers": vlm.layers[:1], "head": "mean", "gradient": "match_logit"}
         full = vlm.attend(whole, prompt, **options)[0]
-        same = vlm.attend(vlm.encode(pixels, kept), prompt, **options)[0]
+        same = vlm.attend(vlm.encode(pixels, visible), prompt, **options)[0]
         assert relative_error(same.probs, full.probs) <= self.exact_tolerance
-        kept[::2] = False
-        holed = vlm.attend(vlm.encode(pixels, kept), prompt, **options)[0]
+        visible[::2] = False
+        holed = vlm.attend(vlm.encode(pixels, visible), prompt, **options)[0]
         assert holed.probs.shape == full.probs.shape
         assert holed.grad is not None
-        assert not bool(holed.probs[..., ~kept].any())
-        assert not bool(holed.grad[..., ~kept].any())
-        assert bool((holed.probs[..., kept] > 0).any())
+        assert not bool(holed.probs[..., ~visible].any())
+        assert not bool(holed.grad[..., ~visible].any())
+        assert bool((holed.probs[..., visible] > 0).any())
 
     def test_patches_are_row_major(self) -> None:
         """With only one patch left, its own pixels decide the match, and a far patch's hardly or not at all."""
@@ -95,20 +95,20 @@ class ImageContract(VlmCase):
         pixels = self._pixels(vlm, self.steps[-1])
         rows, columns = pixels.shape[1] // vlm.patch_px, pixels.shape[2] // vlm.patch_px
         for row, column in ((0, columns - 1), (rows - 1, 0)):
-            kept = torch.zeros(rows * columns, dtype=torch.bool)
-            kept[row * columns + column] = True
+            visible = torch.zeros(rows * columns, dtype=torch.bool)
+            visible[row * columns + column] = True
             own, far = (row, column), (rows - 1 - row, columns - 1 - column)
-            logits = [self._match_with(vlm, pixels, kept, place) for place in (None, own, far)]
+            logits = [self._match_with(vlm, pixels, visible, place) for place in (None, own, far)]
             assert (logits[1] - logits[0]).abs().max() > 2 * (logits[2] - logits[0]).abs().max()
 
     def _match_with(
-        self, vlm: VisionLanguageModel, pixels: Tensor, kept: Tensor, place: tuple[int, int] | None
+        self, vlm: VisionLanguageModel, pixels: Tensor, visible: Tensor, place: tuple[int, int] | None
     ) -> Tensor:
         changed, side = pixels.clone(), vlm.patch_px
         if place is not None:
             top, left = place[0] * side, place[1] * side
             changed[:, top : top + side, left : left + side] += 2
-        return vlm.match(vlm.encode(changed, kept), [self._prompt(vlm)])
+        return vlm.match(vlm.encode(changed, visible), [self._prompt(vlm)])
 
     def test_same_input_same_output(self) -> None:
         """Bit for bit, twice."""

@@ -30,12 +30,12 @@ class ImageFeatures:
     """One encoded image.
 
     tokens: whatever the adapter's `attend` needs (for BLIP (1, 1 + N', D)). grid: (P_h, P_w) patches.
-    kept: (P_h·P_w,) bool, which patches are in the sequence (all, but for `remove_tokens`), or None = all.
+    visible: (P_h·P_w,) bool, which patches are in the sequence (all, but for `remove_tokens`), or None = all.
     """
 
     tokens: Any
     grid: tuple[int, int]
-    kept: Tensor | None = None
+    visible: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class VisionLanguageModel(Protocol):
         """Ids with special tokens and the character offsets of each."""
         ...
 
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
-        """Encode (3, S_h, S_w) normalised pixels, without a graph; `kept` (N,) bool removes the other patches."""
+    def encode(self, pixels: Tensor, visible: Tensor | None = None) -> ImageFeatures:
+        """Encode (3, S_h, S_w) normalised pixels, without a graph; `visible` (N,) bool removes the other patches."""
         ...
 
     def attend(
@@ -145,12 +145,12 @@ def layer_index(layer: int) -> int:
     return layer - 1
 
 
-def scatter_patches(values: Tensor, kept: Tensor | None) -> Tensor:
+def scatter_patches(values: Tensor, visible: Tensor | None) -> Tensor:
     """(..., N') of the patches in the sequence back to (..., N), zeros elsewhere."""
-    if kept is None:
+    if visible is None:
         return values
-    full = values.new_zeros((*values.shape[:-1], kept.numel()))
-    full[..., kept.nonzero().flatten()] = values
+    full = values.new_zeros((*values.shape[:-1], visible.numel()))
+    full[..., visible.nonzero().flatten()] = values
     return full
 
 

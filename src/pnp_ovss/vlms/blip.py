@@ -50,9 +50,9 @@ class BlipVLM(CrossAttentionVLM):
         text = TextStream(self.model.text_encoder, self.model.itm_head)
         return Parts(text, self.model.vision_model, self.vision.patch_px)
 
-    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(1, 1 + N', D), [CLS] first."""
-        return self.vision(pixels, kept)
+        return self.vision(pixels, visible)
 
 
 def load_blip(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> BlipVLM:

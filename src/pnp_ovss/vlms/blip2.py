@@ -146,9 +146,9 @@ class Blip2VLM(CrossAttentionVLM):
         self.vision = VisionStream(self.model.vision_model)
         return Parts(QueryStream(self.model), self.model.vision_model, self.vision.patch_px)
 
-    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(1, 1 + N', D_v), [CLS] first."""
-        return self.vision(pixels, kept)
+        return self.vision(pixels, visible)
 
 
 def load_blip2(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> Blip2VLM:

@@ -171,9 +171,9 @@ class BridgeTowerVLM(CrossAttentionVLM):
         self.vision = ClipStream(vision.visual)
         return Parts(self.stream, vision, self.vision.patch_px)
 
-    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(pairs, 1 + N', D): a state of the vision tower for each pair, [CLS] first."""
-        states = self.vision(pixels, kept, last=len(self.stream.text_side))
+        states = self.vision(pixels, visible, last=len(self.stream.text_side))
         return self.stream.image_states(states)
 
 

@@ -69,8 +69,8 @@ class CrossAttentionVLM:
         """The model taken apart."""
         raise NotImplementedError("a family's adapter defines parts()")
 
-    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
-        """(1, 3, S_h, S_w) normalised pixels to (states, prefix + N', D) tokens; `kept` (N,) bool removes the others."""
+    def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
+        """(1, 3, S_h, S_w) normalised pixels to (states, prefix + N', D) tokens; `visible` (N,) bool removes the others."""
         raise NotImplementedError("a family's adapter defines tokens_of()")
 
     @property
@@ -88,12 +88,12 @@ class CrossAttentionVLM:
         return self.tokenizer(text)
 
     @torch.no_grad()
-    def encode(self, pixels: Tensor, kept: Tensor | None = None) -> ImageFeatures:
+    def encode(self, pixels: Tensor, visible: Tensor | None = None) -> ImageFeatures:
         """(3, S_h, S_w) normalised pixels to the image's tokens, in the text part's precision."""
         grid = (pixels.shape[1] // self.patch_px, pixels.shape[2] // self.patch_px)
         with evaluating(self.model):
-            tokens = self.tokens_of(pixels[None].to(self.device), kept)
-        return ImageFeatures(tokens.to(self.dtype), grid, kept)
+            tokens = self.tokens_of(pixels[None].to(self.device), visible)
+        return ImageFeatures(tokens.to(self.dtype), grid, visible)
 
     def attend(
         self, image: ImageFeatures, prompt: Prompt, *, layers: Sequence[int], head: Head, gradient: Gradient
@@ -123,7 +123,7 @@ class CrossAttentionVLM:
             return at_least_float32(self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)))
 
     def _scatter(self, values: Tensor, image: ImageFeatures) -> Tensor:
-        return scatter_patches(values[..., self.prefix_tokens :], image.kept)
+        return scatter_patches(values[..., self.prefix_tokens :], image.visible)
 
     def _set_precision(self, precision: Precision, image_side: nn.Module | None) -> None:
         if precision == "bfloat16":

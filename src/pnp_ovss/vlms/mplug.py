@@ -65,9 +65,9 @@ class MplugVLM(CrossAttentionVLM):
         text = TextStream(self.model.text_encoder, self.model.itm_head)
         return Parts(text, self.model.vision_model, self.vision.patch_px)
 
-    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(1, 1 + N', D), [CLS] first, as wide as the text."""
-        tokens = self.vision(pixels, kept)[-1].to(self.dtype)
+        tokens = self.vision(pixels, visible)[-1].to(self.dtype)
         return self.model.visn_layer_norm(self.model.visn_fc(tokens))
 
 

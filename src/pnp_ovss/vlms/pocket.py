@@ -28,11 +28,11 @@ class PocketVLM(CrossAttentionVLM):
         text = TextStream(self.model.text_encoder, self.model.itm_head)
         return Parts(text, encoder, STRIDE_PX, SIZE_MULTIPLE_PX, prefix_tokens=0)
 
-    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(1, N', D); removed patches leave the keys, not the trunk."""
         encoder = self.model.image_encoder
         tokens = encoder(pixels.to(encoder.position.dtype))
-        return tokens if kept is None else tokens[:, kept]
+        return tokens if visible is None else tokens[:, visible]
 
 
 def load_pocket_vlm(preset: ModelPreset, folder: Path | None, *, precision: Precision = "float32") -> PocketVLM:

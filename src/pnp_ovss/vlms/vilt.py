@@ -46,7 +46,7 @@ class JointStream:
         self.max_tokens = int(self.embeddings.text_embeddings.position_embeddings.num_embeddings)
 
     @torch.no_grad()
-    def image_tokens(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    def image_tokens(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(1, 3, S_h, S_w) normalised -> (1, 1 + N', D), [CLS] first; no transformer layer runs yet."""
         projection = self.embeddings.patch_embeddings.projection
         patches = projection(pixels.to(projection.weight.dtype))
@@ -55,7 +55,7 @@ class JointStream:
         square = at_least_float32(table[:, 1:]).unflatten(1, (side, side)).permute(0, 3, 1, 2)
         positions = F.interpolate(square, size=patches.shape[2:], mode="bilinear", align_corners=True)
         tokens = (patches + positions.to(patches)).flatten(2).transpose(1, 2)
-        tokens = tokens if kept is None else tokens[:, kept]
+        tokens = tokens if visible is None else tokens[:, visible]
         joint = torch.cat([self.embeddings.cls_token + table[:, :1], tokens], dim=1)
         return joint + self.embeddings.token_type_embeddings.weight[1]
 
@@ -125,9 +125,9 @@ class ViltVLM(CrossAttentionVLM):
         self.stream = JointStream(self.model)
         return Parts(self.stream, None, int(self.model.config.patch_size))
 
-    def tokens_of(self, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(1, 1 + N', D) input tokens of the joint transformer: no layer has run yet."""
-        return self.stream.image_tokens(pixels, kept)
+        return self.stream.image_tokens(pixels, visible)
 
 
 def load_vilt(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> ViltVLM:

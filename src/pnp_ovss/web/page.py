@@ -113,7 +113,7 @@ def _options(models: Sequence[str]) -> list[Any]:
     )  # fmt: skip
     size = gr.Slider(*SIZES_PX, value=config.size_px, step=16, label="Input side, px")
     threshold = gr.Slider(0, 1, value=config.threshold, step=0.01, label="Threshold T")
-    drops = gr.Slider(0, 8, value=config.drops, step=1, label="Rounds of Saliency DropOut")
+    drops = gr.Slider(0, 8, value=config.drops, step=1, label="Drops of Saliency DropOut")
     refine = gr.Radio(
         [("dense CRF", "densecrf"), ("PAMR", "pamr"), ("none", "none")], value=config.refine, label="Refiner"
     )

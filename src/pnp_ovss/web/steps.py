@@ -47,7 +47,7 @@ def segment_in_steps(
     config = segmenter.config
     shown = segmenter.replace(refine="none", output_px=min(LONGEST_PX, config.output_px))
     paper = shown.replace(completion="none", competition="overlay", blur=0.0)
-    steps = [_attention(paper, prepared), *_rounds(paper, trace)]
+    steps = [_attention(paper, prepared), *_passes(paper, trace)]
     if config.completion != "none":
         text = "Each patch's saliency becomes that of the patches that look alike (ours, not the paper's)."
         steps.append(_step("completion", text, shown.replace(competition="overlay", blur=0.0), trace))
@@ -91,7 +91,7 @@ def _attention(segmenter: Segmenter, prepared: Prepared) -> Step:
     return _step("attention", text, segmenter, plain.look(prepared))
 
 
-def _rounds(segmenter: Segmenter, trace: Trace) -> list[Step]:
+def _passes(segmenter: Segmenter, trace: Trace) -> list[Step]:
     """GradCAM, and the sum after each Saliency DropOut."""
     text = "Attention weighted by its gradient (Eq. 1): what raises the match of photo and text."
     steps = [_step("GradCAM", text, segmenter, trace.first(1))]

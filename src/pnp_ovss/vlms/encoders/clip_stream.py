@@ -26,17 +26,17 @@ class ClipStream:
         self.patch_px = int(self.embeddings.patch_embedding.kernel_size[0])
 
     @torch.no_grad()
-    def __call__(self, pixels: Tensor, kept: Tensor | None = None, *, last: int = 1) -> list[Tensor]:
+    def __call__(self, pixels: Tensor, visible: Tensor | None = None, *, last: int = 1) -> list[Tensor]:
         """(1, 3, S_h, S_w) normalised -> the states after each of the `last` blocks, (1, 1 + N', D), [CLS] first.
 
-        `kept` (N,) bool removes the other patches. The final layer norm is applied to every state.
+        `visible` (N,) bool removes the other patches. The final layer norm is applied to every state.
         """
         weight = self.embeddings.patch_embedding.weight
         patches = self.embeddings.patch_embedding(pixels.to(weight.dtype))
         table = self.embeddings.position_embedding.weight.detach()[None]
         positions = resize_positions(table, (patches.shape[2], patches.shape[3]), self.position_mode).to(weight)
         tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
-        tokens = tokens if kept is None else tokens[:, kept]
+        tokens = tokens if visible is None else tokens[:, visible]
         hidden = self.norm_before(torch.cat([self.embeddings.class_embedding + positions[:, :1], tokens], dim=1))
         states = []
         for left, block in zip(range(len(self.blocks) - 1, -1, -1), self.blocks, strict=True):

@@ -22,15 +22,15 @@ class VisionStream:
         self._positions: dict[tuple[int, int], Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
-        """(1, 3, S_h, S_w) normalised -> (1, 1 + N', D), [CLS] first; `kept` (N,) bool removes the other patches."""
+    def __call__(self, pixels: Tensor, visible: Tensor | None = None) -> Tensor:
+        """(1, 3, S_h, S_w) normalised -> (1, 1 + N', D), [CLS] first; `visible` (N,) bool removes the other patches."""
         weight = self.embeddings.patch_embedding.weight
         patches = self.embeddings.patch_embedding(pixels.to(weight.dtype))
         grid = (patches.shape[2], patches.shape[3])
         positions = self._position_table(grid).to(weight)
         tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
-        if kept is not None:
-            tokens = tokens[:, kept]
+        if visible is not None:
+            tokens = tokens[:, visible]
         start = self.embeddings.class_embedding.to(weight.dtype) + positions[:, :1]
         hidden = torch.cat([start, tokens], dim=1)
         for block in self.blocks:
