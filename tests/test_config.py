@@ -7,6 +7,7 @@ import pytest
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.presets import list_methods, list_presets, load_method, load_preset, resolve_config
+from pnp_ovss.refiners.densecrf import DenseCRF
 
 
 def test_defaults_are_the_papers_values():
@@ -24,12 +25,25 @@ def test_every_preset_loads_and_names_its_source(name):
 
 def test_method_paper_restores_every_setting_that_another_method_changes():
     changed = {key for name in list_methods() if name != "paper" for key in load_method(name)}
-    evaluation_or_refiner = {"policy", "refine", "refine_options", "drop_patches"}
-    assert changed - evaluation_or_refiner <= set(load_method("paper"))
+    assert changed - {"drop_patches"} <= set(load_method("paper"))  # TOML has no word for none
 
 
-def test_method_paper_equals_the_defaults():
-    assert resolve_config(None, "paper") == SegmenterConfig()
+@pytest.mark.parametrize("name", list_presets())
+def test_method_paper_leaves_only_what_its_file_says_to_the_preset(name):
+    """Layer, head, size and precision; what a policy would need has no say under `all`."""
+    fixed, plain = resolve_config(load_preset(name), "paper").to_dict(), SegmenterConfig().to_dict()
+    paper = {
+        "policy": "all",
+        "prompted": "all",
+        "normalise": "global",
+        "refine_options": {"iterations": 10, "unary": "softmax"},
+    }
+    left = {"layer", "head", "size_px", "precision", "match_threshold"}
+    assert {key: value for key, value in fixed.items() if key not in left} == {
+        key: value for key, value in {**plain, **paper}.items() if key not in left
+    }
+    assert DenseCRF(iterations=10, unary="softmax") == DenseCRF()
+    assert fixed["refine_options"] == {"iterations": 10, "unary": "softmax"}
 
 
 @pytest.mark.parametrize("name", ["blip-large-flickr", "blip-large-coco"])
@@ -72,9 +86,9 @@ def test_another_refiner_does_not_inherit_a_methods_refiner_options():
         ({"background": "sky"}, "complement"),
         ({"template": "A picture"}, "{classes} once"),
         ({"threshhold": 0.1}, "unknown setting 'threshhold'; the settings are accumulate, "),
-        ({"patches_per_round": 10}, "'drop_patches' now"),
-        ({"first_round_weight": 2.0}, "'first_pass_weight' now"),
-        ({"accumulate": "per_round_minmax"}, "'per_pass_minmax' now"),
+        ({"drop_patches": 10}, "'drop_patches' now"),
+        ({"first_pass_weight": 2.0}, "'first_pass_weight' now"),
+        ({"accumulate": "per_pass_minmax"}, "'per_pass_minmax' now"),
         ({"background": "off"}, "background = 'off' is not possible; it is called 'none' now"),
     ],
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ from pnp_ovss.errors import ConfigError
 if TYPE_CHECKING:
     from pnp_ovss.evaluation.job import EvaluationJob
     from pnp_ovss.evaluation.report import EvaluationReport
+    from pnp_ovss.evaluation.sensitivity import Stage
     from pnp_ovss.evaluation.tables import Table
 
 
@@ -28,7 +30,8 @@ def ablate(
     data_option: d.DataOption = None,
     limit: d.Limit = None,
     seed: o.Seed = 0,
-    void: e.Void = "ignore",
+    void: e.Void = None,
+    recipe: e.RecipeName = None,
     out: e.Out = None,
     workers: e.Workers = 1,
     resume: e.Resume = False,
@@ -44,11 +47,13 @@ def ablate(
     from pnp_ovss.evaluation.run import RunOptions
 
     data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
+    found, asked = e.follow(recipe, "ablate", spec)
     job = EvaluationJob(
-        data=data, system=AblationSpec(spec), options=RunOptions(e.parse_void(void), False, resume, workers),
-        out=out or e.default_path(data.name, *e.words_of(spec), "ablation"),
+        data=data, system=AblationSpec(asked), options=RunOptions(e.parse_void(void, found), False, resume, workers),
+        out=out or e.default_path(data.name, *e.words_of(spec), recipe or "ablation"),
     )  # fmt: skip
-    return _write_variants(job, "ablation", ablation_table)
+    notes = e.tell(found, asked, data, job.options)
+    return _write_variants(job, "ablation", ablation_table, notes)
 
 
 @o.takes_segmenter
@@ -56,14 +61,18 @@ def sensitivity(
     dataset: d.Name,
     root: d.Root,
     stage: Annotated[
-        str, typer.Option("--stage", help="gradcam: first pass of all at once; full: the method with own dropouts.")
-    ] = "gradcam",
+        str | None,
+        typer.Option(
+            "--stage", help="gradcam (default): first pass of all at once; full: the method with own dropouts."
+        ),
+    ] = None,
     every_head: Annotated[bool, typer.Option("--every-head", help="The heads of all layers, not of one.")] = False,
     split: d.Split = None,
     data_option: d.DataOption = None,
     limit: d.Limit = None,
     seed: o.Seed = 0,
-    void: e.Void = "ignore",
+    void: e.Void = None,
+    recipe: e.RecipeName = None,
     out: e.Out = None,
     workers: e.Workers = 1,
     resume: e.Resume = False,
@@ -75,30 +84,45 @@ def sensitivity(
     from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.sensitivity import sensitivity_table
 
-    if stage not in ("gradcam", "full"):
-        raise ConfigError(f"stage {stage!r}: choose from gradcam, full")
+    found, asked = e.follow(recipe, "sensitivity", spec)
+    looked = _stage(stage or (found.stage if found else None) or "gradcam")
     data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     job = EvaluationJob(
-        data=data, system=SensitivitySpec(spec, stage, every_head),
-        options=RunOptions(e.parse_void(void), False, resume, workers),
-        out=out or e.default_path(data.name, *e.words_of(spec), f"sensitivity-{stage}"),
+        data=data, system=SensitivitySpec(asked, looked, every_head),
+        options=RunOptions(e.parse_void(void, found), False, resume, workers),
+        out=out or e.default_path(data.name, *e.words_of(spec), recipe or f"sensitivity-{looked}"),
     )  # fmt: skip
-    return _write_variants(job, f"stage {stage}", lambda reports: sensitivity_table(reports, stage))
+    notes = e.tell(found, asked, data, job.options, looked)
+    return _write_variants(job, f"stage {looked}", lambda reports: sensitivity_table(reports, looked), notes)
+
+
+def _stage(name: str) -> Stage:
+    if name not in ("gradcam", "full"):
+        raise ConfigError(f"stage {name!r}: choose from gradcam, full")
+    return name
 
 
 def _write_variants(
-    job: EvaluationJob, title: str, make_table: Callable[[Mapping[str, EvaluationReport]], Table]
+    job: EvaluationJob,
+    title: str,
+    make_table: Callable[[Mapping[str, EvaluationReport]], Table],
+    recipe: Sequence[str] = (),
 ) -> int:
-    """Run; save all variants' reports in one JSON file, and their table as Markdown and on the screen."""
+    """Run; save all variants' reports in one JSON file, and their table as Markdown and on the screen.
+
+    recipe: what is to be said of it under the table.
+    """
     from pnp_ovss.evaluation.pages import write_pages
     from pnp_ovss.evaluation.report import save_reports, summarise
 
     d.look(job.data)
     results, _ = e.run_job(job, title)
     path = job.out
-    reports = {name: summarise(results, name) for name in results.variants} or {"": summarise(results)}
+    found = {name: summarise(results, name) for name in results.variants} or {"": summarise(results)}
+    reports = {name: replace(report, recipe=tuple(recipe)) for name, report in found.items()}
     save_reports(path, reports)
     table = make_table(reports)
+    table = replace(table, notes=(*table.notes, *recipe))
     write_pages(path, table.title, [table], None, ())
     print_table(table)
     say(f"report: {path}")

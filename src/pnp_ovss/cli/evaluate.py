@@ -36,7 +36,8 @@ def evaluate(
     data_option: d.DataOption = None,
     limit: d.Limit = None,
     seed: o.Seed = 0,
-    void: e.Void = "ignore",
+    void: e.Void = None,
+    recipe: e.RecipeName = None,
     class_split: Annotated[
         str | None,
         typer.Option("--class-split", help="Only the paper's unseen or vil-seg classes (supplements 9, 11)."),
@@ -61,16 +62,17 @@ def evaluate(
     Writes the report (JSON, Markdown, HTML) and one record an image, from which an interrupted run is resumed.
     """
     from pnp_ovss.datasets import load_split
-    from pnp_ovss.evaluation.job import EvaluationJob, check_new
+    from pnp_ovss.evaluation.job import EvaluationJob, MethodSpec, check_new
     from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.systems import SegmenterSystem
 
     data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     if class_split is not None:
         data = data.restrict(load_split(class_split, data.vocabulary.name).labels, class_split)
-    options = RunOptions(e.parse_void(void), synonyms, resume, workers, save_labels)
-    systems = _systems([] if only_baselines else [spec], e.parse_sizes(sizes), e.parse_baselines(baselines))
-    base = out or e.default_path(data.name, *([] if only_baselines else e.words_of(spec)))
+    found, asked = e.follow(recipe, "evaluate", spec)
+    options = RunOptions(e.parse_void(void, found), synonyms, resume, workers, save_labels)
+    systems = _systems([] if only_baselines else [asked], e.parse_sizes(sizes), e.parse_baselines(baselines))
+    base = out or e.default_path(data.name, *([] if only_baselines else [*e.words_of(spec), recipe]))
     jobs = {
         name: EvaluationJob(
             data=data, system=system, options=options, out=_named(base, name if len(systems) > 1 or out is None else "")
@@ -79,11 +81,16 @@ def evaluate(
     }
     check_new(jobs.values(), resume=resume)
     d.look(data)
+    told = {
+        name: e.tell(found, system.segmenter, data, options)
+        for name, system in systems.items()
+        if isinstance(system, MethodSpec)
+    }
     reports, vlm = [], None
     for name, job in jobs.items():
         results, system = e.run_job(job, f"{data.name} {name or spec.model}", vlm)
         vlm = system.segmenter.vlm if isinstance(system, SegmenterSystem) else vlm
-        reports.append(_report(results, job, examples, system, seed))
+        reports.append(_report(results, job, examples, system, seed, told.get(name, ())))
     _print_beside(reports)
     for job in jobs.values():
         say(f"report: {job.out}")
@@ -106,14 +113,16 @@ def _systems(specs: Sequence[o.SegmenterSpec], sizes: Sequence[int], baselines: 
     return found
 
 
-def _report(results: Results, job: EvaluationJob, examples: int, system: System | None, seed: int) -> EvaluationReport:
+def _report(
+    results: Results, job: EvaluationJob, examples: int, system: System | None, seed: int, recipe: tuple[str, ...]
+) -> EvaluationReport:
     """Write a run's report and pages, print its summary and, if there are any, its first failures."""
     from pnp_ovss.evaluation.examples import best_and_worst
     from pnp_ovss.evaluation.pages import write_pages
     from pnp_ovss.evaluation.report import summarise
     from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
 
-    report = summarise(results, seed=seed)
+    report = replace(summarise(results, seed=seed), recipe=recipe)
     report.save(job.out)
     tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
     shown = best_and_worst(results, lambda: system or job.make(), examples)

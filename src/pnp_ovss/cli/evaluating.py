@@ -10,11 +10,14 @@ import typer
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.progress import watching
+from pnp_ovss.cli.screen import remark, say
 from pnp_ovss.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
+    from pnp_ovss.datasets.base import Dataset
     from pnp_ovss.evaluation.job import EvaluationJob
-    from pnp_ovss.evaluation.run import Results
+    from pnp_ovss.evaluation.recipe import Recipe
+    from pnp_ovss.evaluation.run import Results, RunOptions
     from pnp_ovss.evaluation.systems import System
     from pnp_ovss.vlms.base import VisionLanguageModel
 
@@ -34,7 +37,16 @@ Out = Annotated[
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own model.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
-Void = Annotated[str, typer.Option("--void", help="Pixels without ground truth: ignore, or background (the authors').")]
+Void = Annotated[
+    str | None,
+    typer.Option("--void", help="Pixels without ground truth: ignore (default), or background (the authors')."),
+]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", help="table3, table5, table6, table8, open: all settings of that claim, its figures beside."
+    ),
+]
 
 
 def default_path(dataset: str, *options: str | None) -> Path:
@@ -56,8 +68,39 @@ def words_of(spec: o.SegmenterSpec) -> list[str | None]:
     return [spec.model, spec.method, *(spec.settings.get(name) for name in ("policy", "refine", "precision")), size]
 
 
-def parse_void(value: str) -> Any:
-    """`ignore` or `background`."""
+def follow(name: str | None, command: str, spec: o.SegmenterSpec) -> tuple[Recipe | None, o.SegmenterSpec]:
+    """The recipe of `--recipe`, if one was named, and the segmenter with its settings where none were given."""
+    if name is None:
+        return None, spec
+    from pnp_ovss.evaluation.recipe import load_recipe
+    from pnp_ovss.vlms.checkpoints.loading import find_preset
+
+    recipe = load_recipe(name, command)
+    return recipe, recipe.apply(spec, find_preset(spec.model))
+
+
+def tell(
+    recipe: Recipe | None, spec: o.SegmenterSpec, data: Dataset, options: RunOptions, stage: str | None = None
+) -> tuple[str, ...]:
+    """Say what the recipe asks for and warn of each difference, before hours of work; what was said."""
+    if recipe is None:
+        return ()
+    from pnp_ovss.vlms.checkpoints.loading import find_preset
+
+    preset = find_preset(spec.model)
+    summary = recipe.summary(spec, preset, options, data.name)
+    found = recipe.differences(spec, preset, data, options, stage)
+    differs = [f"differs from recipe {recipe.name}: {what}" for what in found]
+    say(summary)
+    for line in differs:
+        remark(line)
+    return (summary, *differs)
+
+
+def parse_void(value: str | None, recipe: Recipe | None = None) -> Any:
+    """`ignore` or `background`: as given, or as the recipe says."""
+    if value is None:
+        return recipe.void if recipe else "ignore"
     if value not in ("ignore", "background"):
         raise ConfigError(f"void {value!r}: choose from ignore, background")
     return value

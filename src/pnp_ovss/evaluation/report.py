@@ -70,6 +70,8 @@ class EvaluationReport:
     versions: Mapping[str, str] = field(default_factory=dict)
     records: str = ""
     """Name of the file with one record an image, beside the report."""
+    recipe: tuple[str, ...] = ()
+    """What was said of the recipe that was followed, and in what the run differs from it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -104,8 +106,10 @@ def _write(path: Path, values: dict[str, Any]) -> None:
 
 def _from_json(path: Path, values: Any) -> EvaluationReport:
     try:
-        tuples = ("interval", "interval_without_background", "notes", "failures")
-        return EvaluationReport(**values | {name: tuple(values[name]) for name in tuples})
+        found: dict[str, Any] = {"recipe": (), **values}
+        for name in ("interval", "interval_without_background", "notes", "failures", "recipe"):
+            found[name] = tuple(found[name])
+        return EvaluationReport(**found)
     except (TypeError, LookupError, AttributeError) as error:
         raise OutputError(f"{path} is no report of `pnp-ovss evaluate` ({error!r})") from None
 

@@ -10,9 +10,10 @@ from pnp_ovss.evaluation.report import Bounds, EvaluationReport
 DASH = "-"
 OPEN, ORACLE = "mIoU, open", "mIoU, oracle"
 ORACLE_NOTE = (
-    "oracle: only the classes of each image's ground truth compete, as in the scripts behind the paper's own rows; "
-    "open: every other policy. The two are never comparable."
+    "oracle: only the classes of each image's ground truth compete, as in the scripts behind the paper's own rows, where all "
+    "names stood in the prompt; open: every other policy. The two are never comparable."
 )
+KEPT_NOTE = "here only the ground truth's names stood in the prompt: easier than the paper's own protocol, which --recipe follows"
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,15 @@ def beside_paper(reports: Sequence[EvaluationReport]) -> Table:
     quoted = [_paper_row(row, dataset) for row in _paper_rows(part) if dataset in row.values]
     columns = ("system", "policy", "px", "images", OPEN, ORACLE)
     paper = "(n): images of the usual validation split; the paper prints no number; px: short side of the input"
-    notes = (*dict.fromkeys(note for report in reports for note in report.notes), paper, ORACLE_NOTE)
+    own = dict.fromkeys(note for report in reports for note in (*report.notes, *report.recipe, *_protocol(report)))
+    notes = (*own, paper, ORACLE_NOTE)
     return Table(f"{reports[0].dataset}: here, and in the paper", columns, (*ours, *quoted), notes, text_columns=2)
+
+
+def _protocol(report: EvaluationReport) -> tuple[str, ...]:
+    """In what an oracle's run of the method is not the paper's protocol."""
+    kept = report.policy == "oracle" and report.config.get("config", {}).get("prompted") == "kept"
+    return (KEPT_NOTE,) if kept else ()
 
 
 def summary(report: EvaluationReport) -> Table:
