@@ -86,9 +86,9 @@ def test_another_refiner_does_not_inherit_a_methods_refiner_options():
         ({"background": "sky"}, "complement"),
         ({"template": "A picture"}, "{classes} once"),
         ({"threshhold": 0.1}, "unknown setting 'threshhold'; the settings are accumulate, "),
-        ({"drop_patches": 10}, "'drop_patches' now"),
-        ({"first_pass_weight": 2.0}, "'first_pass_weight' now"),
-        ({"accumulate": "per_pass_minmax"}, "'per_pass_minmax' now"),
+        ({"patches_per_round": 10}, "'drop_patches' now"),
+        ({"first_round_weight": 2.0}, "'first_pass_weight' now"),
+        ({"accumulate": "per_round_minmax"}, "'per_pass_minmax' now"),
         ({"background": "off"}, "background = 'off' is not possible; it is called 'none' now"),
     ],
 )
