@@ -56,13 +56,13 @@ def plain_loop(photos: list[Path], model: str, refine: str) -> Way:
     import torch
 
     from pnp_ovss import Segmenter
-    from pnp_ovss.images import load_image
+    from pnp_ovss.images import read_image
 
     torch.set_num_threads(1)
     segmenter = Segmenter.from_pretrained(model, refine=refine)
     marks = []
     for photo in photos:
-        segmenter(load_image(photo), CLASSES)
+        segmenter(read_image(photo), CLASSES)
         marks.append(time.perf_counter())
     each = (marks[-1] - marks[0]) / (len(photos) - 1)
     return Way("plain loop", 1 / each, marks[0] - start, each, None)

@@ -23,7 +23,7 @@ from pnp_ovss.evaluation.ablation import ablation_table
 from pnp_ovss.evaluation.intervals import Interval
 from pnp_ovss.evaluation.pages import markdown_table
 from pnp_ovss.evaluation.paired import paired_differences
-from pnp_ovss.evaluation.report import EvaluationReport, load_report, load_reports
+from pnp_ovss.evaluation.report import EvaluationReport, read_report, read_reports
 from pnp_ovss.evaluation.sensitivity import sensitivity_table
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, per_class, percent, signed
 
@@ -79,11 +79,11 @@ def write(done: Sequence[Job], options: argparse.Namespace) -> None:
     for job in done:
         path = options.runs / f"{job.name}.json"
         if job.command in ("ablate", "sensitivity"):
-            reports = load_reports(path)
+            reports = read_reports(path)
             table = ablation_table(reports) if job.command == "ablate" else sensitivity_table(reports, "gradcam")
             parts.append(markdown_table(table))
         elif job.name in ("voc-itm-densecrf", "voc-oracle-densecrf"):
-            parts.append(markdown_table(per_class(load_report(path))).replace("Classes", f"Classes, {job.title}"))
+            parts.append(markdown_table(per_class(read_report(path))).replace("Classes", f"Classes, {job.title}"))
     options.out.write_text("\n".join(parts), encoding="utf-8")
     print(f"tables: {options.out}")
 
@@ -95,7 +95,7 @@ def plot(chosen: Sequence[Job], runs: Path, path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for refine, colour in (("none", "tab:blue"), ("densecrf", "tab:red"), ("bfloat16", "tab:green")):
         jobs_shown = [job for job in chosen if job.name.endswith(refine)]
-        reports = [load_report(runs / f"{job.name}.json") for job in jobs_shown]
+        reports = [read_report(runs / f"{job.name}.json") for job in jobs_shown]
         points = [(report.seconds_per_image or 0, 100 * report.miou) for report in reports]
         if points:
             axes.plot(*zip(*sorted(points), strict=True), "o-", color=colour, label=refine)
@@ -122,7 +122,7 @@ def _head(options: argparse.Namespace) -> str:
 
 def _table(title: str, chosen: Sequence[Job], runs: Path) -> Table:
     paths = [runs / f"{job.name}.json" for job in chosen]
-    reports = [load_report(path) for path in paths]
+    reports = [read_report(path) for path in paths]
     differences = paired_differences(paths, reports)
     rows = tuple(
         _row(

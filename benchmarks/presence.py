@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pnp_ovss import Segmenter
-from pnp_ovss.datasets import load_vocabulary
-from pnp_ovss.images import load_image
+from pnp_ovss.datasets import get_vocabulary
+from pnp_ovss.images import read_image
 from pnp_ovss.tuning.presence import choose_rule, search_rules
 
 
@@ -25,14 +25,14 @@ def main() -> None:
     parser.add_argument("--vocabulary", default="voc20")
     parser.add_argument("--split", default="tune")
     options = parser.parse_args()
-    vocabulary = load_vocabulary(options.vocabulary)
+    vocabulary = get_vocabulary(options.vocabulary)
     lines = (options.pairs / "pairs.jsonl").read_text("utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["split"] == options.split and row["tags"]]
     segmenter = Segmenter.from_pretrained(options.model, policy="itm")
     scores = np.zeros((len(rows), len(vocabulary)))
     tags = np.zeros(scores.shape, dtype=bool)
     for index, row in enumerate(rows):
-        photo = load_image(options.pairs / "images" / row["image"])
+        photo = read_image(options.pairs / "images" / row["image"])
         scores[index] = segmenter.prepare(photo, vocabulary.names).match_scores
         tags[index, [vocabulary.label(name) - 1 for name in row["tags"]]] = True
     results = search_rules(scores, tags)

@@ -27,7 +27,7 @@ import torch
 from sizes import BLIP_BASE, BLIP_LARGE, Sizes, build_blip, flops
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.provenance import library_versions
 from pnp_ovss.vlms.blip import BlipVLM
 
@@ -115,7 +115,7 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict:
     """All ways on one photo; the report as JSON values."""
     import skimage
 
-    image = load_image(Path(skimage.__file__).parent / "data" / "astronaut.png")
+    image = read_image(Path(skimage.__file__).parent / "data" / "astronaut.png")
     names = published.class_names(options.classes)
     reference = find_spec("pydensecrf") is not None
     config = SegmenterConfig(policy="all", normalise="global", size_px=options.size)

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 from pnp_ovss import Segmenter
-from pnp_ovss.datasets.vocabulary import load_vocabulary
-from pnp_ovss.images import load_image
+from pnp_ovss.datasets.vocabulary import get_vocabulary
+from pnp_ovss.images import read_image
 from pnp_ovss.provenance import library_versions
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -43,7 +43,7 @@ def resized(folder: Path) -> list[Path]:
 def per_photo(paths: list[Path], names: list[str], refine: str, photos: int) -> float:
     """Median CPU seconds of a photo, after a first one that warms up."""
     segmenter = Segmenter.from_pretrained("pocket", refine=refine)
-    images = [load_image(path) for path in paths]
+    images = [read_image(path) for path in paths]
     segmenter(images[0], names)
     seconds = []
     for i in range(photos):
@@ -70,7 +70,7 @@ def cold_start(photo: Path, out: Path, rounds: int = 4) -> tuple[float, float]:
 def measure(photos: int) -> dict:
     """Time, print three lines; the report as JSON values."""
     torch.set_num_threads(1)
-    names = list(load_vocabulary("voc20").names)
+    names = list(get_vocabulary("voc20").names)
     with tempfile.TemporaryDirectory() as folder:
         paths = resized(Path(folder))
         seconds = {refine: per_photo(paths, names, refine, photos) for refine in ("none", "densecrf")}

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from pnp_ovss.datasets import open_dataset
-from pnp_ovss.presets import resolve_config
+from pnp_ovss.presets import get_preset, resolve
 from pnp_ovss.provenance import library_versions
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
@@ -30,7 +30,7 @@ from pnp_ovss.tuning.search import SearchPlan, shards_of
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.tuning.tune import TuneOptions, search_space
 from pnp_ovss.vlms.base import VisionLanguageModel
-from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
 
 def one_pass_s(vlm: VisionLanguageModel, store: MapStore) -> float:
@@ -45,8 +45,8 @@ def one_pass_s(vlm: VisionLanguageModel, store: MapStore) -> float:
 
 def measure(root: Path, model: str, images: int, scored_trials: int, scorer_px: int) -> dict[str, Any]:
     """Times of the store, of one pass, of masks and of the scorer."""
-    preset = find_preset(model)
-    config = resolve_config(preset, refine="none")
+    preset = get_preset(model)
+    config = resolve(preset, refine="none")
     vlm = load_vlm(preset, device="cpu")
     tagged = dataset_tags(open_dataset("voc", root, split="train"))[:images]
     plan, options = SearchPlan(), TuneOptions()

@@ -32,7 +32,7 @@ from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.metrics import empty_confusion, update
 from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.postprocess import argmax_labels, overlay
-from pnp_ovss.presets import resolve_config
+from pnp_ovss.presets import get_preset, resolve
 from pnp_ovss.provenance import fingerprint, library_versions
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
@@ -42,7 +42,7 @@ from pnp_ovss.tuning.scorers import make_scorer
 from pnp_ovss.tuning.search import THRESHOLDS
 from pnp_ovss.tuning.tags import dataset_tags
 from pnp_ovss.vlms.base import VisionLanguageModel
-from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
 TRUTH_PX = 160
 EVERYTHING = Reward("everything", paper_reward, vocabulary=True, cut=any(r.cut for r in REWARDS.values()))
@@ -114,12 +114,10 @@ class Study:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
-        preset = find_preset(given.model)
+        preset = get_preset(given.model)
         self.model = preset.name
         self.vlm = load_vlm(preset, device="cpu")
-        self.config = resolve_config(
-            preset, size_px=given.size, refine="none", blur=given.blur, threshold=given.threshold
-        )
+        self.config = resolve(preset, size_px=given.size, refine="none", blur=given.blur, threshold=given.threshold)
         scorer = f"{given.scorer.replace(':', '-').replace('/', '-')}-{given.scorer_size}"
         self.work = given.work / f"{preset.name}-{fingerprint(self.vlm.model)}-{given.size}-{given.blur}-{scorer}"
         self.work.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pnp_ovss.errors import ImageError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 
 H, W = 24, 36
 PHOTO = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)
@@ -35,7 +35,7 @@ def png_file(width: int, height: int, rows: bytes, *, bits: int = 8, colour: int
 
 def refusal(source, *said: str) -> str:
     with pytest.raises(ImageError) as caught:
-        load_image(source)
+        read_image(source)
     message = str(caught.value)
     assert "\n" not in message
     for text in said:

@@ -6,7 +6,7 @@ import pytest
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.presets import list_methods, list_presets, load_method, load_preset, resolve_config
+from pnp_ovss.presets import get_method, get_preset, list_methods, list_presets, resolve
 from pnp_ovss.refiners.densecrf import DenseCRF
 
 
@@ -18,20 +18,20 @@ def test_defaults_are_the_papers_values():
 
 @pytest.mark.parametrize("name", list_presets())
 def test_every_preset_loads_and_names_its_source(name):
-    preset = load_preset(name)
+    preset = get_preset(name)
     assert preset.source
-    assert resolve_config(preset).layer >= 1
+    assert resolve(preset).layer >= 1
 
 
 def test_method_paper_restores_every_setting_that_another_method_changes():
-    changed = {key for name in list_methods() if name != "paper" for key in load_method(name)}
-    assert changed - {"drop_patches"} <= set(load_method("paper"))  # TOML has no word for none
+    changed = {key for name in list_methods() if name != "paper" for key in get_method(name)}
+    assert changed - {"drop_patches"} <= set(get_method("paper"))  # TOML has no word for none
 
 
 @pytest.mark.parametrize("name", list_presets())
 def test_method_paper_leaves_only_what_its_file_says_to_the_preset(name):
     """Layer, head, size and precision; what a policy would need has no say under `all`."""
-    fixed, plain = resolve_config(load_preset(name), "paper").to_dict(), SegmenterConfig().to_dict()
+    fixed, plain = resolve(name, "paper").to_dict(), SegmenterConfig().to_dict()
     paper = {
         "policy": "all",
         "prompted": "all",
@@ -48,22 +48,22 @@ def test_method_paper_leaves_only_what_its_file_says_to_the_preset(name):
 
 @pytest.mark.parametrize("name", ["blip-large-flickr", "blip-large-coco"])
 def test_table_2_of_the_paper(name):
-    config = resolve_config(load_preset(name))
+    config = resolve(name)
     assert (config.layer, config.head, config.threshold, config.blur) == (8, 10, 0.15, 0.05)
 
 
 def test_explicit_wins_over_method_wins_over_preset(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('[model]\nfamily = "blip"\nsource = "test"\n[settings]\ndrops = 1\nblur = 0.2\nlayer = 3\n')
-    config = resolve_config(load_preset(file), "authors-later", blur=0.01, size_px=None)
+    config = resolve(file, "authors-later", blur=0.01, size_px=None)
     assert (config.drops, config.blur, config.layer, config.drop_patches) == (3, 0.01, 3, 10)
 
 
 def test_another_refiner_does_not_inherit_a_methods_refiner_options():
-    assert resolve_config(None, "authors-cvpr").refine_options["iterations"] == 20
-    assert resolve_config(None, "authors-cvpr", refine="densecrf").refine_options["iterations"] == 20
-    assert resolve_config(None, "authors-cvpr", refine="pamr").refine_options == {}
-    mine = resolve_config(None, "authors-cvpr", refine="pamr", refine_options={"iterations": 3})
+    assert resolve(None, "authors-cvpr").refine_options["iterations"] == 20
+    assert resolve(None, "authors-cvpr", refine="densecrf").refine_options["iterations"] == 20
+    assert resolve(None, "authors-cvpr", refine="pamr").refine_options == {}
+    mine = resolve(None, "authors-cvpr", refine="pamr", refine_options={"iterations": 3})
     assert mine.refine_options == {"iterations": 3}
 
 
@@ -116,16 +116,16 @@ def test_malformed_presets(tmp_path, text, words):
     file = tmp_path / "bad.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load_preset(file)
+        get_preset(file)
     assert words in str(caught.value)
 
 
 def test_missing_files_and_unknown_names(tmp_path):
     for call, words in [
-        (lambda: load_preset("nope"), "unknown model 'nope'"),
-        (lambda: load_preset(tmp_path / "no.toml"), "cannot read"),
-        (lambda: load_method("nope"), "unknown method 'nope'"),
-        (lambda: load_method(tmp_path / "no.toml"), "cannot read"),
+        (lambda: get_preset("nope"), "unknown model 'nope'"),
+        (lambda: get_preset(tmp_path / "no.toml"), "cannot read"),
+        (lambda: get_method("nope"), "unknown method 'nope'"),
+        (lambda: get_method(tmp_path / "no.toml"), "cannot read"),
     ]:
         with pytest.raises(ConfigError) as caught:
             call()
@@ -147,17 +147,17 @@ def test_another_refiner_does_not_take_over_options():
 
 
 def test_what_a_policy_implies_gives_way_to_what_is_set(tmp_path):
-    assert resolve_config(None, policy="all").normalise == "global"
-    assert resolve_config(None, policy="all", normalise="per_class").normalise == "per_class"
-    assert resolve_config(None, "authors-cvpr", policy="all").normalise == "per_class"  # the method says it
-    clip = resolve_config(load_preset("pocket"), policy="clip")
+    assert resolve(None, policy="all").normalise == "global"
+    assert resolve(None, policy="all", normalise="per_class").normalise == "per_class"
+    assert resolve(None, "authors-cvpr", policy="all").normalise == "per_class"  # the method says it
+    clip = resolve("pocket", policy="clip")
     assert (clip.match_threshold, clip.match_relative) == (0.0, 0.5)
-    assert resolve_config(load_preset("pocket"), policy="clip", match_threshold=0.2).match_threshold == 0.2
-    own = load_preset("pocket").settings["match_threshold"]
-    assert resolve_config(load_preset("pocket")).match_threshold == own != 0.0
+    assert resolve("pocket", policy="clip", match_threshold=0.2).match_threshold == 0.2
+    own = get_preset("pocket").settings["match_threshold"]
+    assert resolve("pocket").match_threshold == own != 0.0
 
 
 def test_a_preset_wins_over_what_every_preset_starts_from(tmp_path):
     (tmp_path / "mine.toml").write_text('[model]\nfamily = "fake"\n[settings]\ncompletion = "none"\ncore_share = 0.1\n')
-    config = resolve_config(load_preset(tmp_path / "mine.toml"))
+    config = resolve(tmp_path / "mine.toml")
     assert (config.completion, config.core_share, config.competition) == ("none", 0.1, "equal_mass")

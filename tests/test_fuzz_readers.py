@@ -16,7 +16,7 @@ from pnp_ovss.datasets import check_dataset, open_dataset, read_vocabulary
 from pnp_ovss.errors import PnPError
 from pnp_ovss.gallery_list import read_list
 from pnp_ovss.masks.rle import decode_mask
-from pnp_ovss.presets import load_method, load_preset
+from pnp_ovss.presets import get_method, get_preset
 from pnp_ovss.tuning.tags import tagged_files
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def test_class_files_lists_presets_and_descriptions(tmp_path_factory, data):
     path = folder / "a.toml"
     path.write_bytes(data)
     before = listing(folder)
-    for read in (read_class_file, read_vocabulary, read_list, read_candidates, load_method, load_preset):
+    for read in (read_class_file, read_vocabulary, read_list, read_candidates, get_method, get_preset):
         with one_line_at_most():
             read(path)
     with one_line_at_most():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pnp_ovss import depth
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.images import input_size, limited_size, load_image, normalise_pixels, punch_holes, resize_to, to_pixels
+from pnp_ovss.images import input_size, limited_size, normalise_pixels, punch_holes, read_image, resize_to, to_pixels
 from tests.photos import GREY, PHOTO, SMOOTH, H, W, image_file, png_file, refusal
 
 # Modes and depths
@@ -18,7 +18,7 @@ from tests.photos import GREY, PHOTO, SMOOTH, H, W, image_file, png_file, refusa
 def test_16_bit_grey_is_scaled_by_65535():
     deep = GREY.astype(np.uint16) * 257
     for format in ("PNG", "TIFF"):
-        assert (load_image(image_file(deep, format)) == GREY[..., None]).all()
+        assert (read_image(image_file(deep, format)) == GREY[..., None]).all()
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
@@ -28,9 +28,9 @@ def test_fewer_bits_in_16_are_scaled_by_what_they_use(format, bits, caplog, monk
     top = 2**bits - 1
     deep = np.round(GREY / 255 * top).astype(np.uint16)
     deep[0, 0] = top
-    image = load_image(image_file(deep, format))
+    image = read_image(image_file(deep, format))
     assert np.abs(image[..., 0].astype(int) - np.round(deep / top * 255)).max() <= 1
-    load_image(image_file(deep, format))
+    read_image(image_file(deep, format))
     assert caplog.messages == [f"the image has 16 bits and uses {bits}: photos like it are scaled by 2^{bits} - 1"]
 
 
@@ -38,14 +38,14 @@ def test_16_bit_colours_of_which_12_are_used_are_as_bright(caplog, monkeypatch):
     monkeypatch.setattr(depth, "_said", set())
     deep = (PHOTO.astype(">u2") * 16 + 15).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in deep)
-    image = load_image(png_file(W, H, rows, bits=16)).astype(int)
+    image = read_image(png_file(W, H, rows, bits=16)).astype(int)
     assert np.abs(image - PHOTO).max() <= 17  # Pillow keeps four of the twelve bits
     assert "uses 12" in caplog.text
 
 
 def test_16_bit_rgb():
     rows = b"".join(b"\0" + row.tobytes() for row in PHOTO.astype(">u2") * 257)
-    assert (load_image(png_file(W, H, rows, bits=16)) == PHOTO).all()
+    assert (read_image(png_file(W, H, rows, bits=16)) == PHOTO).all()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_16_bit_rgb():
     ],
 )
 def test_float_tiff(values, expected):
-    image = load_image(image_file(np.array([values], dtype=np.float32), "TIFF"))
+    image = read_image(image_file(np.array([values], dtype=np.float32), "TIFF"))
     assert image[0, :, 0].tolist() == expected
 
 
@@ -76,20 +76,20 @@ def test_float_tiff(values, expected):
     ],
 )
 def test_32_bit_tiff(values, expected):
-    image = load_image(image_file(np.array([values], dtype=np.int32), "TIFF"))
+    image = read_image(image_file(np.array([values], dtype=np.int32), "TIFF"))
     assert image[0, :, 0].tolist() == expected
 
 
 def test_cmyk():
     buffer = io.BytesIO()
     Image.fromarray(SMOOTH).convert("CMYK").save(buffer, "JPEG", quality=100)
-    assert np.abs(load_image(buffer.getvalue()).astype(int) - SMOOTH).max() <= 8
+    assert np.abs(read_image(buffer.getvalue()).astype(int) - SMOOTH).max() <= 8
 
 
 def test_alpha_is_laid_over_white():
     alpha = np.zeros((H, W, 1), dtype=np.uint8)
     alpha[: H // 2] = 255
-    image = load_image(image_file(np.concatenate([PHOTO, alpha], axis=2), "PNG"))
+    image = read_image(image_file(np.concatenate([PHOTO, alpha], axis=2), "PNG"))
     assert (image[: H // 2] == PHOTO[: H // 2]).all()
     assert (image[H // 2 :] == 255).all()
 
@@ -98,7 +98,7 @@ def test_grey_with_alpha():
     pixels = np.stack([GREY, np.zeros_like(GREY)], axis=-1)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    assert (load_image(buffer.getvalue()) == 255).all()
+    assert (read_image(buffer.getvalue()) == 255).all()
 
 
 def test_palette_with_a_transparent_colour():
@@ -106,7 +106,7 @@ def test_palette_with_a_transparent_colour():
     picture.putpalette([10, 20, 30, 40, 50, 60] + [0] * 762)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", transparency=0)
-    image = load_image(buffer.getvalue())
+    image = read_image(buffer.getvalue())
     assert image[0, 0].tolist() == [255, 255, 255]
     assert image[0, 1].tolist() == [40, 50, 60]
 
@@ -115,12 +115,12 @@ def test_of_an_animation_the_first_frame_is_taken():
     frames = [Image.new("RGB", (W, H), colour) for colour in ((255, 0, 0), (0, 255, 0))]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    assert (load_image(buffer.getvalue()) == (255, 0, 0)).all()
+    assert (read_image(buffer.getvalue()) == (255, 0, 0)).all()
 
 
 def test_black_and_white():
     bits = GREY > 100
-    assert (load_image(image_file(bits, "PNG")) == bits[..., None] * np.uint8(255)).all()
+    assert (read_image(image_file(bits, "PNG")) == bits[..., None] * np.uint8(255)).all()
 
 
 UPRIGHT = {
@@ -141,7 +141,7 @@ def test_exif_rotations(tmp_path, orientation):
     exif[0x0112] = orientation
     path = tmp_path / "turned.png"
     path.write_bytes(image_file(PHOTO, "PNG", exif=exif))
-    assert (load_image(path) == UPRIGHT[orientation](PHOTO)).all()
+    assert (read_image(path) == UPRIGHT[orientation](PHOTO)).all()
 
 
 # Sources are equal, and left alone
@@ -151,13 +151,13 @@ def test_path_text_bytes_picture_and_array_give_the_same(tmp_path):
     path = tmp_path / "p.png"
     path.write_bytes(image_file(PHOTO, "PNG"))
     for source in (path, str(path), path.read_bytes(), Image.open(path), PHOTO):
-        assert (load_image(source) == PHOTO).all()
+        assert (read_image(source) == PHOTO).all()
 
 
 @pytest.mark.parametrize("array", [PHOTO, PHOTO[::2, ::-1], np.asfortranarray(PHOTO), GREY, GREY > 9, PHOTO[:1, :1]])
 def test_arrays(array):
     before = array.copy()
-    image = load_image(array)
+    image = read_image(array)
     grey = array.astype(np.uint8) * (255 if array.dtype == bool else 1)
     assert (image == (grey if array.ndim == 3 else grey[..., None])).all()
     assert image.dtype == np.uint8
@@ -168,7 +168,7 @@ def test_arrays(array):
 
 def test_array_with_alpha():
     array = np.concatenate([PHOTO, np.zeros((H, W, 1), np.uint8)], axis=2)
-    assert (load_image(array) == 255).all()
+    assert (read_image(array) == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_holes_cover_exactly_the_dropped_patches():
 def test_path_may_be_a_path_of_any_script(tmp_path):
     path = tmp_path / "Größe 猫 'x'.png"
     path.write_bytes(image_file(PHOTO, "PNG"))
-    assert (load_image(Path(path)) == PHOTO).all()
+    assert (read_image(Path(path)) == PHOTO).all()
 
 
 def test_large_photos_become_small_and_small_ones_stay():

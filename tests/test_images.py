@@ -14,7 +14,7 @@ from PIL import Image
 
 from pnp_ovss import images
 from pnp_ovss.errors import ImageError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.photo_files import find_photos
 from tests.photos import PHOTO, SMOOTH, H, W, image_file, png_file, refusal
 
@@ -84,13 +84,13 @@ def test_truncated_picture_that_was_opened_by_the_caller():
 
 def test_damaged_exif_is_no_reason_to_refuse_a_photo_or_to_warn():
     data = image_file(SMOOTH, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08" + b"\xff" * 40)
-    assert load_image(data).shape == (H, W, 3)
+    assert read_image(data).shape == (H, W, 3)
 
 
 def test_unknown_rotation_is_ignored():
     exif = Image.Exif()
     exif[0x0112] = 9
-    assert (load_image(image_file(PHOTO, "PNG", exif=exif)) == PHOTO).all()
+    assert (read_image(image_file(PHOTO, "PNG", exif=exif)) == PHOTO).all()
 
 
 CORPUS = [
@@ -125,7 +125,7 @@ def test_fuzzed_files_give_an_image_or_an_image_error(seed, edits, length):
         at = place % (len(data) + 1)
         data[at : at + cut] = new
     with suppress(ImageError):
-        image = load_image(bytes(data[:length]) or b"\0")
+        image = read_image(bytes(data[:length]) or b"\0")
         assert (image.dtype, image.ndim, image.shape[2]) == (np.uint8, 3, 3)
 
 
@@ -133,21 +133,21 @@ def test_fuzzed_files_give_an_image_or_an_image_error(seed, edits, length):
 @given(st.binary(min_size=1, max_size=200), st.sampled_from([data[:16] for data in CORPUS] + [b""]))
 def test_noise_after_a_real_header(noise, header):
     with suppress(ImageError):
-        load_image(header + noise)
+        read_image(header + noise)
 
 
 # Size
 
 
 def test_one_pixel():
-    assert load_image(image_file(PHOTO[:1, :1], "PNG")).tolist() == [[PHOTO[0, 0].tolist()]]
+    assert read_image(image_file(PHOTO[:1, :1], "PNG")).tolist() == [[PHOTO[0, 0].tolist()]]
 
 
 def test_a_line_30000_px_long(tmp_path):
     line = np.resize(PHOTO, (30_000, 1, 3))
     path = tmp_path / "line.png"
     path.write_bytes(image_file(line, "PNG"))
-    assert (load_image(path) == line).all()
+    assert (read_image(path) == line).all()
 
 
 def test_a_header_of_900_megapixels_is_refused_before_decoding(tmp_path):
@@ -185,7 +185,7 @@ def test_a_picture_without_pixels():
 )
 def test_a_path_that_is_none_says_what_to_do(source, words):
     with pytest.raises(ImageError) as caught:
-        load_image(source)
+        read_image(source)
     assert words in str(caught.value)
 
 
@@ -195,7 +195,7 @@ def test_heic_is_read_with_pillow_heif_and_else_told_how(tmp_path, monkeypatch):
     path = tmp_path / "IMG_0001.HEIC"
     heif.from_pillow(Image.fromarray(pixels)).save(path, quality=95)
     images._readable.cache_clear()
-    assert np.abs(load_image(path).astype(int) - pixels).max() <= 8
+    assert np.abs(read_image(path).astype(int) - pixels).max() <= 8
     assert [found.name for found in find_photos(tmp_path)[0]] == ["IMG_0001.HEIC"]
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.delitem(Image.OPEN, "HEIF")
@@ -203,6 +203,6 @@ def test_heic_is_read_with_pillow_heif_and_else_told_how(tmp_path, monkeypatch):
     with pytest.raises(
         ImageError, match=r"IMG_0001\.HEIC is not an image .*pip install 'pnp-ovss\[heic\]', or convert it"
     ):
-        load_image(path)
+        read_image(path)
     assert find_photos(tmp_path)[1] == {".heic": 1}
     images._readable.cache_clear()

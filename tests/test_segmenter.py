@@ -10,7 +10,7 @@ from PIL import Image
 from pnp_ovss import PnPError, Segmenter
 from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
 from pnp_ovss.images import to_pixels
-from pnp_ovss.presets import list_methods, resolve_config
+from pnp_ovss.presets import list_methods, resolve
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.scenes import BLUE, RED, two_squares
 from tests.segmented import CONFIG, NAMES, interior, segment
@@ -130,7 +130,7 @@ def test_softmax_over_classes_sums_to_one():
 
 @pytest.mark.parametrize("method", list_methods())
 def test_every_method_segments(method):
-    settings = resolve_config(None, method, layer=2, head=2, size_px=96, refine="none", refine_options={})
+    settings = resolve(None, method, layer=2, head=2, size_px=96, refine="none", refine_options={})
     image = two_squares()
     result = Segmenter(FakeVLM(), settings)(image, NAMES, keep=["red", "blue"])
     assert (result.labels[interior(image, RED)] == 1).mean() > 0.9

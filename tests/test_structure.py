@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "pnp_ovss"
 ROOMS = (
-    "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config", "presets",
+    "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config", "checkpoint", "presets",
     "provenance", "changes", "images", "prompt", "saliency", "postprocess", "completion", "competition", "palette", "overlay",
     "outputs", "refiners", "vlms", "clip", "candidates", "policies", "trace", "gradcam", "presence", "segmentation",
     "segmenter", "spec", "testing", "explain", "datasets", "calibration", "gallery_list", "gallery", "model_check",

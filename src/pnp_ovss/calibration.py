@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.errors import ConfigError, ImageError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.presence import NameBank, bank_margins, look_at, shift_of
 from pnp_ovss.segmenter import Segmenter
 
@@ -26,7 +26,7 @@ Track = Callable[[Iterable[Path]], Iterable[Path]]
 
 def reference_names() -> tuple[str, ...]:
     """The names of the `REFERENCE` vocabularies, each once."""
-    return tuple(dict.fromkeys(name for vocabulary in REFERENCE for name in load_vocabulary(vocabulary).names))
+    return tuple(dict.fromkeys(name for vocabulary in REFERENCE for name in get_vocabulary(vocabulary).names))
 
 
 def draw_photos(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
@@ -46,7 +46,7 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
             if digest not in found:
-                found[digest] = look_at(segmenter.vlm, load_image(path), segmenter.config, seed=int(digest, 16))
+                found[digest] = look_at(segmenter.vlm, read_image(path), segmenter.config, seed=int(digest, 16))
         except (ImageError, OSError):
             continue
         if number % SAVED_EVERY == 0:

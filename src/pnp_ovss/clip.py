@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pnp_ovss.checkpoint import read_config, refusing
 from pnp_ovss.errors import ModelError
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
 from pnp_ovss.vlms.checkpoints.hub import checkpoint_source, locate
-from pnp_ovss.vlms.checkpoints.strict import load_clip_tokenizer, load_pretrained, read_config, refusing
+from pnp_ovss.vlms.checkpoints.strict import load_clip_tokenizer, load_pretrained
 from pnp_ovss.vlms.devices import pick_device
 
 CLIP_MODEL = "openai/clip-vit-large-patch14-336"

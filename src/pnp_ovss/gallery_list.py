@@ -13,7 +13,7 @@ from PIL import Image
 from pnp_ovss.classes import Classes, parse_classes
 from pnp_ovss.errors import ClassNameError, ConfigError
 from pnp_ovss.files import read_toml
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 
 _KEYS = {"file": str, "classes": (str, list), "caption": str, "grey": bool}
 
@@ -29,7 +29,7 @@ class Entry:
 
     def load(self) -> np.ndarray:
         """The photo, (H, W, 3) uint8; with `grey` its luma (ITU-R 601) in all three channels. Raises ImageError."""
-        image = load_image(self.photo)
+        image = read_image(self.photo)
         return np.array(Image.fromarray(image).convert("L").convert("RGB")) if self.grey else image
 
 

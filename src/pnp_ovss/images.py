@@ -51,7 +51,7 @@ FORMATS = (
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 
-def load_image(source: ImageSource) -> np.ndarray:
+def read_image(source: ImageSource) -> np.ndarray:
     """Read a photo as (H, W, 3) uint8 RGB, upright.
 
     source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or bool.

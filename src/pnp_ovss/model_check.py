@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.images import load_image
-from pnp_ovss.presets import ModelPreset, resolve_config
+from pnp_ovss.images import read_image
+from pnp_ovss.presets import ModelPreset, resolve
 from pnp_ovss.prompt import build_prompt, build_prompts
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Prepared
@@ -74,7 +74,7 @@ def check_model(
     `SegmenterConfig`. Raises ModelError for damaged or missing weights, a wrong head count, layers, parameter count or
     vocabulary, for maps or logits that are not finite or do not depend on patch and word, and for a wrong answer.
     """
-    config = resolve_config(preset, **settings).replace(refine="none", policy="all", drops=0, bank="")
+    config = resolve(preset, **settings).replace(refine="none", policy="all", drops=0, bank="")
     check_files(preset)
     start = time.perf_counter()
     vlm = load_vlm(preset, precision=config.precision, device=device)
@@ -84,7 +84,7 @@ def check_model(
     check_tokens(vlm, config.template)
     segmenter = Segmenter(vlm, config)
     asked = tuple(names) or (PRESENT, *ABSENT)
-    prepared = segmenter.prepare(load_image(PHOTO) if photo is None else photo, asked)
+    prepared = segmenter.prepare(read_image(PHOTO) if photo is None else photo, asked)
     found = _run(vlm, prepared, {**seconds, "encode": prepared.seconds["encode"]}, parameters_m)
     if photo is not None or names:
         return found

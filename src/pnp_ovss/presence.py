@@ -89,7 +89,7 @@ class NameBank:
             ) from error
 
 
-def load_bank(config: SegmenterConfig, vlm: VisionLanguageModel) -> NameBank | None:
+def get_bank(config: SegmenterConfig, vlm: VisionLanguageModel) -> NameBank | None:
     """The configured bank, if any. Raises ConfigError for one of other weights."""
     bank = NameBank.load(config.bank) if config.bank else None
     if bank is not None and config.precision == "float32" and bank.weights != (own := fingerprint(vlm.model)):

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pnp_ovss.checkpoint import family_of, weights_count
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.files import read_toml
 
 
@@ -52,18 +53,21 @@ def list_methods() -> list[str]:
     return _names("presets/methods")
 
 
-def load_preset(model: str | Path) -> ModelPreset:
-    """The preset of a model name, hub id or `.toml` file.
-
-    Raises ConfigError for an unknown name or a malformed file.
-    """
+def get_preset(model: str | Path) -> ModelPreset:
+    """The preset of a name, hub id, TOML file, folder or safetensors file. Raises ConfigError or ModelError."""
     path = Path(model)
     if path.suffix == ".toml":
         return _parse_preset(path.stem, read_toml(path), str(path))
-    for preset in built_in_presets():
-        if str(model) in (preset.name, preset.hub_id):
-            return preset
-    raise ConfigError(f"unknown model '{model}'; built in are {', '.join(list_presets())}")
+    named = [preset for preset in built_in_presets() if preset.name == str(model)]
+    says_folder = path.is_absolute() or str(model).startswith(".") or len(path.parts) > 2
+    if not named and (says_folder or path.is_dir() or path.suffix == ".safetensors"):
+        return _folder_preset(path)
+    named += [preset for preset in built_in_presets() if preset.hub_id == str(model)]
+    if not named and len(path.parts) == 2:
+        return ModelPreset(name=str(model), family="auto", hub_id=str(model), source="hub")
+    if not named:
+        raise ConfigError(f"unknown model '{model}'; built in are {', '.join(list_presets())}")
+    return named[0]
 
 
 @cache
@@ -73,7 +77,7 @@ def built_in_presets() -> tuple[ModelPreset, ...]:
     return tuple(_parse_preset(name, tomllib.loads(text), f"presets/{name}.toml") for name, text in texts.items())
 
 
-def load_method(method: str | Path) -> dict[str, Any]:
+def get_method(method: str | Path) -> dict[str, Any]:
     """The settings of a method: `paper`, `authors-cvpr`, `authors-later`, or a TOML file of settings."""
     path = Path(method)
     if path.suffix == ".toml":
@@ -86,6 +90,8 @@ def load_method(method: str | Path) -> dict[str, Any]:
     return data
 
 
+SIZES_APART = 1.3
+"""Sizes of one family differ by a factor of 1.9 and more; heads that matching does not use come and go."""
 OURS: dict[str, Any] = {"completion": "affinity", "competition": "equal_mass", "core_share": 0.3, "soft_presence": True}
 """What every preset starts from: better on every data set with the built-in model, where alone it was measured
 (docs/results.md). The methods of others say what they have instead."""
@@ -97,15 +103,64 @@ IMPLIED: dict[str, dict[str, Any]] = {
 present one. `clip`: its scores are shares of one among all names, for which a model's match_threshold is not meant."""
 
 
-def resolve_config(
-    preset: ModelPreset | None = None, method: str | Path | None = None, **explicit: Any
+def resolve(
+    model: str | Path | ModelPreset | None = None, method: str | Path | None = None, **explicit: Any
 ) -> SegmenterConfig:
-    """Defaults < ours < preset < what the policy implies < method < explicit settings; `None` among these means "not given"."""
+    """Defaults < ours < the model's preset < what the policy implies < method < explicit settings.
+
+    `None` among the explicit settings means "not given". Without a model, ours are left out too: the paper's defaults.
+    """
     given = {name: value for name, value in explicit.items() if value is not None}
-    chosen = load_method(method) if method else {}
+    chosen = get_method(method) if method else {}
+    preset = get_preset(model) if isinstance(model, str | Path) else model
     config = SegmenterConfig().replace(**{**OURS, **preset.settings}) if preset else SegmenterConfig()
     policy = given.get("policy", chosen.get("policy", config.policy))
     return config.replace(**{**IMPLIED.get(policy, {}), **chosen}).replace(**given)
+
+
+def _folder_preset(path: Path) -> ModelPreset:
+    """A local folder's own preset.toml, or the settings of the built-in preset that it is a copy of, or is like.
+
+    Without this a folder would silently get BLIP's layer and head.
+    """
+    folder = path.parent if path.suffix == ".safetensors" else path
+    own = folder / "preset.toml"
+    if own.is_file():
+        return replace(get_preset(own), name=folder.name, path=str(path), hub_id=None)
+    plain = ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
+    if not any((folder / name).is_file() for name in ("config.json", "pocket.safetensors")):
+        return plain
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        return plain  # `find_weights` says what is missing
+    twin = alike(folder)
+    settings = {name: value for name, value in twin.settings.items() if name != "bank"}  # it is of the twin's weights
+    return replace(plain, settings=settings, source=f"local files, settings of {twin.name}")
+
+
+def alike(folder: Path) -> ModelPreset:
+    """The built-in preset whose architecture a folder's weights have: the same family and about as many weights.
+
+    Raises ModelError where none has, or several with different settings: another model's layer and head would give maps
+    that mean nothing.
+    """
+    family = family_of(folder)
+    presets = [preset for preset in built_in_presets() if preset.family == family]
+    if not presets:
+        known = ", ".join(sorted({preset.family for preset in built_in_presets()}))
+        raise ModelError(f"{folder}: model_type '{family}' has no adapter with a preset; known are {known}")
+    if family != "pocket":
+        found = weights_count(folder) / 1e6
+        presets = [preset for preset in presets if 1 / SIZES_APART < found / preset.parameters_m < SIZES_APART]
+        if not presets:
+            raise ModelError(
+                f"{folder}: no built-in preset of family {family} has about {found:.3g} million weights; write "
+                f"{folder / 'preset.toml'} with [model] family = '{family}' and [settings] layer, head, size_px"
+            )
+    if any(preset.settings != presets[0].settings for preset in presets):
+        names = ", ".join(preset.name for preset in presets)
+        raise ModelError(f"{folder} could be {names}, whose settings differ; copy one as {folder / 'preset.toml'}")
+    named = [preset for preset in presets if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
+    return (named or presets)[0]
 
 
 def _parse_preset(name: str, data: dict[str, Any], where: str) -> ModelPreset:

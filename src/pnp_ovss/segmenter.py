@@ -18,11 +18,11 @@ from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
-from pnp_ovss.images import ImageSource, input_size, limited_size, load_image, to_pixels
+from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, to_pixels
 from pnp_ovss.policies import ClassPolicy, Request, choose, get_policy, with_rule
 from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms
-from pnp_ovss.presence import Presence, load_bank
-from pnp_ovss.presets import IMPLIED, resolve_config
+from pnp_ovss.presence import Presence, get_bank
+from pnp_ovss.presets import IMPLIED, get_preset, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
 from pnp_ovss.segmentation import Segmentation
@@ -56,7 +56,7 @@ class Segmenter:
         check_layer_and_head(vlm, self.config.layer, self.config.head)
         self.input_size(1, 1)  # a size that does not fit the model is refused at once
         self.policy = policy or get_policy(self.config, device=str(vlm.device))
-        self.presence = presence or Presence(vlm, self.config.template, load_bank(self.config, vlm))
+        self.presence = presence or Presence(vlm, self.config.template, get_bank(self.config, vlm))
 
     @classmethod
     def from_pretrained(
@@ -73,12 +73,12 @@ class Segmenter:
         settings: any field of `SegmenterConfig`; they win over the method, the method over the preset.
         Raises ModelError when the weights cannot be found, with where they were looked for.
         """
-        from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+        from pnp_ovss.vlms.checkpoints.loading import load_vlm
         from pnp_ovss.vlms.devices import pick_precision
 
-        preset = find_preset(model)
+        preset = get_preset(model)
         named = {"refine": refiner} if isinstance(refiner, str) else {}
-        config = resolve_config(preset, method, **settings, **named)
+        config = resolve(preset, method, **settings, **named)
         config = config.replace(precision=pick_precision(config.precision, device))  # results say what `auto` was
         vlm = load_vlm(preset, precision=config.precision, device=device)
         chosen = None if isinstance(refiner, str) else refiner
@@ -136,13 +136,13 @@ class Segmenter:
     ) -> Prepared:
         """Encode a photo and choose the classes that compete (steps 0 to 2).
 
-        image: a path, a file's bytes, a PIL image or a uint8 array (H, W), (H, W, 3) or (H, W, 4); see `load_image`.
+        image: a path, a file's bytes, a PIL image or a uint8 array (H, W), (H, W, 3) or (H, W, 4); see `read_image`.
         keep: the names that may win; None: the policy decides. image_name: written with the result (default: the path).
         Raises ImageError, ClassNameError, ConfigError.
         """
         clock = Clock()
         classes = parse_classes(class_names)
-        photo = load_image(image)
+        photo = read_image(image)
         name = image_name or (str(image) if isinstance(image, str | Path) else "")
         with clock("encode"):
             pixels = to_pixels(photo, self.input_size(*photo.shape[:2]))  # step 1

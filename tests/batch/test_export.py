@@ -19,7 +19,7 @@ from pnp_ovss.export import FORMATS, default_out, export_run, read_run
 from pnp_ovss.export.batch_run import _location
 from pnp_ovss.export.hf import load
 from pnp_ovss.export.run import RunPhoto, file_stems
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def out(photos) -> Path:
 
 
 def _expected(photo: Path, ids: dict[str, int]) -> np.ndarray:
-    image = load_image(photo)
+    image = read_image(photo)
     return sum(ids[name] * (image == colour).all(axis=2) for name, colour in COLOURS.items())
 
 

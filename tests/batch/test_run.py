@@ -26,7 +26,7 @@ from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.pool import Pool, resident_gib
 from pnp_ovss.batch.run import run_batch
 from pnp_ovss.errors import ConfigError, ImageError, ModelError, OutputError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.masks.rasterise import rasterise
 
 
@@ -40,7 +40,7 @@ def test_one_row_a_photo_with_its_labels(tmp_path):
     assert [row["id"] for row in rows] == sorted(str(path) for path in photos.iterdir())
     assert [row["cause"] for row in rows] == [None] * 20 + ["image", "image"]
     for row in rows[:20]:
-        image = load_image(row["path"])
+        image = read_image(row["path"])
         assert (row["height"], row["width"]) == image.shape[:2]
         for entry in row["classes"]:
             expected = (image == COLOURS[entry["name"]]).all(axis=2)
@@ -50,7 +50,7 @@ def test_one_row_a_photo_with_its_labels(tmp_path):
             if entry["rle"]:
                 runs = {"size": [row["height"], row["width"]], "counts": entry["rle"]}
                 assert (rasterise(runs, *expected.shape) == expected).all()
-        assert load_image(tmp_path / "out" / row["png"]).shape == image.shape
+        assert read_image(tmp_path / "out" / row["png"]).shape == image.shape
     assert manifest["photos"] == 22
     assert (manifest["model"], manifest["runs"][-1]["outcome"]) == ("colours", "complete")
     assert not list((tmp_path / "out").rglob(".tmp-*"))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pnp_ovss.batch.sources import PhotoReader, PhotoRef, list_photos, stamp_of
 from pnp_ovss.errors import ImageError, PnPError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.photo_files import LeftOut
 
 NOWHERE = Path("/nowhere")
@@ -34,7 +34,7 @@ def _ids(inputs, skip=NOWHERE) -> list[str]:
 
 def _values(inputs) -> list[int]:
     read = PhotoReader()
-    return [int(load_image(read(ref))[0, 0, 0]) for ref in list_photos([str(i) for i in inputs], NOWHERE)]
+    return [int(read_image(read(ref))[0, 0, 0]) for ref in list_photos([str(i) for i in inputs], NOWHERE)]
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_fuzzed_tars_give_refs_and_image_errors(tmp_path_factory, edits, cut):
     with suppress(ImageError):  # a tar without photos
         for ref in list_photos([str(path)], NOWHERE):
             with suppress(ImageError):
-                load_image(PhotoReader()(ref))
+                read_image(PhotoReader()(ref))
 
 
 # Parquet
@@ -208,7 +208,7 @@ def test_parquet_rows_in_any_order(tmp_path):
     path = _table(tmp_path / "p.parquet", "bytes", [_bytes(i) for i in range(60)], rows=25)
     refs, read = list(list_photos([str(path)], NOWHERE)), PhotoReader()
     order = np.random.default_rng(0).permutation(60).tolist()
-    assert [int(load_image(read(refs[i]))[0, 0, 0]) for i in order] == order
+    assert [int(read_image(read(refs[i]))[0, 0, 0]) for i in order] == order
 
 
 def test_an_empty_cell_is_an_image_error(tmp_path):
@@ -242,7 +242,7 @@ def test_damage_inside_a_parquet_file_costs_rows_not_the_run(tmp_path):
     read, failed = PhotoReader(), 0
     for ref in list_photos([str(path)], NOWHERE):
         try:
-            load_image(read(ref))
+            read_image(read(ref))
         except PnPError:
             failed += 1
     assert failed <= 3  # a row group

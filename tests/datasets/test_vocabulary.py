@@ -1,6 +1,6 @@
 import pytest
 
-from pnp_ovss.datasets import list_splits, list_vocabularies, load_split, load_vocabulary, read_vocabulary
+from pnp_ovss.datasets import get_split, get_vocabulary, list_splits, list_vocabularies, read_vocabulary
 from pnp_ovss.datasets.vocabulary import make_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
 
@@ -13,12 +13,12 @@ def joined(name: str) -> str:
 
 
 def test_the_vocabularies_are_the_papers():
-    assert {name: len(load_vocabulary(name)) for name in list_vocabularies()} == COUNTS
+    assert {name: len(get_vocabulary(name)) for name in list_vocabularies()} == COUNTS
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_every_name_finds_its_own_class(name):
-    vocabulary = load_vocabulary(name)
+    vocabulary = get_vocabulary(name)
     assert len(set(vocabulary.names)) == len(vocabulary)
     for label, synonyms in enumerate(vocabulary.classes, start=1):
         assert [vocabulary.label(synonym) for synonym in synonyms] == [label] * len(synonyms)
@@ -29,12 +29,12 @@ def test_voc_has_the_devkits_names_in_order():
         "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
         "pottedplant sheep sofa train tvmonitor"
     )
-    assert [joined(name) for name in load_vocabulary("voc20").names] == devkit.split()
+    assert [joined(name) for name in get_vocabulary("voc20").names] == devkit.split()
 
 
 def test_context_is_voc_with_a_table_and_39_more_classes_in_both_known_orders():
-    context = load_vocabulary("context59")
-    voc = ["table" if name == "dining table" else name for name in load_vocabulary("voc20").names]
+    context = get_vocabulary("context59")
+    voc = ["table" if name == "dining table" else name for name in get_vocabulary("voc20").names]
     assert list(context.names[:20]) == voc
     alphabetical = (
         "aeroplane bag bed bedclothes bench bicycle bird boat book bottle building bus cabinet car cat ceiling "
@@ -55,15 +55,15 @@ def test_context_is_voc_with_a_table_and_39_more_classes_in_both_known_orders():
 
 
 def test_stuff_begins_with_the_objects_and_goes_on_in_the_alphabet():
-    stuff = load_vocabulary("coco_stuff171")
-    assert stuff.classes[:80] == load_vocabulary("coco_object80").classes
+    stuff = get_vocabulary("coco_stuff171")
+    assert stuff.classes[:80] == get_vocabulary("coco_object80").classes
     # in the original spelling ("door-stuff", "playingfield") the list is sorted; spaces keep that order but one
     assert list(stuff.names[80:]) == sorted(stuff.names[80:])
     assert [stuff.label(name) for name in ("banner", "wall-concrete", "playingfield", "wood")] == [81, 161, 134, 171]
 
 
 def test_ade_has_the_usual_first_names_at_known_places():
-    ade = load_vocabulary("ade150")
+    ade = get_vocabulary("ade150")
     places = {1: "wall", 2: "building", 13: "person", 24: "sofa", 45: "chest of drawers", 66: "toilet", 90: "tv"}
     places |= {100: "buffet", 117: "minibike", 127: "animal", 137: "traffic light", 142: "crt screen", 150: "flag"}
     assert {label: name for label, name in places.items() if ade.label(name) != label} == {}
@@ -71,12 +71,12 @@ def test_ade_has_the_usual_first_names_at_known_places():
 
 def test_an_unknown_class_is_an_error_that_lists_the_classes():
     with pytest.raises(ClassNameError, match=r"'unicorn' is no class of the vocabulary 'voc20'.*aeroplane"):
-        load_vocabulary("voc20").label("unicorn")
+        get_vocabulary("voc20").label("unicorn")
 
 
 def test_an_unknown_vocabulary_is_an_error():
     with pytest.raises(DatasetError, match="no vocabulary 'voc21'; there are ade150, coco_object80"):
-        load_vocabulary("voc21")
+        get_vocabulary("voc21")
 
 
 def test_a_class_file_is_read_with_comments_and_synonyms(tmp_path):
@@ -120,28 +120,28 @@ SPLIT_SIZES = {
 
 
 def test_the_splits_have_the_papers_sizes():
-    assert {key: len(load_split(*key).labels) for key in list_splits()} == SPLIT_SIZES
+    assert {key: len(get_split(*key).labels) for key in list_splits()} == SPLIT_SIZES
 
 
 @pytest.mark.parametrize("key", SPLIT_SIZES)
 def test_a_split_names_distinct_classes_of_its_vocabulary(key):
-    split = load_split(*key)
-    vocabulary = load_vocabulary(split.vocabulary)
+    split = get_split(*key)
+    vocabulary = get_vocabulary(split.vocabulary)
     assert [vocabulary.names[label - 1] for label in split.labels] == list(split.names)
     assert len(set(split.labels)) == len(split.labels) == len(split.paper_names)
     assert split.source.startswith("supplement")
 
 
 def test_the_odd_spellings_of_the_supplement_are_mapped():
-    stuff = load_split("unseen", "coco_stuff171")
+    stuff = get_split("unseen", "coco_stuff171")
     spelling = dict(zip(stuff.paper_names, stuff.names, strict=True))
     assert spelling["wallconcrete"] == "wall concrete"
     assert spelling["playingfield"] == "playing field"
     assert spelling["clouds"] == "clouds"
-    assert load_split("unseen", "voc20").paper_names[-1] == "tvmonitor"
-    assert load_split("unseen", "context59").names[-1] == "aeroplane"
+    assert get_split("unseen", "voc20").paper_names[-1] == "tvmonitor"
+    assert get_split("unseen", "context59").names[-1] == "aeroplane"
 
 
 def test_an_unknown_split_is_an_error():
     with pytest.raises(DatasetError, match="no split 'unseen' of the vocabulary 'ade150'; there are unseen of voc20"):
-        load_split("unseen", "ade150")
+        get_split("unseen", "ade150")

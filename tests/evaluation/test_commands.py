@@ -7,7 +7,7 @@ from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.evaluation.records import read_records
-from pnp_ovss.evaluation.report import load_report
+from pnp_ovss.evaluation.report import read_report
 from tests.commands import caller
 
 
@@ -28,7 +28,7 @@ def test_evaluate_writes_a_report_pages_and_records(call, root, tmp_path):
     out = tmp_path / "o/report.json"
     code, screen, _ = call("evaluate", "folder", root, "--out", out, "--examples", 2)
     assert code == 0
-    report = load_report(out)
+    report = read_report(out)
     assert report.dataset == "rectangles"
     assert report.miou_without_background > 0.5
     assert f"{100 * report.miou:.1f} [" in screen
@@ -56,11 +56,11 @@ def test_oracle_and_open_figures_stand_in_different_columns(call, root, tmp_path
 def test_evaluate_resumes(call, root, tmp_path):
     out = tmp_path / "report.json"
     call("evaluate", "folder", root, "--out", out, "--examples", 0)
-    whole, records = load_report(out), out.with_suffix(".images.jsonl")
+    whole, records = read_report(out), out.with_suffix(".images.jsonl")
     lines = records.read_text().splitlines(keepends=True)
     records.write_text("".join(lines[:6]))
     assert call("evaluate", "folder", root, "--out", out, "--examples", 0, "--resume")[0] == 0
-    again = load_report(out)
+    again = read_report(out)
     assert (again.miou, again.interval, again.per_class) == (whole.miou, whole.interval, whole.per_class)
     assert records.read_text().splitlines(keepends=True)[:6] == lines[:6]
     code, _, errors = call("evaluate", "folder", root, "--out", out, "--policy", "all", "--resume")
@@ -80,7 +80,7 @@ def test_reports_without_a_name_are_named_by_what_was_asked_and_never_overwritte
         code, screen, _ = call("evaluate", "folder", root, "--examples", 0, *more)
         assert code == 0
         assert f"report: runs/{name}.json" in screen.splitlines()
-        assert load_report(tmp_path / f"runs/{name}.json").images == 12
+        assert read_report(tmp_path / f"runs/{name}.json").images == 12
     code, screen, _ = call("ablate", "folder", root, "--limit", 1, "--policy", "oracle")
     assert "report: runs/rectangles-fake-oracle-ablation.json" in screen
 
@@ -101,7 +101,7 @@ def test_other_candidates_do_not_resume(call, root, tmp_path):
         code, _, errors = call("evaluate", "folder", root, *arguments)
     assert code == 2
     assert "begun with other settings" in errors
-    assert load_report(out).failed == 0
+    assert read_report(out).failed == 0
 
 
 def test_several_sizes_and_baselines_give_a_report_each(call, root, tmp_path):
@@ -110,7 +110,7 @@ def test_several_sizes_and_baselines_give_a_report_each(call, root, tmp_path):
     code, screen, _ = call("evaluate", "folder", root, *arguments)
     assert code == 0
     names = ["report-64-px", "report-96-px", "report-background", "report-tags"]
-    reports = {name: load_report(tmp_path / f"{name}.json") for name in names}
+    reports = {name: read_report(tmp_path / f"{name}.json") for name in names}
     assert [reports[name].size for name in names] == [64, 96, None, None]
     assert reports["report-background"].miou_without_background == 0
     assert reports["report-tags"].policy == "oracle"
@@ -121,7 +121,7 @@ def test_several_sizes_and_baselines_give_a_report_each(call, root, tmp_path):
 def test_baselines_alone(call, root, tmp_path):
     arguments = ("--baselines", "tags", "--only-baselines", "--examples", 0, "--out", tmp_path / "r.json")
     assert call("evaluate", "folder", root, *arguments)[0] == 0
-    assert load_report(tmp_path / "r.json").model == "tags on the whole image"
+    assert read_report(tmp_path / "r.json").model == "tags on the whole image"
 
 
 def test_ids_with_folders_and_blanks_have_records_labels_and_pictures(call, root, tmp_path):
@@ -159,7 +159,7 @@ def test_failures_are_said_and_give_exit_code_1(call, root, rectangles, tmp_path
     code, _, errors = call("evaluate", "folder", root, "--out", tmp_path / "r.json", "--examples", 0)
     assert code == 1
     assert "pnp-ovss: 02: " in errors
-    assert load_report(tmp_path / "r.json").failed == 1
+    assert read_report(tmp_path / "r.json").failed == 1
 
 
 def test_limits_labels_void_and_candidates(call, root, tmp_path):
@@ -171,7 +171,7 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         "evaluate", "folder", root, *arguments, "--candidates", listed, "--out", out, "--examples", 0
     )
     assert code == 0
-    report = load_report(out)
+    report = read_report(out)
     assert (report.images, report.void, report.policy) == (4, "background", "file")
     assert "4 of 12 images (random, seed 1)" in screen
     pictures = sorted((tmp_path / "labels").glob("*.png"))
@@ -271,7 +271,7 @@ def test_a_class_split_restricts_what_competes(call, tmp_path, monkeypatch):
     out = tmp_path / "r.json"
     code, screen, _ = call("evaluate", "voc", root, "--class-split", "unseen", "--out", out, "--examples", 0)
     assert code == 0
-    report = load_report(out)
+    report = read_report(out)
     assert list(report.per_class) == ["background", "potted plant", "sheep", "sofa", "train", "tv monitor"]
     assert "voc/unseen: here, and in the paper" in screen
     row = next(line for line in screen.splitlines() if "MaskCLIP+" in line)

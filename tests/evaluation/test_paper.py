@@ -1,7 +1,7 @@
 import pytest
 
 from pnp_ovss.datasets import list_datasets
-from pnp_ovss.evaluation.paper import load_tables, paper_figure, validation_images
+from pnp_ovss.evaluation.paper import paper_figure, read_tables, validation_images
 
 MIOU_TABLES = ("table3", "table4", "table5", "table6", "table8")
 
@@ -11,7 +11,7 @@ def blip(table: str, column: str, size: str) -> float:
 
 
 def test_all_tables_are_there_with_all_their_rows():
-    rows = {name: len(table.rows) for name, table in load_tables().items()}
+    rows = {name: len(table.rows) for name, table in read_tables().items()}
     assert rows == {
         "table1": 16,
         "table2": 7,
@@ -27,7 +27,7 @@ def test_all_tables_are_there_with_all_their_rows():
 
 def test_every_figure_is_a_share_in_per_cent_with_a_policy():
     for name in MIOU_TABLES:
-        for row in load_tables()[name].rows:
+        for row in read_tables()[name].rows:
             assert row.values, (name, row)
             assert all(0 < value < 100 for value in row.values.values()), (name, row)
             assert row.policy == ("oracle" if row.ours else "all"), (name, row)
@@ -35,7 +35,7 @@ def test_every_figure_is_a_share_in_per_cent_with_a_policy():
 
 def test_the_columns_are_our_data_sets():
     for name in MIOU_TABLES:
-        assert set(load_tables()[name].columns) <= set(list_datasets())
+        assert set(read_tables()[name].columns) <= set(list_datasets())
     assert validation_images("voc") == 1449
     assert validation_images("camvid") is None
 
@@ -67,7 +67,7 @@ def test_the_gain_of_the_abstract_on_coco_stuff():
 
 
 def test_the_steps_of_the_text_follow_from_table_5():
-    stages = {row.keys["stage"]: row.values for row in load_tables()["table5"].rows}
+    stages = {row.keys["stage"]: row.values for row in read_tables()["table5"].rows}
     for before, after, context, stuff in [
         ("gradcam", "drop1", 3.5, 2.3),
         ("drop1", "drop2", 1.4, 0.8),
@@ -85,10 +85,10 @@ def test_tables_5_and_6_end_where_table_3_does():
 
 
 def test_table_6_has_the_best_head_of_table_2():
-    heads = {row.keys["head"]: row.values["coco-stuff"] for row in load_tables()["table6"].find(layer=8)}
+    heads = {row.keys["head"]: row.values["coco-stuff"] for row in read_tables()["table6"].find(layer=8)}
     best = max((head for head in heads if head != "mean"), key=heads.__getitem__)
     assert best == paper_figure("table2", "solution", checkpoint="BLIP", parameter="head")
-    means = [row.values["coco-stuff"] for row in load_tables()["table6"].find(head="mean")]
+    means = [row.values["coco-stuff"] for row in read_tables()["table6"].find(head="mean")]
     assert max(means) - min(means) == pytest.approx(20)
 
 

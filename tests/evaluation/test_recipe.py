@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.evaluation.paper import load_tables
+from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.recipe import list_recipes, load_recipe
-from pnp_ovss.evaluation.report import load_report, load_reports
+from pnp_ovss.evaluation.report import read_report, read_reports
 from pnp_ovss.evaluation.run import RunOptions
-from pnp_ovss.presets import ModelPreset, load_preset, resolve_config
+from pnp_ovss.presets import ModelPreset, get_preset, resolve
 from pnp_ovss.spec import SegmenterSpec
 from tests.commands import caller
 
@@ -32,7 +32,7 @@ def recipe_of(name):
 
 
 def differences(name, spec, data=None, *, model="blip-large-flickr", void="background", **more):
-    recipe, preset = recipe_of(name), load_preset(model)
+    recipe, preset = recipe_of(name), get_preset(model)
     options = RunOptions(void, more.pop("synonyms", False))
     return recipe.differences(recipe.apply(spec, preset), preset, data or Data(), options, more.get("stage"))
 
@@ -42,7 +42,7 @@ def test_every_recipe_has_a_row_of_the_paper_for_each_of_its_models_at_its_size(
     for name in COMMANDS:
         recipe = recipe_of(name)
         for model, entry in recipe.models.items():
-            rows = recipe.rows(load_preset(model))
+            rows = recipe.rows(get_preset(model))
             assert str(entry["size_px"]) in {row.size for row in rows}, (name, model)
             assert {row.policy for row in rows} == {recipe.settings["policy"]}
 
@@ -61,9 +61,9 @@ def test_every_recipe_has_a_row_of_the_paper_for_each_of_its_models_at_its_size(
 )
 def test_the_authors_protocol(name, model, size):
     """The ground truth's classes win, all names stand in the prompt, void is background; layer and head are Table 2's."""
-    recipe, preset = recipe_of(name), load_preset(model)
+    recipe, preset = recipe_of(name), get_preset(model)
     spec = recipe.apply(SegmenterSpec(model=model), preset)
-    config = resolve_config(preset, spec.method, **spec.settings)
+    config = resolve(preset, spec.method, **spec.settings)
 
     assert (config.policy, config.prompted, config.size_px, recipe.void) == ("oracle", "all", size, "background")
     assert (config.accumulate, config.normalise) == ("per_pass_minmax", "per_class")
@@ -111,16 +111,16 @@ def test_a_method_of_ones_own_keeps_the_protocol():
 
 
 def test_a_converted_folder_is_known_by_its_preset(tmp_path):
-    folder = dataclasses.replace(load_preset("albef"), name="my-albef", path=str(tmp_path))
+    folder = dataclasses.replace(get_preset("albef"), name="my-albef", path=str(tmp_path))
     assert recipe_of("table8").rows(folder)[0].checkpoint == "ALBEF"
     assert recipe_of("table8").rows(ModelPreset(name="other", family="albef")) == ()
 
 
 def test_the_summary_has_the_papers_figures():
-    recipe, preset = recipe_of("table3"), load_preset("blip-large-flickr")
+    recipe, preset = recipe_of("table3"), get_preset("blip-large-flickr")
     text = recipe.summary(recipe.apply(BLIP, preset), preset, RunOptions("background"), "voc")
     assert "policy oracle, all names in the prompt, 768 px, void background" in text
-    wanted = load_tables()["table3"].find(ours=True, checkpoint="BLIP-Flickr")
+    wanted = read_tables()["table3"].find(ours=True, checkpoint="BLIP-Flickr")
     assert text.endswith(", ".join(f"{row.values['voc']} at {row.size} px" for row in wanted))
 
 
@@ -172,7 +172,7 @@ def test_evaluate_follows_a_recipe_and_says_where_not(call, root, tmp_path):
         "recipe table3: Table 3 by the authors' protocol; fake, method authors-cvpr, policy oracle, all names" in screen
     )
     assert "differs from recipe table3: rectangles is no column of the paper's Table 3" in errors
-    report = load_report(out)
+    report = read_report(out)
     config = report.config["config"]
     assert (report.void, config["prompted"], config["policy"]) == ("background", "all", "oracle")
     assert report.recipe[0].startswith("recipe table3: ")
@@ -196,7 +196,7 @@ def test_ablate_and_sensitivity_follow_theirs(call, root, tmp_path, command, nam
     assert f"recipe {name}: " in screen
     assert f"differs from recipe {name}: model" in errors
     assert ("stage full: the whole method" in screen) == (name == "table6")
-    report = next(iter(load_reports(out).values()))
+    report = next(iter(read_reports(out).values()))
     assert (report.void, report.config["config"]["prompted"]) == ("background", "all")
     assert report.recipe
 
@@ -209,4 +209,4 @@ def test_a_report_of_an_earlier_version_has_no_recipe(tmp_path, call, root):
     values = json.loads(out.read_text())
     del values["recipe"]
     out.write_text(json.dumps(values))
-    assert load_report(out).recipe == ()
+    assert read_report(out).recipe == ()

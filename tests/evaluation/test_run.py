@@ -12,7 +12,7 @@ from pnp_ovss.datasets import VOID
 from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.metrics import compute, empty_confusion, update
 from pnp_ovss.evaluation.records import ImageRecord, read_records
-from pnp_ovss.evaluation.report import image_miou, load_report, summarise
+from pnp_ovss.evaluation.report import image_miou, read_report, summarise
 from pnp_ovss.evaluation.run import RunOptions, run
 from pnp_ovss.evaluation.systems import dataset_settings
 
@@ -140,12 +140,12 @@ def test_a_record_goes_through_json(rectangles, fake_system, records):
 def test_a_report_goes_through_json(rectangles, painter, records, tmp_path):
     report = summarise(run(rectangles, lambda: painter(rectangles, ("02",)), records))
     report.save(tmp_path / "deep/report.json")
-    assert load_report(tmp_path / "deep/report.json") == report
+    assert read_report(tmp_path / "deep/report.json") == report
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(OutputError, match="is no report"):
-        load_report(tmp_path / "bad.json")
+        read_report(tmp_path / "bad.json")
     with pytest.raises(OutputError, match="cannot read the report"):
-        load_report(tmp_path / "none.json")
+        read_report(tmp_path / "none.json")
 
 
 def test_the_hash_knows_settings_and_images(rectangles, painter, records):

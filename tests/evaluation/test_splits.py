@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pnp_ovss.datasets import load_vocabulary
+from pnp_ovss.datasets import get_vocabulary
 from pnp_ovss.datasets.base import Dataset
-from pnp_ovss.datasets.splits import load_split
+from pnp_ovss.datasets.splits import get_split
 from pnp_ovss.evaluation.metrics import compute, empty_confusion
 from pnp_ovss.evaluation.report import _splits
 
@@ -16,7 +16,7 @@ def _found(labels):
     for label in labels:
         total[label, label] = 30  # found
         total[label, 0] = 10  # missed
-    data = Dataset("voc", load_vocabulary("voc20"), has_background=True, samples=())
+    data = Dataset("voc", get_vocabulary("voc20"), has_background=True, samples=())
     return _splits(data, compute(total, background=True), np.asarray(total))
 
 
@@ -28,6 +28,6 @@ def test_a_split_is_the_mean_of_its_classes():
 
 
 def test_a_split_with_a_class_that_never_occurs_has_no_mean():
-    missing = load_split("unseen", "voc20").labels[0]
+    missing = get_split("unseen", "voc20").labels[0]
 
     assert _found(set(range(1, 21)) - {missing})["unseen"] is None

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.presets import load_preset
+from pnp_ovss.presets import get_preset
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, SIGNAL_HEAD, SIGNAL_LAYER, FakeVLM
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import GradcamMasks
@@ -138,7 +138,7 @@ def test_the_command_writes_a_preset_that_loads(run, scenes):
 
     assert code == 0
     assert "2 images counted, 1 left out" in " ".join(text.split())
-    preset = load_preset(out)
+    preset = get_preset(out)
     assert (preset.settings["layer"], preset.settings["head"], preset.settings["size_px"]) == (2, 2, 96)
     assert (preset.settings["drops"], preset.settings["hole"]) == (1, "mean")  # what the others were tuned under
     assert preset.family == "fake"

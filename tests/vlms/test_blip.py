@@ -11,10 +11,11 @@ import torch
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ModelError
 from pnp_ovss.model_check import check_model
+from pnp_ovss.presets import get_preset
 from pnp_ovss.prompt import build_prompts
 from pnp_ovss.testing.small_models import small_blip
 from pnp_ovss.vlms.blip import ENC_TOKEN, BlipVLM
-from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 SETTINGS = {"layer": 1, "head": "mean", "size_px": 32, "refine": "none", "policy": "all", "drops": 1, "device": "cpu"}
@@ -80,7 +81,7 @@ def test_folder_file_and_preset_give_the_same_masks(folder, tmp_path):
 
 
 def test_loaded_equals_saved(folder, vocabulary):
-    loaded = load_vlm(find_preset(folder), device="cpu")
+    loaded = load_vlm(get_preset(folder), device="cpu")
     made = BlipVLM(small_blip(), WordPieceTokenizer.from_vocabulary(vocabulary, first_token=ENC_TOKEN))
     pixels, prompt = torch.randn(3, 24, 16), build_prompts(["cat"], "{classes}", made.tokenize, 64)[0]
 
@@ -102,14 +103,14 @@ def test_missing_weights_are_an_error(copy):
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
 
     with pytest.raises(ModelError, match=r"1 weights are missing \(itm_head.weight"):
-        load_vlm(find_preset(copy), device="cpu")
+        load_vlm(get_preset(copy), device="cpu")
 
 
 def test_damaged_weights_are_one_line(copy):
     (copy / "model.safetensors").write_bytes(b"\x00" * 100)
 
     with pytest.raises(ModelError, match="its files do not make a model") as error:
-        load_vlm(find_preset(copy), device="cpu")
+        load_vlm(get_preset(copy), device="cpu")
     assert "\n" not in str(error.value)
 
 
@@ -117,7 +118,7 @@ def test_wrong_vocabulary_is_an_error(copy):
     small_blip(vocabulary=30522).save_pretrained(copy)
 
     with pytest.raises(ModelError, match="vocabulary has 30522 entries, not 30524"):
-        load_vlm(find_preset(copy), device="cpu")
+        load_vlm(get_preset(copy), device="cpu")
 
 
 def test_wrong_head_count_is_an_error(vocabulary):
@@ -136,20 +137,20 @@ def test_wrong_head_count_is_an_error(vocabulary):
 def test_no_tokenizer_no_config_other_type(copy):
     (copy / "vocab.txt").unlink()
     with pytest.raises(ModelError, match=r"tokenizer\.json nor vocab\.txt"):
-        load_vlm(find_preset(copy), device="cpu")
+        load_vlm(get_preset(copy), device="cpu")
     edit_config(copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
     (copy / "preset.toml").unlink()
     with pytest.raises(ModelError, match="model_type 'llama' has no adapter"):
-        find_preset(copy)
+        get_preset(copy)
     (copy / "config.json").unlink()
     with pytest.raises(ModelError, match=r"config\.json"):
-        load_vlm(find_preset(copy), device="cpu")
+        load_vlm(get_preset(copy), device="cpu")
 
 
 def test_check_passes_on_a_good_model_and_reports(folder):
-    found = check_model(find_preset(folder), photo=PHOTO, names=["cat", "dog"], **CHECKED)
+    found = check_model(get_preset(folder), photo=PHOTO, names=["cat", "dog"], **CHECKED)
 
     assert (found.heads, found.layers, found.grid) == (3, (1, 2, 3), (4, 4))
     assert set(found.seconds) == {"load", "encode", "match", "attend"}
@@ -162,7 +163,7 @@ def test_check_refuses_what_the_preset_does_not_say(folder, tmp_path):
         lines = "".join(f"{k} = {json.dumps(v)}\n" for k, v in stated.items())
         path = tmp_path / "p.toml"
         path.write_text(f'[model]\nfamily = "blip"\npath = "{folder.as_posix()}"\n{lines}[settings]\nlayer = 1\n')
-        return find_preset(path)
+        return get_preset(path)
 
     for stated, message in (
         ({"heads": 12}, "has 3 heads a layer, the preset says 12"),
@@ -177,12 +178,12 @@ def test_check_refuses_a_vocabulary_that_is_not_read(copy):
     (copy / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"]) + "\n")
 
     with pytest.raises(ModelError, match="different words have the same tokens"):
-        check_model(find_preset(copy), **CHECKED)
+        check_model(get_preset(copy), **CHECKED)
 
 
 def test_check_names_the_last_layer_which_reads_no_class_token(folder):
     """In the last layer only position 0 reaches the match: every class token's gradient is zero."""
-    vlm = load_vlm(find_preset(folder), device="cpu")
+    vlm = load_vlm(get_preset(folder), device="cpu")
     prompt = build_prompts(["cat"], "A picture of {classes}", vlm.tokenize, 64)[0]
 
     found = vlm.attend(vlm.encode(torch.randn(3, 32, 32)), prompt, layers=(3,), head="mean", gradient="match_logit")[0]

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.presets import get_preset
 from pnp_ovss.vlms.checkpoints.convert import FAMILIES, check_fit, convert_file
 from pnp_ovss.vlms.checkpoints.digests import damaged_files, is_made
-from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 from pnp_ovss.vlms.checkpoints.pickles import read_checkpoint
 from tests.vlms import originals
 from tests.vlms.original_forward import original_logits
@@ -68,7 +69,7 @@ def test_file_to_logits(family, wrapper, tmp_path, vocabulary):
         "preset.toml",
         "vocab.txt",
     ]
-    vlm = load_vlm(find_preset(folder), device="cpu")
+    vlm = load_vlm(get_preset(folder), device="cpu")
     assert type(vlm).__name__.lower() == f"{family}vlm"
     pixels = torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(1))
     ids = [[30523 if family == "blip" else 2, 9, 20, 31, 3]]
@@ -171,7 +172,7 @@ def test_converted_presets_carry_the_layer_of_their_family(tmp_path, vocabulary)
     path = tmp_path / "mscoco.pth"
     torch.save({"model": originals.random_state(shapes("albef", SMALL["albef"]))}, path)
 
-    preset = find_preset(convert_file(path, "albef", tmp_path / "my-albef", tokenizer=vocabulary))
+    preset = get_preset(convert_file(path, "albef", tmp_path / "my-albef", tokenizer=vocabulary))
 
     assert (preset.name, preset.family, preset.settings["layer"]) == ("my-albef", "albef", 9)
     assert "COCO" in preset.title

@@ -7,8 +7,9 @@ import torch
 
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.presets import get_preset
 from pnp_ovss.vlms import devices
-from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 from pnp_ovss.vlms.devices import has_bfloat16, pick_device, pick_precision
 
 CPU = torch.device("cpu")
@@ -59,8 +60,8 @@ def test_results_say_what_auto_was(bfloat16):
 def test_bfloat16_without_its_instructions_warns_with_the_factor(bfloat16):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        load_vlm(find_preset("pocket"), precision="bfloat16", device="cpu")
-        load_vlm(find_preset("pocket"), precision="float32", device="cpu")
+        load_vlm(get_preset("pocket"), precision="bfloat16", device="cpu")
+        load_vlm(get_preset("pocket"), precision="float32", device="cpu")
 
     messages = [str(warning.message) for warning in caught]
     assert len(messages) == (0 if bfloat16 else 1)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.presets import ModelPreset, built_in_presets, load_preset
+from pnp_ovss.presets import ModelPreset, built_in_presets, get_preset
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_hub import COMMIT, FakeHub, serving
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
@@ -253,7 +253,7 @@ def test_a_full_disk_is_said_before_and_while(hub, saved, monkeypatch):
 
 def test_no_connection(monkeypatch, tmp_path):
     """A port where nobody listens, and a machine that is told to stay offline."""
-    preset = load_preset("blip-large-flickr")
+    preset = get_preset("blip-large-flickr")
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")

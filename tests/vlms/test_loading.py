@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from pnp_ovss import presets
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.model_check import parse_layers
-from pnp_ovss.presets import ModelPreset, list_presets, load_preset, resolve_config
+from pnp_ovss.presets import ModelPreset, get_preset, list_presets, resolve
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.vlms.checkpoints import loading
-from pnp_ovss.vlms.checkpoints.loading import CONVERTED, FAMILIES, find_preset, find_weights, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import CONVERTED, FAMILIES, find_weights, load_vlm
 
 TRANSFORMERS = {
     "bridgetower": small_models.small_bridgetower,
@@ -26,8 +27,8 @@ TRANSFORMERS = {
 
 @pytest.mark.parametrize("name", list_presets())
 def test_every_preset_is_complete(name):
-    preset = load_preset(name)
-    config = resolve_config(preset)
+    preset = get_preset(name)
+    config = resolve(preset)
 
     assert preset.family in FAMILIES
     assert preset.title
@@ -45,7 +46,7 @@ def test_every_preset_is_complete(name):
 
 def test_table_2():
     for name, layer, head in (("blip-large-flickr", 8, 10), ("bridgetower-large-itm-mlm-itc", 2, 8)):
-        config = resolve_config(load_preset(name))
+        config = resolve(name)
         assert (config.layer, config.head, config.threshold, config.blur) == (layer, head, 0.15, 0.05)
 
 
@@ -58,7 +59,7 @@ def test_folder_round_trip(family, tmp_path, vocabulary, bpe_folder):
 
     _own_preset(tmp_path, family)
 
-    vlm = load_vlm(find_preset(tmp_path), device="cpu")
+    vlm = load_vlm(get_preset(tmp_path), device="cpu")
 
     stored = model.state_dict()
     assert all(torch.equal(value, stored[name]) for name, value in vlm.model.state_dict().items())
@@ -79,7 +80,7 @@ def test_bridgetower_without_its_head_is_refused(tmp_path, bpe_folder):
     _own_preset(tmp_path, "bridgetower")
 
     with pytest.raises(ModelError, match=r"itm_score\.fc"):
-        load_vlm(find_preset(tmp_path), device="cpu")
+        load_vlm(get_preset(tmp_path), device="cpu")
 
 
 def folder_of(tmp_path: Path, name: str, family: str, millions: float) -> Path:
@@ -105,45 +106,45 @@ def folder_of(tmp_path: Path, name: str, family: str, millions: float) -> Path:
     ],
 )
 def test_a_folder_gets_the_settings_of_its_architecture(tmp_path, name, family, millions, twin):
-    preset = find_preset(folder_of(tmp_path, name, family, millions))
+    preset = get_preset(folder_of(tmp_path, name, family, millions))
 
-    assert preset.settings == load_preset(twin).settings
+    assert preset.settings == get_preset(twin).settings
     assert preset.source.startswith("local files, settings of")
 
 
 def test_an_architecture_of_no_preset_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"no built-in preset of family bridgetower has about 600.*preset\.toml"):
-        find_preset(folder_of(tmp_path, "new", "bridgetower", 600))
+        get_preset(folder_of(tmp_path, "new", "bridgetower", 600))
 
 
 def test_presets_that_differ_are_not_guessed(tmp_path, monkeypatch):
-    twins = [load_preset("blip-large-coco"), load_preset("blip-large-flickr")]
+    twins = [get_preset("blip-large-coco"), get_preset("blip-large-flickr")]
     other = dataclasses.replace(twins[1], settings={**twins[1].settings, "layer": 3})
-    monkeypatch.setattr(loading, "built_in_presets", lambda: (twins[0], other))
+    monkeypatch.setattr(presets, "built_in_presets", lambda: (twins[0], other))
 
     with pytest.raises(ModelError, match="could be blip-large-coco, blip-large-flickr, whose settings differ"):
-        find_preset(folder_of(tmp_path, "mine", "blip", 446))
+        get_preset(folder_of(tmp_path, "mine", "blip", 446))
 
 
 @pytest.mark.parametrize("name", ["albef-coco", "mplug-large"])
 def test_converted_families_say_how(name):
-    with pytest.raises(ModelError, match=rf"models convert FILE\.pth --as {load_preset(name).family} --out DIR"):
-        find_weights(load_preset(name))
+    with pytest.raises(ModelError, match=rf"models convert FILE\.pth --as {get_preset(name).family} --out DIR"):
+        find_weights(get_preset(name))
 
 
 def test_local_paths_that_hold_no_model(tmp_path):
     for path in (tmp_path / "nothing.safetensors", tmp_path / "nothing", "./nothing", "not/a/hub-id"):
         with pytest.raises(ModelError, match="does not exist"):
-            find_weights(find_preset(path))
+            find_weights(get_preset(path))
     with pytest.raises(ModelError, match=r"holds no \*\.safetensors.*models convert"):
-        find_weights(find_preset(tmp_path))
+        find_weights(get_preset(tmp_path))
 
 
 def test_names(tmp_path):
-    assert find_preset("Salesforce/blip-itm-large-coco").name == "blip-large-coco"
-    assert find_preset("someone/else").hub_id == "someone/else"
+    assert get_preset("Salesforce/blip-itm-large-coco").name == "blip-large-coco"
+    assert get_preset("someone/else").hub_id == "someone/else"
     with pytest.raises(ConfigError, match="unknown model 'blob'"):
-        find_preset("blob")
+        get_preset("blob")
 
 
 def test_a_third_party_family_plugs_in_by_entry_point(monkeypatch, tmp_path):
@@ -151,7 +152,7 @@ def test_a_third_party_family_plugs_in_by_entry_point(monkeypatch, tmp_path):
     monkeypatch.setattr(loading, "entry_points", lambda group: [entry] if group == "pnp_ovss.vlms" else [])
     (tmp_path / "mine.toml").write_text('[model]\nfamily = "mine"\n')
 
-    assert isinstance(load_vlm(find_preset(tmp_path / "mine.toml"), device="cpu"), FakeVLM)
+    assert isinstance(load_vlm(get_preset(tmp_path / "mine.toml"), device="cpu"), FakeVLM)
     with pytest.raises(ModelError, match=r"unknown model family 'other'; known are .*mine"):
         load_vlm(ModelPreset(name="o", family="other"))
 

@@ -8,15 +8,15 @@ import torch
 
 from pnp_ovss import model_check
 from pnp_ovss.errors import ModelError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.model_check import PHOTO, check_model, check_tokens
-from pnp_ovss.presets import load_preset
+from pnp_ovss.presets import get_preset
 from pnp_ovss.prompt import Tokens
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.testing.small_models import randomise
 from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
-POCKET = load_preset("pocket")
+POCKET = get_preset("pocket")
 TEMPLATE = "A picture of {classes}"
 
 
@@ -70,7 +70,7 @@ def test_a_head_that_hears_no_word_is_found(changed):
 
 
 def test_the_photo_is_small_and_there():
-    assert load_image(PHOTO).shape == (320, 320, 3)
+    assert read_image(PHOTO).shape == (320, 320, 3)
     assert PHOTO.stat().st_size < 60_000
 
 

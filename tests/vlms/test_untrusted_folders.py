@@ -9,8 +9,9 @@ import pytest
 
 from pnp_ovss.errors import ModelError, PnPError
 from pnp_ovss.model_check import check_model
+from pnp_ovss.presets import get_preset
 from pnp_ovss.testing import small_models
-from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
 MAKERS = {
     "blip": small_models.small_blip,
@@ -59,7 +60,7 @@ def changed(config, path, value):
 def outcome(folder):
     """ "", or the one line with which the folder was refused; anything else is raised."""
     try:
-        load_vlm(find_preset(folder), device="cpu")
+        load_vlm(get_preset(folder), device="cpu")
     except PnPError as error:
         return str(error)
     return ""
@@ -89,7 +90,7 @@ def test_wrong_values_are_one_line(folders, path, value, reason, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(changed(config, path, value)))
 
     with pytest.raises(ModelError, match=reason) as error:
-        load_vlm(find_preset(tmp_path), device="cpu")
+        load_vlm(get_preset(tmp_path), device="cpu")
     assert "\n" not in str(error.value)
 
 
@@ -116,7 +117,7 @@ def test_wide_weights_without_weights_are_refused_before_they_are_made(folders, 
     with pytest.raises(
         ModelError, match=r"describes [\d,]{12,} weights, the files hold .* it belongs to another model"
     ):
-        load_vlm(find_preset(tmp_path), device="cpu")
+        load_vlm(get_preset(tmp_path), device="cpu")
 
 
 @pytest.mark.slow
@@ -138,6 +139,6 @@ def test_any_value_anywhere_is_taken_or_refused_in_a_line(folders, family, tmp_p
             with pytest.raises(
                 PnPError, match=r"known answer wrong|same at every patch|not finite|does not depend|fit"
             ):
-                check_model(find_preset(tmp_path), device="cpu")
+                check_model(get_preset(tmp_path), device="cpu")
     assert taken > 0
     assert refused > 0

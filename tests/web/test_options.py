@@ -3,7 +3,7 @@
 import pytest
 
 from pnp_ovss import Segmenter
-from pnp_ovss.presets import load_preset
+from pnp_ovss.presets import get_preset
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.segmented import CONFIG
 
@@ -24,7 +24,7 @@ def test_the_options_follow_the_preset():
     from pnp_ovss.web.page import preset_config
 
     for model in ("pocket", "vilt-coco"):
-        shown, preset = preset_config(model), load_preset(model)
+        shown, preset = preset_config(model), get_preset(model)
         for name in ("size_px", "threshold", "drops", "policy"):
             if name in preset.settings:
                 assert getattr(shown, name) == preset.settings[name], (model, name)

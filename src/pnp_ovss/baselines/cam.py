@@ -22,7 +22,7 @@ from pnp_ovss.baselines.clip_dense import upsample
 from pnp_ovss.datasets.vocabulary import make_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
 from pnp_ovss.evaluation.systems import Answer, Classes, Query
-from pnp_ovss.images import load_image, normalise_pixels, to_pixels
+from pnp_ovss.images import normalise_pixels, read_image, to_pixels
 
 FIT_PX, SIZE_PX = 224, 448
 STEPS, WEIGHT_DECAY = 200, 1e-3
@@ -88,7 +88,7 @@ class TagCam:
     def _head(self, classes: Classes) -> tuple[Tensor, Tensor]:
         if classes not in self._heads:
             if self._pooled is None:
-                pooled = [self.features(load_image(photo.path), FIT_PX).mean(dim=(1, 2)) for photo in self.tagged]
+                pooled = [self.features(read_image(photo.path), FIT_PX).mean(dim=(1, 2)) for photo in self.tagged]
                 self._pooled = torch.stack(pooled)
             self._heads[classes] = fit_linear(self._pooled, _targets(self.tagged, classes))
         return self._heads[classes]

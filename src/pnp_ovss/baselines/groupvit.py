@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pnp_ovss.checkpoint import read_config, refusing
 from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.provenance import fingerprint
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
 from pnp_ovss.vlms.checkpoints.hub import checkpoint_source, locate
-from pnp_ovss.vlms.checkpoints.strict import load_clip_tokenizer, load_pretrained, read_config, refusing
+from pnp_ovss.vlms.checkpoints.strict import load_clip_tokenizer, load_pretrained
 from pnp_ovss.vlms.devices import pick_device
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from pnp_ovss.baselines.maskclip import BACKGROUND_NAME, MODEL
 from pnp_ovss.clip import CLIP_TEMPERATURE, Clip
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Answer, Query
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.photo_files import find_photos
 
 RETRIEVED = 50
@@ -78,13 +78,13 @@ class Reco:
         """Unit vectors (len(names), D), made when a name is first asked."""
         for name in names:
             if name not in self._references:
-                images = [self.clip.dense(load_image(path)).patches for path in self._retrieve(name)]
+                images = [self.clip.dense(read_image(path)).patches for path in self._retrieve(name)]
                 self._references[name] = co_segment(images)
         return torch.stack([self._references[name] for name in names])
 
     def _retrieve(self, name: str) -> list[Path]:
         if self._archive is None:
-            self._archive = torch.stack([self.clip.whole(load_image(path)) for path in self.paths])
+            self._archive = torch.stack([self.clip.whole(read_image(path)) for path in self.paths])
         likeness = self._archive @ self.clip.texts([name])[0]
         best = likeness.argsort(descending=True, stable=True)[: self.retrieved]
         return [self.paths[index] for index in best.tolist()]

@@ -16,7 +16,7 @@ from pnp_ovss.batch.report import Counts
 from pnp_ovss.batch.sources import PhotoReader
 from pnp_ovss.errors import ImageError
 from pnp_ovss.files import write_atomically
-from pnp_ovss.images import load_image, resize_to
+from pnp_ovss.images import read_image, resize_to
 from pnp_ovss.masks.rasterise import rasterise
 from pnp_ovss.overlay import draw_overlay
 from pnp_ovss.palette import palette
@@ -113,7 +113,7 @@ def _thumbnail_labels(row: dict[str, Any], found: list[dict[str, Any]]) -> np.nd
 def _photo(folder: BatchFolder, number: int) -> np.ndarray:
     size = folder.inventory.shard_size
     _, ref = folder.inventory.shard(number // size)[number % size]
-    return load_image(PhotoReader()(ref))
+    return read_image(PhotoReader()(ref))
 
 
 def _chip(label: int, classes: int) -> str:

@@ -24,7 +24,7 @@ from pnp_ovss.batch.sources import PhotoReader, PhotoRef, stamp_of
 from pnp_ovss.candidates import Candidates
 from pnp_ovss.errors import ImageError, ModelError, OutputError, PnPError
 from pnp_ovss.files import write_atomically
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.provenance import digest, library_versions
 from pnp_ovss.segmentation import labels_image, png_bytes
 
@@ -101,7 +101,7 @@ class _Worker:
         try:
             source = self._read(ref)
             stamp = stamp_of(source) if isinstance(source, Path) else ref.stamp
-            image = load_image(source)
+            image = read_image(source)
             keep = None if self._listed is None else self._listed.of(ref.id)
             result = self._segmenter(image, self._job.classes, keep=keep, image_name=ref.id)
         except OutputError:

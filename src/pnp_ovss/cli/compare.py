@@ -18,11 +18,11 @@ def compare(
 ) -> int:
     """Put reports side by side; with the records beside them also the paired difference of each to the first."""
     from pnp_ovss.evaluation.paired import paired_differences
-    from pnp_ovss.evaluation.report import load_report
+    from pnp_ovss.evaluation.report import read_report
     from pnp_ovss.evaluation.tables import compare as compare_table
 
     if len(reports) < 2:
         raise ConfigError("compare needs two reports or more: pnp-ovss compare first.json second.json")
-    loaded = [load_report(path) for path in reports]
+    loaded = [read_report(path) for path in reports]
     print_table(compare_table(loaded, paired_differences(reports, loaded, seed=seed)))
     return 0

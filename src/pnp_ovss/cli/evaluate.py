@@ -61,14 +61,14 @@ def evaluate(
 
     Writes the report (JSON, Markdown, HTML) and one record an image, from which an interrupted run is resumed.
     """
-    from pnp_ovss.datasets import load_split
+    from pnp_ovss.datasets import get_split
     from pnp_ovss.evaluation.job import EvaluationJob, MethodSpec, check_new
     from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.systems import SegmenterSystem
 
     data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
     if class_split is not None:
-        data = data.restrict(load_split(class_split, data.vocabulary.name).labels, class_split)
+        data = data.restrict(get_split(class_split, data.vocabulary.name).labels, class_split)
     found, asked = e.follow(recipe, "evaluate", spec)
     options = RunOptions(e.parse_void(void, found), synonyms, resume, workers, save_labels)
     systems = _systems([] if only_baselines else [asked], e.parse_sizes(sizes), e.parse_baselines(baselines))

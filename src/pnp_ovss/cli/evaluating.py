@@ -73,10 +73,10 @@ def follow(name: str | None, command: str, spec: o.SegmenterSpec) -> tuple[Recip
     if name is None:
         return None, spec
     from pnp_ovss.evaluation.recipe import load_recipe
-    from pnp_ovss.vlms.checkpoints.loading import find_preset
+    from pnp_ovss.presets import get_preset
 
     recipe = load_recipe(name, command)
-    return recipe, recipe.apply(spec, find_preset(spec.model))
+    return recipe, recipe.apply(spec, get_preset(spec.model))
 
 
 def tell(
@@ -85,9 +85,9 @@ def tell(
     """Say what the recipe asks for and warn of each difference, before hours of work; what was said."""
     if recipe is None:
         return ()
-    from pnp_ovss.vlms.checkpoints.loading import find_preset
+    from pnp_ovss.presets import get_preset
 
-    preset = find_preset(spec.model)
+    preset = get_preset(spec.model)
     summary = recipe.summary(spec, preset, options, data.name)
     found = recipe.differences(spec, preset, data, options, stage)
     differs = [f"differs from recipe {recipe.name}: {what}" for what in found]

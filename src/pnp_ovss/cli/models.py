@@ -40,9 +40,10 @@ def models(context: typer.Context, as_json: AsJson = False) -> int:
 @app.command("fetch")
 def fetch(name: Name) -> int:
     """Download a model's weights into the hub's cache, with progress; a broken download is resumed."""
-    from pnp_ovss.vlms.checkpoints.loading import fetch_weights, find_preset
+    from pnp_ovss.presets import get_preset
+    from pnp_ovss.vlms.checkpoints.loading import fetch_weights
 
-    preset = find_preset(name)
+    preset = get_preset(name)
     folder = fetch_weights(preset)
     found = f"{preset.name} is built in: nothing to fetch" if folder is None else str(folder)
     say(found)
@@ -80,15 +81,15 @@ def check(
     """Check a model: files, heads, weights, vocabulary, and a small known answer on a photo that comes with the package."""
     import dataclasses
 
-    from pnp_ovss.images import load_image
+    from pnp_ovss.images import read_image
     from pnp_ovss.model_check import check_model
+    from pnp_ovss.presets import get_preset
     from pnp_ovss.vlms.checkpoints.hub import hush
-    from pnp_ovss.vlms.checkpoints.loading import find_preset
 
     hush()
     names = [group[0] for group in o.read_classes(classes, None)] if classes else ()
-    photo = load_image(image) if image else None
-    found = check_model(find_preset(name), device=device, photo=photo, names=names, size_px=size, precision=precision)
+    photo = read_image(image) if image else None
+    found = check_model(get_preset(name), device=device, photo=photo, names=names, size_px=size, precision=precision)
     if as_json:
         say_json(dataclasses.asdict(found), indent=2)
         return 0
@@ -116,12 +117,12 @@ def _answer(found: Any) -> str:
 
 
 def _rows() -> list[dict[str, Any]]:
-    from pnp_ovss.presets import list_presets, load_preset, resolve_config
+    from pnp_ovss.presets import get_preset, list_presets, resolve
 
     rows = []
     for name in list_presets():
-        preset = load_preset(name)
-        config = resolve_config(preset)
+        preset = get_preset(name)
+        config = resolve(preset)
         rows.append(
             {
                 "name": name, "hub_id": preset.hub_id, "layer": config.layer, "head": config.head,

@@ -59,11 +59,11 @@ def web(
 
 def offered_models(model: str) -> list[str]:
     """The asked model first, then every built-in preset whose weights are on this machine: a page must not download."""
-    from pnp_ovss.presets import list_presets, load_preset
+    from pnp_ovss.presets import get_preset, list_presets
     from pnp_ovss.vlms.checkpoints.hub import cached_folder
     from pnp_ovss.vlms.checkpoints.loading import is_built_in
 
-    presets = (load_preset(name) for name in list_presets() if name != model)
+    presets = (get_preset(name) for name in list_presets() if name != model)
     return [model, *(p.name for p in presets if is_built_in(p) or cached_folder(p))]
 
 

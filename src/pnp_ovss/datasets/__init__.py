@@ -13,9 +13,9 @@ from pnp_ovss.datasets.check import DatasetCheck, check_dataset, contact_sheet, 
 from pnp_ovss.datasets.coco import open_coco_object, open_coco_stuff
 from pnp_ovss.datasets.folder import open_folder
 from pnp_ovss.datasets.pascal_context import open_pascal_context
-from pnp_ovss.datasets.splits import ClassSplit, list_splits, load_split
+from pnp_ovss.datasets.splits import ClassSplit, get_split, list_splits
 from pnp_ovss.datasets.voc import open_voc
-from pnp_ovss.datasets.vocabulary import Vocabulary, list_vocabularies, load_vocabulary, read_vocabulary
+from pnp_ovss.datasets.vocabulary import Vocabulary, get_vocabulary, list_vocabularies, read_vocabulary
 from pnp_ovss.errors import DatasetError
 
 __all__ = [
@@ -31,11 +31,11 @@ __all__ = [
     "contact_sheet",
     "dataset_options",
     "first_classes",
+    "get_split",
+    "get_vocabulary",
     "list_datasets",
     "list_splits",
     "list_vocabularies",
-    "load_split",
-    "load_vocabulary",
     "open_dataset",
     "read_vocabulary",
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from pnp_ovss.datasets.base import Dataset, Sample
 from pnp_ovss.datasets.masks import IndexedMask, label_table
 from pnp_ovss.datasets.pictures import PictureFolder, require_any, require_folder
-from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.datasets.vocabulary import get_vocabulary
 
 LAYOUT = "expected ROOT/images/SPLIT/ID.jpg and ROOT/annotations/SPLIT/ID.png (SPLIT: validation or training)"
 
@@ -28,4 +28,4 @@ def open_ade20k(root: Path, *, split: str = "validation") -> Dataset:
     table = label_table({value: value for value in range(1, 151)}, void=(0,))
     samples = tuple(Sample(id, photos[id], IndexedMask(masks[id], table, photos[id], hint=_REDUCED)) for id in masks)
     notes = (f"split {split}", "mask value 0 is void")
-    return Dataset("ade20k", load_vocabulary("ade150"), False, samples, notes, left_out=truth.left_out)
+    return Dataset("ade20k", get_vocabulary("ade150"), False, samples, notes, left_out=truth.left_out)

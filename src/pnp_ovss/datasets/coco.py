@@ -11,7 +11,7 @@ from pnp_ovss.datasets.coco_json import CocoImage, Instance, read_coco
 from pnp_ovss.datasets.masks import IndexedMask, LabelTable, label_table
 from pnp_ovss.datasets.pictures import PictureFolder, require_any, require_folder
 from pnp_ovss.datasets.turns import upright
-from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.masks.rasterise import rasterise
 
@@ -62,7 +62,7 @@ def open_coco_object(root: Path, *, split: str = "val2017") -> Dataset:
     Images without any instance belong to it. Raises DatasetError with the expected layout.
     """
     pictures = PictureFolder(require_folder(root, (split, f"images/{split}"), OBJECT_LAYOUT))
-    vocabulary = load_vocabulary("coco_object80")
+    vocabulary = get_vocabulary("coco_object80")
     path = root / "annotations" / f"instances_{split}.json"
     found = read_coco(path, vocabulary.label, OBJECT_LAYOUT)
     ids = [pictures.id_of(image.file_name) for image in found.images]
@@ -88,7 +88,7 @@ def open_coco_stuff(root: Path, *, split: str = "val2017") -> Dataset:
     photos = pictures.require(masks, "images", STUFF_LAYOUT)
     samples = tuple(Sample(id, photos[id], IndexedMask(masks[id], table, photos[id])) for id in masks)
     notes = (f"split {split}", f"mask values: {form}")
-    return Dataset("coco-stuff", load_vocabulary("coco_stuff171"), False, samples, notes, left_out=pictures.left_out)
+    return Dataset("coco-stuff", get_vocabulary("coco_stuff171"), False, samples, notes, left_out=pictures.left_out)
 
 
 def _stuff_masks(folder: Path) -> tuple[dict[str, Path], LabelTable, str]:

@@ -14,7 +14,7 @@ from pnp_ovss.datasets.base import VOID, Dataset
 from pnp_ovss.datasets.masks import LabelTable, label_table
 from pnp_ovss.datasets.pictures import require_folder
 from pnp_ovss.datasets.voc import VocTree
-from pnp_ovss.datasets.vocabulary import Vocabulary, load_vocabulary
+from pnp_ovss.datasets.vocabulary import Vocabulary, get_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
 from pnp_ovss.files import read_lines
 
@@ -38,7 +38,7 @@ def open_pascal_context(
     """
     base = require_folder(root, _BASES, LAYOUT).parent
     folder = require_folder(base, ("SegmentationClassContext",), LAYOUT)
-    vocabulary = load_vocabulary("context59")
+    vocabulary = get_vocabulary("context59")
     names, said_by = _order_of(base, order, vocabulary)
     table = _table(names, vocabulary, 0 if background else VOID)
     tree = VocTree(base / "JPEGImages", folder, base / "ImageSets/SegmentationContext", LAYOUT)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.errors import DatasetError
 
 
@@ -26,7 +26,7 @@ class ClassSplit:
 
 
 def list_splits() -> tuple[tuple[str, str], ...]:
-    """Pairs (split, vocabulary) that `load_split` takes.
+    """Pairs (split, vocabulary) that `get_split` takes.
 
     >>> list_splits()[:3]
     (('unseen', 'voc20'), ('unseen', 'context59'), ('unseen', 'coco_stuff171'))
@@ -36,17 +36,17 @@ def list_splits() -> tuple[tuple[str, str], ...]:
     )
 
 
-def load_split(name: str, vocabulary: str) -> ClassSplit:
+def get_split(name: str, vocabulary: str) -> ClassSplit:
     """A part of a vocabulary. Raises DatasetError if there is no such part.
 
-    >>> load_split("unseen", "voc20").labels
+    >>> get_split("unseen", "voc20").labels
     (16, 17, 18, 19, 20)
     """
     if (name, vocabulary) not in list_splits():
         known = ", ".join(f"{split} of {of}" for split, of in list_splits())
         raise DatasetError(f"no split {name!r} of the vocabulary {vocabulary!r}; there are {known}")
     spellings: dict[str, str] = _read()[name][vocabulary]
-    classes = load_vocabulary(vocabulary)
+    classes = get_vocabulary(vocabulary)
     return ClassSplit(
         name=name,
         vocabulary=vocabulary,

@@ -6,7 +6,7 @@ from pathlib import Path
 from pnp_ovss.datasets.base import Dataset, Sample
 from pnp_ovss.datasets.masks import IndexedMask, LabelTable, label_table
 from pnp_ovss.datasets.pictures import PictureFolder, read_ids, require_any, require_folder
-from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.photo_files import LeftOut
 
 LAYOUT = (
@@ -52,4 +52,4 @@ def open_voc(root: Path, *, split: str = "val", masks: str | None = None) -> Dat
     tree = VocTree(base / "JPEGImages", folder, base / "ImageSets/Segmentation", LAYOUT)
     samples, left_out = tree.samples(split, label_table({value: value for value in range(21)}, void=(255,)))
     notes = (f"split {split}", f"masks from {folder.name}")
-    return Dataset("voc", load_vocabulary("voc20"), True, samples, notes, left_out=left_out)
+    return Dataset("voc", get_vocabulary("voc20"), True, samples, notes, left_out=left_out)

@@ -20,7 +20,7 @@ _FOLDER = files("pnp_ovss.datasets") / "vocabularies"
 class Vocabulary:
     """The classes that a data set is labelled with; the i-th of them is label i, counted from 1.
 
-    >>> voc = load_vocabulary("voc20")
+    >>> voc = get_vocabulary("voc20")
     >>> len(voc), voc.names[0], voc.label("TV-Monitor"), voc.label("motorcycle")
     (20, 'aeroplane', 20, 14)
     """
@@ -73,7 +73,7 @@ def list_vocabularies() -> tuple[str, ...]:
 
 
 @lru_cache
-def load_vocabulary(name: str) -> Vocabulary:
+def get_vocabulary(name: str) -> Vocabulary:
     """One of the vocabularies of `list_vocabularies`. Raises DatasetError for any other name."""
     if name not in list_vocabularies():
         raise DatasetError(f"no vocabulary {name!r}; there are {', '.join(list_vocabularies())}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pnp_ovss.candidates import Candidates
-from pnp_ovss.evaluation.paper import load_tables
+from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
@@ -74,7 +74,7 @@ class AblationSystem:
 def ablation_table(reports: Mapping[str, EvaluationReport]) -> Table:
     """Our rows beside the paper's Table 5; `reports` by variant, in the order of the rows."""
     any_report = next(iter(reports.values()))
-    paper = {row.keys["stage"]: row for row in load_tables()["table5"].rows}
+    paper = {row.keys["stage"]: row for row in read_tables()["table5"].rows}
     drops = sum(name.startswith("drop") for name in reports)
     heads = ("context", "coco-stuff")
     rows = []

@@ -19,14 +19,14 @@ def best_and_worst(results: Results, make_system: Callable[[], System], count: i
 def _draw(
     results: Results, ids: Sequence[str], scores: dict[str, float], make_system: Callable[[], System]
 ) -> list[Example]:
-    from pnp_ovss.images import load_image
+    from pnp_ovss.images import read_image
 
     system = make_system()
     present = {record.id: record.present for record in results.finished}
     samples = {sample.id: sample for sample in results.dataset}
     examples = []
     for id in ids:
-        image, truth = load_image(samples[id].image), samples[id].labels()
+        image, truth = read_image(samples[id].image), samples[id].labels()
         answer = next(iter(system.answer(Query(id, image, plain_classes(results.dataset), present[id])).values()))
         examples.append(draw_example(id, scores[id], image, (truth, answer.labels), results.dataset.names))
     return examples

@@ -55,7 +55,7 @@ def paper_figure(table: str, column: str, **conditions: Any) -> float | str | No
     >>> paper_figure("table3", "voc", ours=True, checkpoint="BLIP-Flickr", size="336")
     52.5
     """
-    found = load_tables()[table]
+    found = read_tables()[table]
     rows = found.find(**conditions)
     if len(rows) != 1 or column not in found.columns:
         raise LookupError(f"{table} of the paper has {len(rows)} rows with {conditions} and columns {found.columns}")
@@ -68,7 +68,7 @@ def validation_images(dataset: str) -> int | None:
 
 
 @lru_cache(maxsize=1)
-def load_tables() -> dict[str, PaperTable]:
+def read_tables() -> dict[str, PaperTable]:
     """The tables by name: `table1` to `table8`, and `speed` of supplement 10."""
     return {name: _table(name, content) for name, content in _read().items() if "rows" in content}
 

@@ -12,10 +12,10 @@ from typing import Any
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets.base import Dataset
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.evaluation.paper import PaperRow, load_tables, validation_images
+from pnp_ovss.evaluation.paper import PaperRow, read_tables, validation_images
 from pnp_ovss.evaluation.run import RunOptions
 from pnp_ovss.files import read_toml
-from pnp_ovss.presets import ModelPreset, load_method, load_preset, resolve_config
+from pnp_ovss.presets import ModelPreset, get_method, get_preset, resolve
 from pnp_ovss.spec import SegmenterSpec
 
 NO_NUMBER = ("precision", "output_px")
@@ -49,7 +49,7 @@ class Recipe:
     def rows(self, preset: ModelPreset) -> tuple[PaperRow, ...]:
         """The paper's rows of this checkpoint, at every size that it prints."""
         checkpoint = self._entry(preset).get("checkpoint")
-        return load_tables()[self.table].find(ours=True, checkpoint=checkpoint) if checkpoint else ()
+        return read_tables()[self.table].find(ours=True, checkpoint=checkpoint) if checkpoint else ()
 
     def differences(
         self, spec: SegmenterSpec, preset: ModelPreset, data: Dataset, options: RunOptions, stage: str | None = None
@@ -73,8 +73,8 @@ class Recipe:
         """Settings of another value than the recipe's; layer, head and the like are the preset's in both."""
         plain = SegmenterSpec(model=spec.model)
         asked = self.apply(plain, preset)
-        wanted = resolve_config(preset, asked.method, **asked.settings).to_dict()
-        found = resolve_config(preset, spec.method, **spec.settings)
+        wanted = resolve(preset, asked.method, **asked.settings).to_dict()
+        found = resolve(preset, spec.method, **spec.settings)
         printed = {str(found.size_px)} & {row.size for row in self.rows(preset)}
         same_refiner = found.refine == wanted["refine"]
         left = {*NO_NUMBER, *(("size_px",) if printed else ()), *(() if same_refiner else ("refine_options",))}
@@ -86,7 +86,7 @@ class Recipe:
 
     def _data(self, preset: ModelPreset, data: Dataset) -> list[str]:
         name, all_images = data.name, validation_images(data.name)
-        if name not in load_tables()[self.table].columns:
+        if name not in read_tables()[self.table].columns:
             return [f"{name} is no column of the paper's {self._table()}"]
         rows = self.rows(preset)
         missing = [f"the paper has no figure for {name} here"] if rows and name not in rows[0].values else []
@@ -94,7 +94,7 @@ class Recipe:
 
     def summary(self, spec: SegmenterSpec, preset: ModelPreset, options: RunOptions, dataset: str) -> str:
         """One line: recipe, policy, names in the prompt, size, and the paper's figures of this checkpoint."""
-        config = resolve_config(preset, spec.method, **spec.settings)
+        config = resolve(preset, spec.method, **spec.settings)
         names = "all names" if config.prompted == "all" else "the kept names"
         return (
             f"recipe {self.name}: {self.title}; {preset.name}, method {spec.method or 'preset'}, policy {config.policy}, "
@@ -114,7 +114,7 @@ class Recipe:
     def _entry(self, preset: ModelPreset) -> Mapping[str, Any]:
         """What the recipe says of a model: by its preset's name, or of a converted folder by the preset copied there."""
         for name, entry in self.models.items():
-            if name == preset.name or (preset.title and preset.title == load_preset(name).title):
+            if name == preset.name or (preset.title and preset.title == get_preset(name).title):
                 return entry
         return {}
 
@@ -146,10 +146,10 @@ def _parse(name: str, values: dict[str, Any], where: str) -> Recipe:
         raise ConfigError(f"{where}: {problem}; a recipe has {', '.join(sorted(known))}")
     recipe = Recipe(name=name, **values)
     SegmenterConfig().replace(**recipe.settings)
-    if recipe.table not in load_tables():
-        raise ConfigError(f"{where}: table = '{recipe.table}'; choose from {', '.join(load_tables())}")
+    if recipe.table not in read_tables():
+        raise ConfigError(f"{where}: table = '{recipe.table}'; choose from {', '.join(read_tables())}")
     if recipe.method is not None:
-        load_method(recipe.method)
+        get_method(recipe.method)
     return recipe
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pnp_ovss.datasets.base import Dataset
-from pnp_ovss.datasets.splits import list_splits, load_split
+from pnp_ovss.datasets.splits import get_split, list_splits
 from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_miou
 from pnp_ovss.evaluation.metrics import Metrics, compute, merge
@@ -82,7 +82,7 @@ class EvaluationReport:
         _write(path, self.to_dict())
 
 
-def load_report(path: Path) -> EvaluationReport:
+def read_report(path: Path) -> EvaluationReport:
     """Read a report's JSON. Raises OutputError if it is none."""
     return _from_json(path, read_json(path, "the report", error=OutputError))
 
@@ -92,7 +92,7 @@ def save_reports(path: Path, reports: Mapping[str, EvaluationReport]) -> None:
     _write(path, {name: report.to_dict() for name, report in reports.items()})
 
 
-def load_reports(path: Path) -> dict[str, EvaluationReport]:
+def read_reports(path: Path) -> dict[str, EvaluationReport]:
     """Read what `save_reports` wrote. Raises OutputError if it is not that."""
     values = read_json(path, "the reports", error=OutputError)
     if not isinstance(values, dict):
@@ -201,7 +201,7 @@ def _splits(dataset: Dataset, metrics: Metrics, total: np.ndarray) -> dict[str, 
     found = {}
     for name, vocabulary in list_splits():
         if vocabulary == dataset.vocabulary.name:
-            labels = list(load_split(name, vocabulary).labels)
+            labels = list(get_split(name, vocabulary).labels)
             complete = bool(total[labels].sum(axis=1).all())
             found[name] = _number(float(metrics.per_class[labels].mean())) if complete else None
     return found

@@ -76,11 +76,11 @@ class Examiner:
 
     def __call__(self, sample: Sample) -> ImageRecord:
         """The record of a sample; one that cannot be read or segmented is a record with the error."""
-        from pnp_ovss.images import load_image
+        from pnp_ovss.images import read_image
 
         try:
             truth = sample.labels()
-            image = load_image(sample.image)
+            image = read_image(sample.image)
             if image.shape[:2] != truth.shape:
                 raise DatasetError(f"{sample.image} is {image.shape[:2]} and its mask {truth.shape}: not one picture")
             present = tuple(int(label) for label in np.unique(truth) if label not in (0, VOID))

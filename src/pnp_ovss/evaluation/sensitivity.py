@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from pnp_ovss.candidates import Candidates
-from pnp_ovss.evaluation.paper import load_tables
+from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
@@ -69,7 +69,7 @@ class SensitivitySystem:
 def sensitivity_table(reports: Mapping[str, EvaluationReport], stage: Stage) -> Table:
     """Our variants beside the paper's Table 6; `reports` by variant `layer/head`."""
     any_report = next(iter(reports.values()))
-    paper = {f"{row.keys['layer']}/{row.keys['head']}": row for row in load_tables()["table6"].rows}
+    paper = {f"{row.keys['layer']}/{row.keys['head']}": row for row in read_tables()["table6"].rows}
     rows = []
     for name, report in reports.items():
         layer, _, head = name.partition("/")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pnp_ovss.evaluation.intervals import Interval
-from pnp_ovss.evaluation.paper import PaperRow, load_tables, validation_images
+from pnp_ovss.evaluation.paper import PaperRow, read_tables, validation_images
 from pnp_ovss.evaluation.report import Bounds, EvaluationReport
 
 DASH = "-"
@@ -99,7 +99,7 @@ def splits(report: EvaluationReport) -> Table | None:
         (f"{name} classes", f"here: {report.model}", *_either(report.policy, percent(value)))
         for name, value in report.splits.items()
     ]
-    tables = load_tables()
+    tables = read_tables()
     quoted = [("unseen classes", row) for row in tables["table4"].rows]
     quoted += [("vil-seg classes", row) for row in tables["table3"].find(system="ViL-Seg")]
     for split, row in quoted:
@@ -158,7 +158,7 @@ def describe(report: EvaluationReport) -> str:
 
 def _paper_rows(part: str) -> tuple[PaperRow, ...]:
     """The rows about a whole data set, or about one of the class splits."""
-    tables = load_tables()
+    tables = read_tables()
     if part == "unseen":
         return tables["table4"].rows
     vil_seg = tables["table3"].find(system="ViL-Seg")  # on its own classes only

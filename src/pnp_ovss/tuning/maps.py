@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, OutputError
-from pnp_ovss.images import limited_size, load_image, resize_to
+from pnp_ovss.images import limited_size, read_image, resize_to
 from pnp_ovss.saliency import minmax
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Prepared
@@ -64,7 +64,7 @@ class MapStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for index in track(range(len(self.images))):
-                np.save(self._path(index, "photo"), self._shrunk(load_image(self.images[index].path)))
+                np.save(self._path(index, "photo"), self._shrunk(read_image(self.images[index].path)))
                 start = time.perf_counter()
                 self._write_maps(index)
                 self.seconds += time.perf_counter() - start

@@ -17,7 +17,7 @@ from torch import Tensor
 from pnp_ovss.clip import CLIP_MODEL, CLIP_TEMPERATURE, Clip
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.images import input_size, normalise_pixels, to_pixels
-from pnp_ovss.presets import resolve_config
+from pnp_ovss.presets import resolve
 from pnp_ovss.prompt import MATCH_TEMPLATE, Prompt, build_prompts
 from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel
 
@@ -111,9 +111,10 @@ def make_scorer(spec: str, vlm: VisionLanguageModel, *, size_px: int | None = No
     if kind == "clip":
         return ClipScorer.from_pretrained(model or CLIP_MODEL, device=device)
     if kind == "match" and model:
-        from pnp_ovss.vlms.checkpoints.loading import find_preset, load_vlm
+        from pnp_ovss.presets import get_preset
+        from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
-        preset = find_preset(model)
-        own_px = size_px or resolve_config(preset).size_px
+        preset = get_preset(model)
+        own_px = size_px or resolve(preset).size_px
         return MatchScorer(load_vlm(preset, device=device), size_px=own_px)
     raise ConfigError(f"unknown scorer '{spec}'; choose from self, clip, clip:ID, clip:FOLDER or match:MODEL")

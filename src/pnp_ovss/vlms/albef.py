@@ -9,12 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Precision
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import layer_index
 from pnp_ovss.vlms.blip import BlipVLM
-from pnp_ovss.vlms.checkpoints.strict import load_pretrained, read_config
+from pnp_ovss.vlms.checkpoints.strict import load_pretrained
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
-from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.text_stream import TextStream
 from pnp_ovss.vlms.encoders.vision_stream import VisionStream

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, Head
-from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.bert_blocks import BertBlocks, Found, Records
 from pnp_ovss.vlms.encoders.bpe import BpeTokenizer

@@ -12,11 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.albef import VOCABULARY_SIZE, drop_cross_attention
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
-from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_own, read_config
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_own
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.clip_stream import ClipStream
 from pnp_ovss.vlms.encoders.text_stream import TextStream

@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import Head, at_least_float32
-from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained, read_config
+from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.bert_blocks import Found, Records, attention, split_heads
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer

@@ -14,7 +14,7 @@ from typing import Any
 
 from pnp_ovss.classes import parse_classes
 from pnp_ovss.errors import ClassNameError, ImageError
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.web.steps import Report, segment_in_steps
 from pnp_ovss.web.views import Shown, shrink_photo
@@ -59,7 +59,7 @@ class Desk:
         chosen = ready.replace(**order.settings)
         name = Path(order.photo).name
         try:
-            photo = load_image(order.photo)
+            photo = read_image(order.photo)
         except ImageError as error:  # the person knows the file's name, not where this page keeps it
             raise ImageError(str(error).replace(order.photo, name)) from error
         result, steps = segment_in_steps(chosen, photo, classes, image_id=name, report=report)

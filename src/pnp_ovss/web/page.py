@@ -10,8 +10,7 @@ from typing import Any
 import gradio as gr
 
 from pnp_ovss.errors import PnPError
-from pnp_ovss.presets import resolve_config
-from pnp_ovss.vlms.checkpoints.loading import find_preset
+from pnp_ovss.presets import resolve
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption
 
@@ -44,7 +43,7 @@ class Offer:
 
 
 class PhotoField(gr.Image):
-    """gradio's image field that leaves reading to us: any file that `load_image` takes, our sentence for the others."""
+    """gradio's image field that leaves reading to us: any file that `read_image` takes, our sentence for the others."""
 
     is_template = True
 
@@ -128,7 +127,7 @@ def _options(models: Sequence[str]) -> list[Any]:
 
 def preset_config(model: str) -> Any:
     """The settings that a model's name, folder or file stands for, as loading resolves them."""
-    return resolve_config(find_preset(model))
+    return resolve(model)
 
 
 def _answer() -> _Result:

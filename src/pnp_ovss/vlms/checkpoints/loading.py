@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from pnp_ovss.checkpoint import family_of, refusing
 from pnp_ovss.config import Precision
-from pnp_ovss.errors import ConfigError, ModelError
-from pnp_ovss.presets import ModelPreset, built_in_presets, list_presets, load_preset
+from pnp_ovss.errors import ModelError
+from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, fetch, locate
-from pnp_ovss.vlms.checkpoints.strict import read_config, refusing, weights_count
 from pnp_ovss.vlms.devices import pick_device, pick_precision, warn_of_slow
 
 Loader = Callable[..., VisionLanguageModel]
@@ -30,26 +29,8 @@ FAMILIES = {
     "fake": "pnp_ovss.testing.fake_vlm:load_fake",
 }
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
-SIZES_APART = 1.3
-"""Sizes of one family differ by a factor of 1.9 and more; heads that matching does not use come and go."""
 CONVERTED = ("albef", "mplug")
 """Families whose checkpoints are not on the hub."""
-
-
-def find_preset(model: str | Path) -> ModelPreset:
-    """The preset of a name, hub id, TOML file, folder or safetensors file. Raises ConfigError or ModelError."""
-    path = Path(model)
-    if path.suffix == ".toml" or str(model) in list_presets():
-        return load_preset(model)
-    says_folder = path.is_absolute() or str(model).startswith(".") or len(path.parts) > 2
-    if says_folder or path.is_dir() or path.suffix == ".safetensors":
-        return _folder_preset(path)
-    try:
-        return load_preset(model)
-    except ConfigError:
-        if len(path.parts) == 2:
-            return ModelPreset(name=str(model), family="auto", hub_id=str(model), source="hub")
-        raise
 
 
 def find_weights(preset: ModelPreset) -> Path | None:
@@ -75,48 +56,6 @@ def is_built_in(preset: ModelPreset) -> bool:
     return preset.hub_id is None and preset.path is None and preset.family not in CONVERTED
 
 
-def _folder_preset(path: Path) -> ModelPreset:
-    """A local folder's own preset.toml, or the settings of the built-in preset that it is a copy of, or is like.
-
-    Without this a folder would silently get BLIP's layer and head.
-    """
-    folder = path.parent if path.suffix == ".safetensors" else path
-    own = folder / "preset.toml"
-    if own.is_file():
-        return dataclasses.replace(load_preset(own), name=folder.name, path=str(path), hub_id=None)
-    plain = ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
-    if not any((folder / name).is_file() for name in ("config.json", "pocket.safetensors")):
-        return plain
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        return plain  # `find_weights` says what is missing
-    twin = alike(folder)
-    settings = {name: value for name, value in twin.settings.items() if name != "bank"}  # it is of the twin's weights
-    return dataclasses.replace(plain, settings=settings, source=f"local files, settings of {twin.name}")
-
-
-def alike(folder: Path) -> ModelPreset:
-    """The built-in preset whose architecture a folder's weights have: the same family and about as many weights.
-
-    Raises ModelError where none has, or several with different settings: another model's layer and head would give maps
-    that mean nothing.
-    """
-    family = _family(folder)
-    presets = [preset for preset in built_in_presets() if preset.family == family]
-    if family != "pocket":
-        found = weights_count(folder) / 1e6
-        presets = [preset for preset in presets if 1 / SIZES_APART < found / preset.parameters_m < SIZES_APART]
-        if not presets:
-            raise ModelError(
-                f"{folder}: no built-in preset of family {family} has about {found:.3g} million weights; write "
-                f"{folder / 'preset.toml'} with [model] family = '{family}' and [settings] layer, head, size_px"
-            )
-    if any(preset.settings != presets[0].settings for preset in presets):
-        names = ", ".join(preset.name for preset in presets)
-        raise ModelError(f"{folder} could be {names}, whose settings differ; copy one as {folder / 'preset.toml'}")
-    named = [preset for preset in presets if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
-    return (named or presets)[0]
-
-
 def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: str = "auto") -> VisionLanguageModel:
     """The adapter of a preset on a device (`auto`: cuda, then mps, then cpu), frozen and in evaluation mode.
 
@@ -125,7 +64,7 @@ def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: s
     where = pick_device(device)
     warn_of_slow(precision, where)
     folder = find_weights(preset)
-    family = _family(folder) if preset.family == "auto" and folder is not None else preset.family
+    family = family_of(folder) if preset.family == "auto" and folder is not None else preset.family
     load, asked = _loader(family), pick_precision(precision, where)
     if folder is None or family not in FAMILIES:
         vlm = load(preset, folder, precision=asked)
@@ -145,13 +84,3 @@ def _loader(family: str) -> Loader:
         return plugged[family].load()
     known = ", ".join(sorted([*FAMILIES, *plugged]))
     raise ModelError(f"unknown model family '{family}'; known are {known}")
-
-
-def _family(folder: Path) -> str:
-    """The family of a checkpoint folder, from `model_type` in its config.json (or a pocket model's file name)."""
-    if (folder / "pocket.safetensors").is_file():
-        return "pocket"
-    kind = read_config(folder)["model_type"]
-    if kind not in FAMILIES:
-        raise ModelError(f"{folder}: model_type '{kind}' has no adapter; known are {', '.join(sorted(FAMILIES))}")
-    return kind
