@@ -111,3 +111,29 @@ def test_shares_have_a_blur_of_their_own():
     for settings, equal in (({"blur": 0.1}, True), ({"share_blur": 0.1}, False)):
         found, _ = equal_mass(maps, (64, 64), CONFIG.replace(background="none", **settings))
         assert torch.equal(found, plain) is equal
+
+
+def test_a_class_that_is_nowhere_the_strongest_leads_in_one_patch():
+    """Masses by hand: the broad one is beaten by a narrow one in the middle and by a second broad one around it."""
+    other = torch.tensor([[0.0, 8, 8, 0], [0, 9, 1, 0], [0, 8, 8, 0], [0, 0, 0, 0]])
+    covered = torch.tensor(
+        [[0.0, 3, 3, 0], [0, 3, 8, 0], [0, 3, 3, 0], [0, 0, 0, 0]]
+    )  # 8/23 against 3/3, 3/23 against 8/42
+    maps = torch.stack([covered, other, NARROW])
+    scores, _ = equal_mass(maps, (4, 4), CONFIG)
+    labels = scores.argmax(dim=0)
+    assert [int((labels == row).sum()) for row in range(4)] == [10, 1, 4, 1]
+    assert labels[0, 1] == 1  # 3/23 of 8/42 is the nearest that it comes, first of four
+    weighed, _ = equal_mass(maps, (4, 4), CONFIG, (0.2, 1.0, 1.0))
+    assert (weighed.argmax(dim=0) != 1).all()  # a class that is hardly there may lose everything
+
+
+def test_equal_maps_share():
+    """Of two equal maps the first keeps all but a patch, on a grid and enlarged, and neither input is written to."""
+    maps = torch.stack([BROAD, BROAD])
+    before = maps.clone()
+    for size, patch in [((4, 4), 1), ((8, 8), 4)]:
+        labels = equal_mass(maps, size, CONFIG)[0].argmax(dim=0)
+        assert int((labels == 2).sum()) == patch
+        assert int((labels == 1).sum()) >= 5 * patch
+    assert torch.equal(maps, before)

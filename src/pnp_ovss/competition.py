@@ -17,6 +17,9 @@ from torch import Tensor
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.postprocess import apply_threshold, enlarge, overlay, resize_and_blur
 
+LEAD = 1e-3
+"""By how much, as a share, a class leads that would else lead nowhere."""
+
 Scored = tuple[Tensor, tuple[int | None, ...]]
 """Scores (C, H, W) ≥ 0, and the row of each channel among the maps, None for background."""
 
@@ -39,7 +42,7 @@ def equal_mass(
 
     total: (K, P_h, P_w) ≥ 0, the summed maps S. size: (H, W) px. presence: (K,) weights ≥ 0 of the classes, how sure it
     is that each is there; None: equal ones. fg: min-max maps over T, their maximum, enlarged and blurred as overlay's
-    masks. w_k: p_k · S_k / Σ S_k, enlarged with a small blur, divided by their sum over classes.
+    masks. w_k: S_k / Σ S_k, enlarged with a small blur, raised where it would lead nowhere (`let_all_lead`), times p_k.
     Background 1 − fg, class fg · w_k / max_j w_j; without background w_k / max_j w_j. A map of zeros has no channel.
     """
     rows = tuple(row for row in range(len(total)) if bool(total[row].any()))
@@ -49,22 +52,47 @@ def equal_mass(
         return torch.ones(1, *size), (None,)
     if not rows:  # every pixel needs a class and no map says which
         return torch.zeros(len(total), *size), tuple(range(len(total)))
-    weights = None if presence is None else total.new_tensor([presence[row] for row in rows])
-    shares = class_shares(total[list(rows)], size, config, weights)
-    leading = shares / shares.amax(dim=0).clamp(min=torch.finfo(shares.dtype).tiny)
+    inside = enlarge(foreground, size, config) if wants_background else torch.ones(1, *size)
+    masses = let_all_lead(large_masses(total[list(rows)], size, config), inside[0] > 1 / 2, size_of_patch(total, size))
+    if presence is not None:
+        masses *= masses.new_tensor([presence[row] for row in rows])[:, None, None]
+    leading = masses / masses.amax(dim=0).clamp(min=torch.finfo(masses.dtype).tiny)
     if not wants_background:
         return leading, rows
-    inside = enlarge(foreground, size, config)
     outside = 1 - inside if isinstance(config.background, str) else torch.full_like(inside, config.background)
     return torch.cat([outside, inside * leading]), (None, *rows)
 
 
-def class_shares(total: Tensor, size: tuple[int, int], config: SegmenterConfig, weights: Tensor | None) -> Tensor:
-    """w (K, H, W): who a pixel belongs to if it belongs to anyone; sums to 1 over the classes, or is 0 where all are."""
+def large_masses(total: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Tensor:
+    """The maps (K, P_h, P_w) with a sum of 1 each, enlarged to (K, H, W) with a small blur."""
     mass = total / total.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
-    mass = mass if weights is None else mass * weights[:, None, None]
-    large = resize_and_blur(mass, size, config.resize, config.share_blur)
-    return large / large.sum(dim=0).clamp(min=torch.finfo(large.dtype).tiny)
+    return resize_and_blur(mass, size, config.resize, config.share_blur)
+
+
+def size_of_patch(total: Tensor, size: tuple[int, int]) -> int:
+    """Pixels of the photo (H, W) that one patch of the maps (K, P_h, P_w) covers, at least 1."""
+    return max(1, round(size[0] * size[1] / total[0].numel()))
+
+
+def let_all_lead(masses: Tensor, inside: Tensor, pixels: int) -> Tensor:
+    """`masses` (K, H, W) in which every class is the highest at `pixels` pixels at least of those `inside` (H, W) bool.
+
+    Among many classes one can be strong and nowhere the strongest. Such a class leads by a hair where it comes nearest
+    to it, at pixels that no other was given so, and where it has mass at all; the rest stays bit for bit. The argument is
+    not written to.
+    """
+    free = inside.flatten().clone()
+    flat = masses.flatten(1)
+    led = flat.argmax(dim=0)[free].bincount(minlength=len(flat))
+    for row in (led == 0).nonzero().flatten().tolist():
+        flat = flat.clone() if flat.data_ptr() == masses.data_ptr() else flat
+        highest = flat.amax(dim=0)
+        nearness = torch.where(free, flat[row] / highest.clamp(min=torch.finfo(flat.dtype).tiny), 0)
+        best = nearness.topk(min(pixels, nearness.numel()))
+        chosen = best.indices[best.values > 0]
+        flat[row, chosen] = highest[chosen] * (1 + LEAD)
+        free[chosen] = False
+    return flat.view_as(masses)
 
 
 def presence_weights(scores: Sequence[float], threshold: float) -> list[float]:
