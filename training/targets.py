@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from batches import Batches
-from cache import View, read_pixels
+from cache import read_pixels
 from forward import first_layer_cams, read_texts
 from losses import affinity
 from pseudo import GRID, TargetFile, concepts_to_map, on_grid, rarest_photos, refine
 from samples import Knowledge, Photo
-from start import MIRRORED, PLAIN, blank_model
+from start import MIRRORED, blank_model
 from torch import Tensor
 from torch.nn import functional as F
 
 from pnp_ovss.vlms.encoders.pocket_model import PocketModel
 
-PHOTOS, GUIDE_PX, ROUNDS, VIEWS, AT_ONCE = 6000, 48, 16, (PLAIN, MIRRORED), 8
+PHOTOS, GUIDE_PX, ROUNDS, VIEW, AT_ONCE = 6000, 48, 16, MIRRORED, 8
 THRESHOLD, SOFT, SHARP, STEEP = 0.25, 0.05, 2.0, 10.0
 """Foreground is where a thing's map over its peak is beyond the threshold, softly; how much the winner's share is raised, and the
 refined winner's."""
@@ -39,26 +39,14 @@ def rivals_among(knowledge: Knowledge, row: list[int]) -> list[bool]:
     return [knowledge.root(concept) not in alone for concept in row]
 
 
-def completed_cams(
-    model: PocketModel, batches: Batches, photos: list[Photo], lists: list[list[int]], view: View
-) -> list[Tensor]:
-    """One view's GradCAM of the first layer, completed by the tokens' affinity, all names in one text; mass 1.
-
-    (K, GRID, GRID) of each photo.
-    """
-    batch = batches.prompts(photos, lists, view, together=True)
+def completed_cams(model: PocketModel, batches: Batches, photos: list[Photo], lists: list[list[int]]) -> list[Tensor]:
+    """The first layer's GradCAM, completed by the tokens' affinity, (K, GRID, GRID) of each photo, all names in one text."""
+    batch = batches.prompts(photos, lists, VIEW, together=True)
     with torch.no_grad():
         tokens = model.image_encoder.tokens(batch.middle)
     states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
     cams = first_layer_cams(states, batch.spans).detach()
-    maps = on_grid(cams @ affinity(tokens).transpose(1, 2), lists, view)
-    return [m / m.sum((1, 2), keepdim=True).clamp(min=1e-8) for m in maps]
-
-
-def both_views(model: PocketModel, batches: Batches, photos: list[Photo], lists: list[list[int]]) -> list[Tensor]:
-    """The mean of the views' completed maps, (K, GRID, GRID) of each photo."""
-    views = [completed_cams(model, batches, photos, lists, view) for view in VIEWS]
-    return [torch.stack(maps).mean(0) for maps in zip(*views, strict=True)]
+    return on_grid(cams @ affinity(tokens).transpose(1, 2), lists, VIEW)
 
 
 def peak_one(maps: Tensor) -> Tensor:
@@ -109,7 +97,7 @@ def write_completed(knowledge: Knowledge, work: Path, teacher: Path, out: Path) 
     for first in range(0, len(photos), AT_ONCE):
         part = photos[first : first + AT_ONCE]
         lists = [concepts_to_map(knowledge, photo) for photo in part]
-        maps = both_views(model, batches, part, lists)
+        maps = completed_cams(model, batches, part, lists)
         guides = torch.from_numpy(np.stack([read_pixels(photo.path, GUIDE_PX) for photo in part]))
         decided = [decide(m, rivals_among(knowledge, row), g) for m, row, g in zip(maps, lists, guides, strict=True)]
         found.add(part, lists, decided)
