@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pnp_ovss.segmentation import labels_image
+from pnp_ovss.pictures.labels_image import labels_image
 
 
 def write_result(folder: Path, stem: str, image: str, labels: np.ndarray, names: list[str]) -> None:

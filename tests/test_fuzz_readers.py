@@ -14,7 +14,7 @@ from pnp_ovss.candidates import read_candidates
 from pnp_ovss.classes import read_class_file
 from pnp_ovss.datasets import check_dataset, open_dataset, read_vocabulary
 from pnp_ovss.errors import PnPError
-from pnp_ovss.gallery_list import read_list
+from pnp_ovss.gallery import read_list
 from pnp_ovss.masks.rle import decode_mask
 from pnp_ovss.presets import get_method, get_preset
 from pnp_ovss.tuning.tags import tagged_files

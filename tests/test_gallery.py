@@ -12,9 +12,8 @@ from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.cli.gallery import gallery as gallery_command
 from pnp_ovss.datasets.base import VOID
 from pnp_ovss.errors import ClassNameError, DatasetError, ImageError, PnPError
-from pnp_ovss.gallery import TILE_PX, Row, draw_grid, read_truth, render_page, save_gallery
-from pnp_ovss.gallery_list import Entry, read_list, with_grey
-from pnp_ovss.palette import palette
+from pnp_ovss.gallery import TILE_PX, Entry, Row, draw_grid, read_list, read_truth, render_page, save_gallery, with_grey
+from pnp_ovss.pictures.palette import palette
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
 from tests.scenes import two_squares
 

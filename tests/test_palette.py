@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pnp_ovss.palette import MAX_CLASSES, VOID_COLOUR, paint, palette
+from pnp_ovss.pictures.palette import MAX_CLASSES, VOID_COLOUR, paint, palette
 
 
 @pytest.mark.parametrize("classes", [0, 1, 7, 8, 80, 171, 256, 300])

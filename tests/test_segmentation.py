@@ -10,9 +10,9 @@ from PIL import Image
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import ClassNameError, OutputError
-from pnp_ovss.overlay import draw_overlay
-from pnp_ovss.palette import palette
-from pnp_ovss.segmentation import labels_image
+from pnp_ovss.pictures.labels_image import labels_image
+from pnp_ovss.pictures.overlay import draw_overlay
+from pnp_ovss.pictures.palette import palette
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.scenes import two_squares
 
@@ -109,7 +109,7 @@ def test_overlay_colours_the_mask_and_names_it():
     photo = np.full((400, 600, 3), 100, np.uint8)
     labels = np.zeros((400, 600), np.uint16)
     labels[100:300, 100:300] = 1
-    picture = np.asarray(draw_overlay(photo, labels, ["cat"], {"cat": 1 / 6}))
+    picture = np.asarray(draw_overlay(photo, labels, ["cat"]))
     assert picture.shape[0] > 400  # the legend is below
     colour = palette(1)[1].astype(int)
     np.testing.assert_allclose(picture[200, 200], (100 + colour) / 2, atol=1)
@@ -120,11 +120,11 @@ def test_overlay_colours_the_mask_and_names_it():
 
 def test_overlay_says_when_nothing_was_found():
     photo = np.zeros((50, 50, 3), np.uint8)
-    empty = np.asarray(draw_overlay(photo, np.zeros((50, 50), np.uint16), ["cat"], {"cat": 0.0}))
+    empty = np.asarray(draw_overlay(photo, np.zeros((50, 50), np.uint16), ["cat"]))
     assert empty.shape[1] == 320  # tiny photos are enlarged for display
     assert (empty[320:] < 100).any()
 
 
 def test_overlay_of_a_large_photo_is_scaled():
     photo = np.zeros((100, 4000, 3), np.uint8)
-    assert draw_overlay(photo, np.zeros((100, 4000), np.uint16), ["a"], {"a": 0.0}).width == 1600
+    assert draw_overlay(photo, np.zeros((100, 4000), np.uint16), ["a"]).width == 1600

@@ -7,19 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from pnp_ovss.classes import parse_classes
-from pnp_ovss.errors import OutputError
+from pnp_ovss.files import write_atomically
 from pnp_ovss.images import ImageSource
+from pnp_ovss.pictures.heat import draw_heat, draw_holes
+from pnp_ovss.pictures.labels_image import png_bytes
+from pnp_ovss.pictures.sheet import beside, on_white, stacked, words
 from pnp_ovss.saliency import minmax
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Pass
 
 TILE_PX = 240
-_HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)
-"""Dark violet to pale yellow, rising evenly in lightness."""
+_GAP_PX = 6
 
 
 def explain_photo(
@@ -38,81 +40,61 @@ def explain_photo(
     later = {"+ Saliency DropOut": total} if config.drops else {}
     later |= {"+ completion": segmenter.sum_maps(trace)} if config.completion != "none" else {}
     maps = {"cross-attention": attention, "+ GradCAM": trace.passes[0].maps, **later}
+    photo = _tile(prepared.image)
     return {
         name: {
-            "stages": _stages(prepared.image, name, {stage: found[k] for stage, found in maps.items()}),
-            "passes": _passes(prepared.image, name, k, trace.passes, total[k]),
+            "stages": _stages(photo, name, {stage: found[k] for stage, found in maps.items()}),
+            "passes": _passes(photo, name, k, trace.passes, total[k]),
         }
         for k, name in enumerate(first_names)
     }
 
 
 def save_pictures(pictures: Mapping[str, Mapping[str, Image.Image]], folder: Path, stem: str) -> list[Path]:
-    """Write STEM.NN-CLASS.stages.png and STEM.NN-CLASS.passes.png; NN counts the classes from 1."""
+    """Write STEM.NN-CLASS.stages.png and STEM.NN-CLASS.passes.png; NN counts the classes from 1. Raises OutputError."""
     paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, (name, kinds) in enumerate(pictures.items(), 1):
-            slug = re.sub(r"[^\w]+", "-", name)[:40].strip("-") or "class"
-            for kind, picture in kinds.items():
-                path = folder / f"{stem}.{number:02d}-{slug}.{kind}.png"
-                picture.save(path)
-                paths.append(path)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}; choose another --out") from error
+    for number, (name, kinds) in enumerate(pictures.items(), 1):
+        slug = re.sub(r"[^\w]+", "-", name)[:40].strip("-") or "class"
+        for kind, picture in kinds.items():
+            paths.append(folder / f"{stem}.{number:02d}-{slug}.{kind}.png")
+            write_atomically(paths[-1], png_bytes(picture))
     return paths
 
 
-def _stages(photo: np.ndarray, name: str, maps: Mapping[str, Tensor]) -> Image.Image:
-    return _sheet([[(f"photo: {name}", _tile(photo)), *((stage, _heat(photo, heat)) for stage, heat in maps.items())]])
+def _stages(photo: Image.Image, name: str, maps: Mapping[str, Tensor]) -> Image.Image:
+    return _sheet([[(f"photo: {name}", photo), *((stage, _heat(photo, heat)) for stage, heat in maps.items())]])
 
 
-def _passes(photo: np.ndarray, name: str, k: int, passes: Sequence[Pass], total: Tensor) -> Image.Image:
-    seen = [(f"pass {i}: {_percent(p.visible)} of patches", _holes(photo, p.visible)) for i, p in enumerate(passes, 1)]
+def _passes(photo: Image.Image, name: str, k: int, passes: Sequence[Pass], total: Tensor) -> Image.Image:
+    seen = [
+        (f"pass {i}: {_percent(p.visible)} of patches", draw_holes(photo, p.visible.cpu().numpy()))
+        for i, p in enumerate(passes, 1)
+    ]
     maps = [(f"{name}, pass {i}", _heat(photo, p.maps[k])) for i, p in enumerate(passes, 1)]
-    return _sheet([[*seen, ("", _tile(photo))], [*maps, ("sum", _heat(photo, total))]])
+    return _sheet([[*seen, ("", photo)], [*maps, ("sum", _heat(photo, total))]])
 
 
 def _percent(visible: Tensor) -> str:
     return f"{100 * float(visible.float().mean()):.3g} %"
 
 
-def _size(photo: np.ndarray) -> tuple[int, int]:
-    height, width = photo.shape[:2]
-    return TILE_PX, max(24, min(2 * TILE_PX, round(TILE_PX * height / width)))
-
-
 def _tile(photo: np.ndarray) -> Image.Image:
-    return Image.fromarray(photo).resize(_size(photo), Image.Resampling.LANCZOS)
+    height, width = photo.shape[:2]
+    size = TILE_PX, max(24, min(2 * TILE_PX, round(TILE_PX * height / width)))
+    return Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
 
 
-def _heat(photo: np.ndarray, heat: Tensor) -> Image.Image:
-    """A map, min-max normalised, as colours over the photo in grey."""
-    unit = minmax(heat[None].cpu().float())[0].numpy()
-    small = np.asarray(Image.fromarray(unit).resize(_size(photo), Image.Resampling.BILINEAR)).clip(0, 1)
-    position = small * (len(_HEAT) - 1)
-    low = position.astype(int).clip(0, len(_HEAT) - 2)
-    colours = _HEAT[low] + (_HEAT[low + 1] - _HEAT[low]) * (position - low)[..., None]
-    grey = np.asarray(_tile(photo).convert("L"), dtype=np.float32)[..., None]
-    return Image.fromarray((0.35 * grey + 0.65 * colours).clip(0, 255).astype(np.uint8))
+def _heat(photo: Image.Image, heat: Tensor) -> Image.Image:
+    return draw_heat(photo, minmax(heat[None].cpu().float())[0].numpy())
 
 
-def _holes(photo: np.ndarray, visible: Tensor) -> Image.Image:
-    mask = Image.fromarray(visible.cpu().numpy().astype(np.uint8) * 255).resize(_size(photo), Image.Resampling.NEAREST)
-    return Image.composite(_tile(photo), Image.new("RGB", _size(photo)), mask)
-
-
-def _sheet(rows: list[list[tuple[str, Image.Image]]]) -> Image.Image:
+def _sheet(rows: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:
     """Tiles in rows, a caption above each."""
-    font, caption, gap = ImageFont.load_default(13), 20, 6
-    tile = rows[0][0][1].size
-    sheet = Image.new(
-        "RGB", (len(rows[0]) * (tile[0] + gap) + gap, len(rows) * (tile[1] + caption + gap) + gap), "white"
-    )
-    pen = ImageDraw.Draw(sheet)
-    for r, row in enumerate(rows):
-        for c, (text, picture) in enumerate(row):
-            x, y = gap + c * (tile[0] + gap), gap + r * (tile[1] + caption + gap)
-            pen.text((x, y), text[:34], fill="black", font=font)
-            sheet.paste(picture, (x, y + caption))
-    return sheet
+    lines = [
+        beside(
+            [stacked([words([text[:34]], TILE_PX, font_px=13, line_px=20), tile]) for text, tile in row], gap_px=_GAP_PX
+        )
+        for row in rows
+    ]
+    inner = stacked(lines, gap_px=_GAP_PX)
+    return on_white(inner, (inner.width + 2 * _GAP_PX, inner.height + 2 * _GAP_PX), (_GAP_PX, _GAP_PX))

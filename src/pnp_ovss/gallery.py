@@ -2,29 +2,86 @@
 
 from __future__ import annotations
 
-import html
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from pnp_ovss.classes import Classes, parse_classes
 from pnp_ovss.datasets.base import VOID
 from pnp_ovss.datasets.masks import IndexedMask, label_table
-from pnp_ovss.errors import DatasetError
-from pnp_ovss.files import write_atomically, writing
+from pnp_ovss.errors import ClassNameError, ConfigError, DatasetError
+from pnp_ovss.files import read_toml, write_atomically, writing
+from pnp_ovss.images import read_image
 from pnp_ovss.masks.labels import class_shares
-from pnp_ovss.overlay import MAX_SIDE_PX, draw_overlay
+from pnp_ovss.pictures import html
+from pnp_ovss.pictures.overlay import MAX_SIDE_PX, draw_overlay
+from pnp_ovss.pictures.sheet import beside, fitted, on_white, stacked, words, wrapped
 from pnp_ovss.segmentation import Segmentation
 
 TILE_PX = 400
 _GAP_PX, _LINE_PX, _FONT_PX = 10, 24, 15
 _PICTURES = (".photo.jpg", ".truth.png")
 _ENDINGS = (".labels.png", ".png", ".tif", ".tiff", ".bmp")
+_KEYS = {"file": str, "classes": (str, list), "caption": str, "grey": bool}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One photo of a gallery: its file, the classes that are asked of it, what stands below it, and whether in grey."""
+
+    photo: Path
+    classes: Classes
+    caption: str = ""
+    grey: bool = False
+
+    def load(self) -> np.ndarray:
+        """The photo, (H, W, 3) uint8; with `grey` its luma (ITU-R 601) in all three channels. Raises ImageError."""
+        image = read_image(self.photo)
+        return np.array(Image.fromarray(image).convert("L").convert("RGB")) if self.grey else image
+
+
+def read_list(path: Path, classes: Classes | None = None) -> list[Entry]:
+    """The entries of a TOML file: tables `[[photo]]` with `file`, `classes`, `caption` and `grey`.
+
+    file: relative to the list's folder. classes: "cat, sofa" or a list of names or of [name, synonym, ...]; left out,
+    the argument `classes`. caption: stands below the photo, after what was asked. Raises ConfigError for a file of
+    another form, ClassNameError for impossible names.
+    """
+    data = read_toml(path, "the list")
+    tables = data.get("photo")
+    if set(data) != {"photo"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise ConfigError(f'the list {path} must consist of tables [[photo]] with file = "a.jpg" and classes = "cat"')
+    return [_entry(table, path, number, classes) for number, table in enumerate(tables, 1)]
+
+
+def _entry(table: dict[str, Any], path: Path, number: int, classes: Classes | None) -> Entry:
+    where = f"the list {path}, photo {number}"
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise ConfigError(f"{where}: unknown key '{key}'; the keys are {', '.join(_KEYS)}")
+        if not isinstance(value, _KEYS[key]):
+            raise ConfigError(f"{where}: {key} = {value!r} is not possible")
+    if "file" not in table:
+        raise ConfigError(f'{where} has no file; write file = "a.jpg"')
+    asked = parse_classes(table["classes"]) if "classes" in table else classes
+    if asked is None:
+        raise ClassNameError(f'{where} has no classes; write classes = "cat, sofa" or give --classes for all')
+    caption = f"Asked: {', '.join(group[0] for group in asked)}. {table.get('caption', '')}".strip()
+    return Entry(path.parent / table["file"], asked, caption, table.get("grey", False))
+
+
+def with_grey(entries: Sequence[Entry]) -> list[Entry]:
+    """Every photo and after it, where the list does not ask for that anyway, the same without its colours."""
+    doubled = []
+    for entry in entries:
+        doubled += [entry] if entry.grey else [entry, replace(entry, grey=True)]
+    return doubled
 
 
 @dataclass(frozen=True)
@@ -71,7 +128,8 @@ def save_gallery(rows: Sequence[Row], folder: Path, tile_px: int = TILE_PX) -> t
             photo.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
             photo.save(folder / f"{row.stem}.photo.jpg", quality=90)
             if row.truth is not None:
-                _overlay(row.result.image, row.truth, row.result.class_names).save(folder / f"{row.stem}.truth.png")
+                truth = draw_overlay(row.result.image, row.truth, row.result.class_names, void=VOID)
+                truth.save(folder / f"{row.stem}.truth.png")
         write_atomically(page, render_page(rows))
     return png, page
 
@@ -87,17 +145,12 @@ def draw_grid(rows: Sequence[Row], tile_px: int = TILE_PX) -> Image.Image:
     tile_px: the longer side of each picture, at least `overlay.MIN_SIDE_PX`. A row's caption stands below it.
     """
     heads = _heads(rows)
-    strips = [_strip(row, len(heads), tile_px) for row in rows]
-    width = len(heads) * (tile_px + _GAP_PX) + _GAP_PX
-    sheet = Image.new("RGB", (width, _LINE_PX + sum(s.height + _GAP_PX for s in strips)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_PX)
-    for column, head in enumerate(heads):
-        pen.text((_GAP_PX + column * (tile_px + _GAP_PX), 4), head, fill="black", font=font)
-    y = _LINE_PX
-    for strip in strips:
-        sheet.paste(strip, (_GAP_PX, y))
-        y += strip.height + _GAP_PX
-    return sheet
+    columns = beside(
+        [words([head], tile_px, font_px=_FONT_PX, line_px=_LINE_PX, top_px=4) for head in heads], gap_px=_GAP_PX
+    )
+    strips = [_strip(row, columns.width, tile_px) for row in rows]
+    inner = stacked([columns, *(on_white(s, (s.width, s.height + _GAP_PX)) for s in strips)])
+    return on_white(inner, (inner.width + 2 * _GAP_PX, inner.height), (_GAP_PX, 0))
 
 
 def _heads(rows: Sequence[Row]) -> list[str]:
@@ -106,90 +159,38 @@ def _heads(rows: Sequence[Row]) -> list[str]:
     return [*heads, "ground truth"] if any(row.truth is not None for row in rows) else heads
 
 
-def _strip(row: Row, columns: int, tile_px: int) -> Image.Image:
-    photo, names = _tile(row.result.image, tile_px), row.result.class_names
-    pixels = np.asarray(photo)
-    tiles = [photo, _overlay(pixels, row.result.labels, names)]
-    if row.truth is not None:
-        tiles.append(_overlay(pixels, row.truth, names))
-    width, height = columns * (tile_px + _GAP_PX) - _GAP_PX, max(tile.height for tile in tiles)
-    font = ImageFont.load_default(_FONT_PX)
-    lines = _wrap(row.caption, width, font)
-    strip = Image.new("RGB", (width, height + _LINE_PX * len(lines)), "white")
-    for column, tile in enumerate(tiles):
-        strip.paste(tile, (column * (tile_px + _GAP_PX), 0))
-    pen = ImageDraw.Draw(strip)
-    for number, line in enumerate(lines):
-        pen.text((0, height + number * _LINE_PX + 2), line, fill="black", font=font)
-    return strip
-
-
-def _wrap(text: str, width_px: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
-    """The words of a text in lines of at most this width; a longer word has a line of its own."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width_px:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
-
-
-def _tile(image: NDArray[np.uint8], side_px: int) -> Image.Image:
-    picture = Image.fromarray(image)
-    scale = side_px / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _overlay(image: NDArray[np.uint8], labels: NDArray[np.integer], names: Sequence[str]) -> Image.Image:
-    """Masks over the photo with shares of the known pixels; unknown pixels stay bare."""
-    known = np.where(labels == VOID, 0, labels)
-    return draw_overlay(image, known, names, class_shares(labels, names, void=VOID))
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>PnP-OVSS gallery</title>
-<style>
-body {{ font: 16px/1.4 system-ui, sans-serif; margin: 1rem auto; max-width: 80rem; padding: 0 1rem; color: #111; }}
-section {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: .75rem; }}
-figure {{ margin: 0; }} img {{ width: 100%; height: auto; }} h2 {{ font-size: 1rem; margin: 1.5rem 0 .25rem; }}
-figcaption {{ color: #555; }}
-</style></head>
-<body><h1>PnP-OVSS gallery</h1>
-<p>{caption}</p>
-{rows}
-</body></html>
-"""
+def _strip(row: Row, width_px: int, tile_px: int) -> Image.Image:
+    photo, names = fitted(Image.fromarray(row.result.image), tile_px), row.result.class_names
+    answers = [row.result.labels] if row.truth is None else [row.result.labels, row.truth]
+    masks = [draw_overlay(np.asarray(photo), labels, names, void=VOID) for labels in answers]
+    tiles = beside([photo, *masks], gap_px=_GAP_PX, cell_px=tile_px)
+    lines = wrapped(row.caption, width_px, _FONT_PX)
+    strip = stacked([tiles, words(lines, width_px, font_px=_FONT_PX, line_px=_LINE_PX, top_px=2)])
+    return on_white(strip, (width_px, strip.height))
 
 
 def render_page(rows: Sequence[Row]) -> str:
     """The HTML page: each picture a link to its file, what it shows as text; no script, nothing from elsewhere."""
     first = rows[0].result.provenance
     asked = f"model {first.model}, method {first.method}, class policy {first.policy}, {len(rows)} photos"
-    return _PAGE.format(caption=html.escape(asked), rows="\n".join(_section(row) for row in rows))
+    return html.page("PnP-OVSS gallery", [f"<p>{escape(asked)}</p>", *map(_section, rows)])
 
 
 def _section(row: Row) -> str:
     found = _found(row.result.shares)
-    figures = [
-        _figure(f"{row.stem}.photo.jpg", "photo", f"the photo {row.result.image_name}"),
-        _figure(f"{row.stem}.overlay.png", "PnP-OVSS", f"masks: {found}"),
+    shown = [
+        (".photo.jpg", "photo", f"the photo {row.result.image_name}"),
+        (".overlay.png", "PnP-OVSS", f"masks: {found}"),
     ]
     if row.truth is not None:
         known = _found(class_shares(row.truth, row.result.class_names, void=VOID))
-        figures.append(_figure(f"{row.stem}.truth.png", "ground truth", f"ground truth: {known}"))
-    title = html.escape(f"{row.result.image_name}: {found}")
-    caption = f"<p>{html.escape(row.caption)}</p>\n" if row.caption else ""
-    return f"<h2>{title}</h2>\n{caption}<section>\n" + "\n".join(figures) + "\n</section>"
-
-
-def _figure(name: str, caption: str, alt: str) -> str:
-    link = html.escape(quote(os.fsencode(name)))
-    picture = f'<img src="{link}" alt="{html.escape(alt)}" loading="lazy">'
-    return f'<figure><a href="{link}">{picture}</a><figcaption>{caption}</figcaption></figure>'
+        shown.append((".truth.png", "ground truth", f"ground truth: {known}"))
+    figures = [
+        html.figure(html.file_url(f"{row.stem}{ending}"), alt, caption, link=True) for ending, caption, alt in shown
+    ]
+    title = escape(f"{row.result.image_name}: {found}")
+    caption = f"<p>{escape(row.caption)}</p>\n" if row.caption else ""
+    return f"<h2>{title}</h2>\n{caption}{html.sheet(figures, '16rem')}"
 
 
 def _found(found: Mapping[str, float]) -> str:

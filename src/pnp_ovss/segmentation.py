@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ from PIL import Image
 from pnp_ovss.errors import ClassNameError
 from pnp_ovss.files import write_atomically, write_json
 from pnp_ovss.masks.labels import class_shares, resize_nearest
+from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 
 if TYPE_CHECKING:
     from pnp_ovss.provenance import Provenance
@@ -86,9 +86,9 @@ class Segmentation:
 
     def overlay(self, *, legend: bool = True) -> Image.Image:
         """The photo under translucent class colours with outlines and, below it, a legend; mode RGB, 320 to 1600 px."""
-        from pnp_ovss.overlay import draw_overlay
+        from pnp_ovss.pictures.overlay import draw_overlay
 
-        return draw_overlay(self.image, self.labels, self.class_names, self.shares, legend=legend)
+        return draw_overlay(self.image, self.labels, self.class_names, legend=legend)
 
     def to_dict(self) -> dict[str, Any]:
         """The evidence as plain JSON values: classes with id, name, share and match score, and all settings."""
@@ -142,24 +142,6 @@ class Segmentation:
         write_atomically(paths["overlay"], png_bytes(self.overlay()))
         write_json(paths["json"], self.to_dict())
         return paths
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
-    data = io.BytesIO()
-    picture.save(data, "png")
-    return data.getvalue()
-
-
-def labels_image(labels: np.ndarray, classes: int) -> Image.Image:
-    """(H, W) labels as an indexed PNG with our palette, or 16-bit grey when there are more than 255 classes."""
-    from pnp_ovss.palette import palette
-
-    if classes > 255:
-        return Image.fromarray(labels.astype(np.uint16))
-    picture = Image.fromarray(labels.astype(np.uint8)).convert("P")
-    picture.putpalette(palette(255).astype(np.uint8).tobytes())
-    return picture
 
 
 def _rounded(value: float | None) -> float | None:

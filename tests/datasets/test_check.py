@@ -4,7 +4,7 @@ from PIL import Image
 
 from pnp_ovss.datasets import check_dataset, contact_sheet, first_classes, open_dataset
 from pnp_ovss.errors import DatasetError
-from pnp_ovss.palette import VOID_COLOUR, palette
+from pnp_ovss.pictures.palette import VOID_COLOUR, palette
 
 
 def test_a_good_data_set_is_counted(trees):

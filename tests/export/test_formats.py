@@ -15,7 +15,7 @@ from pnp_ovss.export import Written, export_run
 from pnp_ovss.export.coco_panoptic import segment_id
 from pnp_ovss.export.hf import load
 from pnp_ovss.export.label_studio import brush_rle
-from pnp_ovss.palette import palette
+from pnp_ovss.pictures.palette import palette
 
 sides = st.integers(1, 24)
 masks = st.tuples(sides, sides).flatmap(lambda shape: arrays(bool, shape))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
-from pnp_ovss.palette import palette
+from pnp_ovss.pictures.palette import palette
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.steps import segment_in_steps

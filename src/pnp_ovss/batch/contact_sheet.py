@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.report import Counts
@@ -18,24 +15,12 @@ from pnp_ovss.errors import ImageError
 from pnp_ovss.files import write_atomically
 from pnp_ovss.images import read_image, resize_to
 from pnp_ovss.masks.rasterise import rasterise
-from pnp_ovss.overlay import draw_overlay
-from pnp_ovss.palette import palette
+from pnp_ovss.pictures import html
+from pnp_ovss.pictures.overlay import draw_overlay
 
 THUMBNAIL_PX = 320
 FAILURES = 100
 """Failed photos that are listed; the shards hold them all."""
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1400px;padding:0 1rem;color:#1a1a1a;background:#fff}
-h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
-table{border-collapse:collapse}td,th{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
-.sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:1rem;padding:0}
-figure{margin:0}figure img{width:100%;height:auto;display:block;background:#eee}
-figcaption{font-size:.8rem;overflow-wrap:anywhere}
-.chip{display:inline-block;width:.8em;height:.8em;margin-right:.3em;border:1px solid #0006}
-@media(prefers-color-scheme:dark){body{color:#eee;background:#111}}
-"""
 
 
 def write_contact_sheet(root: Path, counts: Counts, page: Path, photos: int) -> Path:
@@ -46,16 +31,15 @@ def write_contact_sheet(root: Path, counts: Counts, page: Path, photos: int) -> 
     folder = BatchFolder(root)
     names = list(counts.classes)
     shown, failed = _sample(folder, counts, photos)
-    figures = "\n".join(_figure(folder, row, names) for row in shown)
-    body = [
-        f"<h1>Batch {html.escape(root.absolute().name)}</h1>",
-        "".join(f"<p>{html.escape(line)}</p>" for line in counts.lines()),
-        f"<h2>Classes</h2>{_classes_table(counts, names)}",
-        f'<h2>Photos ({len(shown)} of {counts.ok})</h2><div class="sheet">{figures}</div>',
-        f"<h2>Failed ({len(failed)} of {counts.failed} listed)</h2>{_failures_table(failed)}" if failed else "",
+    parts = [
+        "".join(f"<p>{escape(line)}</p>" for line in counts.lines()),
+        f"<h2>Classes</h2>{_classes_table(counts)}",
+        f"<h2>Photos ({len(shown)} of {counts.ok})</h2>",
+        html.sheet([_figure(folder, row, names) for row in shown], "14rem"),
     ]
-    text = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Batch report</title><style>{_STYLE}</style>'
-    write_atomically(page, (text + "\n".join(body) + "</html>\n").encode("utf-8", "backslashreplace"))
+    if failed:
+        parts.append(f"<h2>Failed ({len(failed)} of {counts.failed} listed)</h2>{_failures_table(failed)}")
+    write_atomically(page, html.page(f"Batch {root.absolute().name}", parts))
     return page
 
 
@@ -87,14 +71,10 @@ def _figure(folder: BatchFolder, row: dict[str, Any], names: list[str]) -> str:
         image = resize_to(photo, labels.shape)
     except ImageError:
         image, note = np.full((*labels.shape, 3), 230, np.uint8), " (the photo is gone or has changed)"
-    shares = dict.fromkeys(names, 0.0) | {c["name"]: c["share"] for c in found}
-    picture = draw_overlay(image, labels, names, shares, legend=False)
-    captions = "<br>".join(
-        f"{_chip(names.index(c['name']) + 1, len(names))}{html.escape(c['name'])} {_percent(c['share'])}" for c in found
-    )
-    caption = f"{html.escape(row['id'])}{note}<br>{captions or 'none of the classes'}"
-    image_tag = f'<img alt="{html.escape(row["id"])}" src="{_data_url(picture)}">'
-    return f"<figure>{image_tag}<figcaption>{caption}</figcaption></figure>"
+    picture = draw_overlay(image, labels, names, legend=False)
+    captions = "<br>".join(f"{html.chip(c['id'])}{escape(c['name'])} {_percent(c['share'])}" for c in found)
+    caption = f"{escape(row['id'])}{note}<br>{captions or 'none of the classes'}"
+    return html.figure(html.data_url(picture, quality=80), row["id"], caption)
 
 
 def _thumbnail_labels(row: dict[str, Any], found: list[dict[str, Any]]) -> np.ndarray:
@@ -116,33 +96,18 @@ def _photo(folder: BatchFolder, number: int) -> np.ndarray:
     return read_image(PhotoReader()(ref))
 
 
-def _chip(label: int, classes: int) -> str:
-    red, green, blue = palette(classes)[label]
-    return f'<span class="chip" style="background:rgb({red},{green},{blue})"></span>'
-
-
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "&lt;1%"
 
 
-def _data_url(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _classes_table(counts: Counts, names: list[str]) -> str:
+def _classes_table(counts: Counts) -> str:
     rows = [
-        f'<tr><td>{_chip(label, len(names))}{html.escape(name)}<td class="n">{counts.classes[name][0]}'
-        f'<td class="n">{counts.classes[name][1] / max(counts.ok, 1):.2%}'
-        for label, name in enumerate(names, 1)
+        [f"{html.chip(label)}{escape(name)}", str(photos), f"{share / max(counts.ok, 1):.2%}"]
+        for label, (name, (photos, share)) in enumerate(counts.classes.items(), 1)
     ]
-    return f"<table><tr><th>class<th>photos<th>pixels{''.join(rows)}</table>"
+    return html.table(["class", "photos", "pixels"], rows, text_columns=1)
 
 
 def _failures_table(failed: list[dict[str, Any]]) -> str:
-    rows = [
-        f"<tr><td>{html.escape(row['id'])}<td>{html.escape(row['cause'])}<td>{html.escape(row['error'])}"
-        for row in failed
-    ]
-    return f"<table><tr><th>photo<th>cause<th>error{''.join(rows)}</table>"
+    rows = [[escape(row[name]) for name in ("id", "cause", "error")] for row in failed]
+    return html.table(["photo", "cause", "error"], rows, text_columns=3)

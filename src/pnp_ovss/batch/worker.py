@@ -25,8 +25,8 @@ from pnp_ovss.candidates import Candidates
 from pnp_ovss.errors import ImageError, ModelError, OutputError, PnPError
 from pnp_ovss.files import write_atomically
 from pnp_ovss.images import read_image
+from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 from pnp_ovss.provenance import digest, library_versions
-from pnp_ovss.segmentation import labels_image, png_bytes
 
 
 def serve(connection: Connection, job: Job, out: Path, device: str, threads: int) -> None:

@@ -16,8 +16,7 @@ from pnp_ovss.errors import DatasetError, ImageError, OutputError, PnPError
 from pnp_ovss.outputs import OutputFolder, result_names, unique_stems
 
 if TYPE_CHECKING:
-    from pnp_ovss.gallery import Row
-    from pnp_ovss.gallery_list import Entry
+    from pnp_ovss.gallery import Entry, Row
     from pnp_ovss.segmentation import Segmentation
 
 
@@ -86,7 +85,7 @@ def gallery(
 
 def _entries(photos: list[Path], classes: str | None, classes_file: Path | None, listed: Path | None) -> list[Entry]:
     """The photos of the command line, then those of the list."""
-    from pnp_ovss.gallery_list import Entry, read_list
+    from pnp_ovss.gallery import Entry, read_list
 
     if not photos and listed is None:
         raise ImageError("no photos were given; name some, or give --list FILE.toml")
@@ -98,7 +97,7 @@ def _entries(photos: list[Path], classes: str | None, classes_file: Path | None,
 
 def _jobs(entries: list[Entry], grey: bool) -> list[tuple[Entry, str]]:
     """Each entry and the stem of its files; with --grey every photo twice."""
-    from pnp_ovss.gallery_list import with_grey
+    from pnp_ovss.gallery import with_grey
 
     entries = with_grey(entries) if grey else entries
     named = [e.photo.with_name(f"{e.photo.stem}-grey{e.photo.suffix}") if e.grey else e.photo for e in entries]

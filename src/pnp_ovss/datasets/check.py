@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, UnknownLabelError
 from pnp_ovss.errors import DatasetError
-from pnp_ovss.palette import paint, palette
+from pnp_ovss.pictures.palette import paint, palette
+from pnp_ovss.pictures.sheet import beside, fitted, on_white, stacked
 
 _TILE_PX = 200
 _LEGEND_PX = 13
@@ -117,25 +118,16 @@ def contact_sheet(dataset: Dataset, count: int = 12) -> Image.Image:
     count = max(1, min(count, len(dataset)))
     chosen = [dataset[i] for i in np.linspace(0, len(dataset) - 1, count).round().astype(int)]
     tiles = [_tile(sample, dataset.names) for sample in chosen]
-    columns = min(3, count)
-    rows = -(-count // columns)
-    width, height = tiles[0].size
-    sheet = Image.new("RGB", (columns * width, rows * height), "white")
-    for index, tile in enumerate(tiles):
-        sheet.paste(tile, (index % columns * width, index // columns * height))
-    return sheet
+    return stacked([beside(tiles[place : place + 3]) for place in range(0, count, 3)])
 
 
 def _tile(sample: Sample, names: tuple[str, ...]) -> Image.Image:
     labels = sample.labels()
-    picture = _open(sample.image).convert("RGB")
-    painted = Image.fromarray(paint(labels, len(names)))
-    tile = Image.new("RGB", (2 * _TILE_PX + 6, _TILE_PX + (_LEGEND_LINES + 1) * _LEGEND_PX + 6), "white")
-    size = _fit(painted.size)
-    tile.paste(picture.resize(size, Image.Resampling.BICUBIC), (0, 0))
-    tile.paste(painted.resize(size, Image.Resampling.NEAREST), (_TILE_PX + 2, 0))
-    tile.paste(_legend(sample.id, labels, names), (0, size[1]))
-    return tile
+    photo, painted = _open(sample.image).convert("RGB"), Image.fromarray(paint(labels, len(names)))
+    painted = fitted(painted, _TILE_PX, Image.Resampling.NEAREST)
+    pair = beside([photo.resize(painted.size, Image.Resampling.BICUBIC), painted], gap_px=2, cell_px=_TILE_PX)
+    tile = stacked([pair, _legend(sample.id, labels, names)])
+    return on_white(tile, (2 * _TILE_PX + 6, _TILE_PX + (_LEGEND_LINES + 1) * _LEGEND_PX + 6))
 
 
 def _legend(title: str, labels: Labels, names: tuple[str, ...]) -> Image.Image:
@@ -166,11 +158,6 @@ def _open(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"cannot read the image {path}: {error}") from None
-
-
-def _fit(size: tuple[int, int]) -> tuple[int, int]:
-    scale = _TILE_PX / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -103,7 +103,7 @@ class Examiner:
     def _save(self, id: str, answers: dict[str, Answer]) -> None:
         if self.save_labels is None:
             return
-        from pnp_ovss.segmentation import labels_image
+        from pnp_ovss.pictures.labels_image import labels_image
 
         for name, answer in answers.items():
             path = below(self.save_labels, label_name(id, name))

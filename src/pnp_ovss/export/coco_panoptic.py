@@ -17,8 +17,8 @@ from PIL import Image
 from pnp_ovss.export.coco import bounding_box, header, image_entry, json_bytes
 from pnp_ovss.export.run import Run, RunPhoto, file_stems, masks_of
 from pnp_ovss.outputs import OutputFolder
-from pnp_ovss.palette import paint, palette
-from pnp_ovss.segmentation import png_bytes
+from pnp_ovss.pictures.labels_image import png_bytes
+from pnp_ovss.pictures.palette import paint, palette
 
 
 class PanopticWriter:

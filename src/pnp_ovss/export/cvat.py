@@ -14,7 +14,7 @@ from pnp_ovss.export.run import Run, RunPhoto, masks_of
 from pnp_ovss.export.voc import LABEL_MAP, LIST, coloured, image_list, label_map, mask_name
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.files import write_atomically
-from pnp_ovss.segmentation import png_bytes
+from pnp_ovss.pictures.labels_image import png_bytes
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 """Of every entry: the same run gives the same bytes."""

@@ -12,7 +12,7 @@ from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import refuse_inputs
-from pnp_ovss.palette import MAX_CLASSES
+from pnp_ovss.pictures.palette import MAX_CLASSES
 
 
 class Writer(Protocol):

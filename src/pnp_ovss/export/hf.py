@@ -17,7 +17,7 @@ from pnp_ovss.errors import DatasetError
 from pnp_ovss.export.coco import json_bytes
 from pnp_ovss.export.run import Run, RunPhoto, file_stems
 from pnp_ovss.outputs import OutputFolder
-from pnp_ovss.segmentation import png_bytes
+from pnp_ovss.pictures.labels_image import png_bytes
 
 
 class HfWriter:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pnp_ovss.export.coco import json_bytes
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.files import write_atomically
-from pnp_ovss.palette import palette
+from pnp_ovss.pictures.palette import palette
 
 PHOTO_PREFIX = "/data/local-files/?d="
 """Where Label Studio serves photos of a local storage from; the photo's name follows."""

@@ -16,8 +16,8 @@ from PIL import Image
 from pnp_ovss.export.run import Run, RunPhoto, masks_of
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import OutputFolder
-from pnp_ovss.palette import palette
-from pnp_ovss.segmentation import labels_image, png_bytes
+from pnp_ovss.pictures.labels_image import labels_image, png_bytes
+from pnp_ovss.pictures.palette import palette
 
 MAX_INDEXED = 254
 """Classes that 8 bit hold beside background and void."""

@@ -14,7 +14,8 @@ from scipy.ndimage import binary_erosion
 
 from pnp_ovss.images import resize_to
 from pnp_ovss.masks.labels import class_shares
-from pnp_ovss.palette import palette
+from pnp_ovss.pictures.heat import draw_holes
+from pnp_ovss.pictures.palette import css_colour
 from pnp_ovss.web.steps import Step, display_size
 
 OPACITY = 0.5
@@ -53,27 +54,15 @@ def annotations(
             mask = step.labels == label
             outline = mask & ~binary_erosion(mask, iterations=2)
             masks.append((np.where(outline, 1.0, mask * OPACITY).astype(np.float32), caption))
-            colours[caption] = colour(label)
+            colours[caption] = css_colour(label)
     return masks, colours
-
-
-def colour(label: int) -> str:
-    """A label's colour in the palette, "#rrggbb".
-
-    >>> colour(1)
-    '#e69f00'
-    """
-    return "#" + "".join(f"{value:02x}" for value in palette(label)[label].tolist())
 
 
 def seen_picture(shown: Shown, step: Step) -> Image.Image | None:
     """The photo with the patches black that the step's pass could not see; None for steps without a pass."""
     if step.seen is None:
         return None
-    height, width = shown.photo.shape[:2]
-    mask = Image.fromarray(step.seen.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST)
-    photo = Image.fromarray(shown.photo)
-    return Image.composite(photo, Image.new("RGB", photo.size), mask)
+    return draw_holes(Image.fromarray(shown.photo), step.seen)
 
 
 def step_caption(steps: Sequence[Step], index: int) -> str:
@@ -98,7 +87,7 @@ def message(text: str, *, alert: bool = False) -> str:
 
 def _row(shown: Shown, label: int, name: str, share: float | None) -> str:
     score = shown.match_scores.get(name)
-    swatch = f"<span class='swatch' style='background:{colour(label)}' aria-hidden='true'></span>"
+    swatch = f"<span class='swatch' style='background:{css_colour(label)}' aria-hidden='true'></span>"
     cells = [_percent(share) if share else "not found", "" if score is None else f"{score:.2f}"]
     values = "".join(f"<td>{cell}</td>" for cell in cells)
     return f"<tr><th scope='row'>{swatch if share else ''}{html.escape(name)}</th>{values}</tr>"

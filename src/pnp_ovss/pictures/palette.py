@@ -93,6 +93,15 @@ def paint(labels: NDArray[np.integer], classes: int) -> NDArray[np.uint8]:
     return colours[np.where(known, labels, classes + 1)]
 
 
+def css_colour(label: int) -> str:
+    """A label's colour, "#rrggbb".
+
+    >>> css_colour(1)
+    '#e69f00'
+    """
+    return "#" + "".join(f"{value:02x}" for value in palette(label)[label].tolist())
+
+
 @lru_cache(maxsize=2)
 def _far_colours(count: int) -> NDArray[np.uint8]:
     candidates = np.stack(np.meshgrid(_LEVELS, _LEVELS, _LEVELS, indexing="ij"), axis=-1).reshape(-1, 3)

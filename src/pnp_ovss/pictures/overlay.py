@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation
 
 from pnp_ovss.images import resize_to
-from pnp_ovss.masks.labels import resize_nearest
-from pnp_ovss.palette import palette
+from pnp_ovss.masks.labels import class_shares, resize_nearest
+from pnp_ovss.pictures.palette import palette
 
 OPACITY = 0.5
 MAX_SIDE_PX = 1600
@@ -18,21 +18,18 @@ MIN_SIDE_PX = 320
 
 
 def draw_overlay(
-    image: np.ndarray,
-    labels: np.ndarray,
-    names: Sequence[str],
-    shares: Mapping[str, float],
-    *,
-    legend: bool = True,
+    image: np.ndarray, labels: np.ndarray, names: Sequence[str], *, void: int | None = None, legend: bool = True
 ) -> Image.Image:
     """Blend (H, W, 3) uint8 with the colours of (H, W) labels; larger photos are scaled to 1600 px.
 
     The legend below lists the classes found with their share of the pixels, largest first, or says that none was.
+    Pixels of the label `void` stay bare and do not count.
     """
     height, width = _display_size(*image.shape[:2])
     photo = resize_to(image, (height, width)).astype(np.float32)
-    picture = Image.fromarray(_blend(photo, resize_nearest(labels, (height, width)), palette(len(names))))
-    return _with_legend(picture, names, shares) if legend else picture
+    shown = resize_nearest(labels if void is None else np.where(labels == void, 0, labels), (height, width))
+    picture = Image.fromarray(_blend(photo, shown, palette(len(names))))
+    return _with_legend(picture, names, class_shares(labels, names, void=void)) if legend else picture
 
 
 def _display_size(height: int, width: int) -> tuple[int, int]:
