@@ -7,7 +7,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.venv/pip-cache
 endif
 EXTRAS := demo,web,batch,tune,report,coco,dev
 QUICK := not slow and not weights and not gpu and not e2e
-NUMERIC := tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
+NUMERIC := tests/test_golden_maps.py tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
 
 .PHONY: demo test check docs golden slow kernels mutants lowest newest e2e crf-oracle clean
 
