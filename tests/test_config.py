@@ -161,3 +161,12 @@ def test_a_preset_wins_over_what_every_preset_starts_from(tmp_path):
     (tmp_path / "mine.toml").write_text('[model]\nfamily = "fake"\n[settings]\ncompletion = "none"\ncore_share = 0.1\n')
     config = resolve(tmp_path / "mine.toml")
     assert (config.completion, config.core_share, config.competition) == ("none", 0.1, "equal_mass")
+
+
+def test_keyword_arguments_are_the_settings():
+    """What editors know of `from_pretrained` and `replace` is what `SegmenterConfig` has, types included."""
+    from typing import get_type_hints
+
+    from pnp_ovss.keywords import Settings
+
+    assert get_type_hints(Settings) == get_type_hints(SegmenterConfig)

@@ -7,11 +7,12 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "pnp_ovss"
 ROOMS = (
-    "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config", "checkpoint", "presets",
-    "provenance", "changes", "images", "prompt", "saliency", "postprocess", "completion", "competition", "pictures",
-    "outputs", "refiners", "vlms", "clip", "candidates", "policies", "trace", "gradcam", "presence", "segmentation",
-    "segmenter", "spec", "testing", "explain", "datasets", "calibration", "gallery", "model_check",
-    "evaluation", "baselines", "tuning", "batch", "export", "web", "cli",
+    "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config", "keywords",
+    "checkpoint", "presets", "provenance", "changes", "fetching", "photo_values", "images", "prompt", "saliency",
+    "postprocess", "completion", "competition", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
+    "policies", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
+    "testing", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
+    "batch", "export", "web", "cli",
 )  # fmt: skip
 """Each may import those before it, TYPE_CHECKING included."""
 LONGEST = 250

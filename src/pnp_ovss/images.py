@@ -11,15 +11,17 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Union
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pnp_ovss.depth import has_16_bit_colours, to_8_bit, widen_colours
 from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.fetching import fetch, is_address
 from pnp_ovss.files import shown
 from pnp_ovss.photo_files import HEIC_ENDINGS
+from pnp_ovss.photo_values import channels_last, is_tensor, read_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,19 +50,27 @@ FORMATS = (
 )
 """What is read. Pillow knows more, of which some run other programs (EPS starts Ghostscript)."""
 
-ImageSource = str | Path | bytes | Image.Image | np.ndarray
+ImageSource = Union[str, Path, bytes, IO[bytes], Image.Image, np.ndarray, "Tensor"]
 
 
-def read_image(source: ImageSource) -> np.ndarray:
+def read_image(source: ImageSource, *, web: bool = False) -> np.ndarray:
     """Read a photo as (H, W, 3) uint8 RGB, upright.
 
-    source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or bool.
+    source: a path, the bytes of a file, an open binary file, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4) of
+    uint8 or bool, or a torch tensor (3, H, W) or (1, H, W), uint8 or floating in [0, 1]. web: a text that is an
+    http(s) address is fetched, within the limits of `fetching`.
     EXIF rotation is applied; alpha is laid over white; of an animation the first frame is taken; 16-bit and float
     pictures are scaled to 8 bit by the range that they use (0..4095 is 12 bit). HEIC is read where pillow-heif is
     installed. Raises ImageError with the file's name for anything that cannot be read.
     """
+    if web and is_address(source):
+        source = fetch(str(source))
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if is_tensor(source):
+        return _from_array(channels_last(source))
+    if hasattr(source, "read"):
+        source = read_file(source)
     if isinstance(source, Image.Image):
         return _decode(lambda: nullcontext(source), "the image")
     if isinstance(source, bytes):
@@ -68,7 +78,8 @@ def read_image(source: ImageSource) -> np.ndarray:
             raise ImageError("the image is empty (0 bytes)")
         return _decode(lambda: Image.open(BytesIO(source), formats=_readable()), "the image")
     if not isinstance(source, str | Path):
-        raise ImageError(f"an image must be a path, bytes, a PIL image or an array, not {type(source).__name__}")
+        kinds = "a path, an address, bytes, an open file, a PIL image, an array or a tensor"
+        raise ImageError(f"an image must be {kinds}, not {type(source).__name__}")
     path = Path(source)
     check_file(path)
     return _decode(lambda: Image.open(path, formats=_readable()), shown(path))

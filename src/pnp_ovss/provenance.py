@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -55,6 +55,13 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {**asdict(self), "config": self.config.to_dict(), "versions": dict(self.versions)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Provenance:
+        """What `to_dict` gave; other keys do not count. Raises ConfigError for settings that there are not."""
+        known: dict[str, Any] = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        known["config"] = SegmenterConfig().replace(**record["config"])
+        return cls(**known)
 
     def digest(self) -> str:
         """Twelve hex digits of all that a label depends on: without versions and time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from pnp_ovss import result_files, result_forms
+from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ClassNameError
-from pnp_ovss.files import write_atomically, write_json
+from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.masks.labels import class_shares, resize_nearest
-from pnp_ovss.pictures.labels_image import labels_image, png_bytes
+from pnp_ovss.masks.rle import encode_mask
+from pnp_ovss.pictures.labels_image import labels_image
+from pnp_ovss.provenance import Provenance
 
 if TYPE_CHECKING:
-    from pnp_ovss.provenance import Provenance
+    import supervision
+
+    from pnp_ovss.masks.contours import Region
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """One photo's masks.
 
@@ -30,6 +36,9 @@ class Segmentation:
     summed saliency of the competing classes before the threshold, kept: the label of each.
     match_scores: {name: score of the class policy in [0, 1], or None where it has none}.
     image: (H, W, 3) uint8, as segmented. provenance: what made it. seconds: wall time by step.
+    synonyms: {name: its synonyms}, of the classes that have any. verdicts: of a result that was loaded.
+    Its arrays are read-only. `result["dog"]` is a mask; `len` and iteration are over the names found;
+    `np.asarray(result)` is `labels`.
     """
 
     labels: np.ndarray
@@ -43,6 +52,52 @@ class Segmentation:
     image_name: str
     provenance: Provenance
     seconds: Mapping[str, float] = field(default_factory=dict)
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "scores", "maps", "image"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def __repr__(self) -> str:
+        return result_forms.one_line(self.image_name, self._size, self.shares)
+
+    def _repr_html_(self) -> str:
+        from pnp_ovss.pictures.palette import palette
+
+        colours = palette(len(self.class_names)).tolist()
+        rows = [
+            result_forms.Row(
+                tuple(colours[label]), name, self.shares[name], self.match_scores[name], self.verdict(name)
+            )
+            for label, name in enumerate(self.class_names, 1)
+        ]
+        return result_forms.card(self.overlay(legend=False), repr(self), rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.labels, dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True  # also where nothing was found: it is a result
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, share in self.shares.items() if share)
+
+    def __getitem__(self, class_name: str) -> np.ndarray:
+        return self.mask(class_name)
+
+    def __contains__(self, class_name: object) -> bool:
+        key = name_key(class_name) if isinstance(class_name, str) else None
+        return key in self._labels and bool(self.shares[self.class_names[self._labels[key] - 1]])
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.labels.shape[0], self.labels.shape[1]
 
     @cached_property
     def shares(self) -> dict[str, float]:
@@ -50,7 +105,7 @@ class Segmentation:
         return class_shares(self.labels, self.class_names)
 
     def mask(self, class_name: str) -> np.ndarray:
-        """(H, W) bool, the pixels of one class. Raises ClassNameError for a name that was not asked."""
+        """(H, W) bool, the pixels of one class, by its name or a synonym. Raises ClassNameError for one that was not asked."""
         return self.labels == self._label(class_name)
 
     def verdict(self, class_name: str) -> str:
@@ -59,21 +114,31 @@ class Segmentation:
         Raises ClassNameError for a name that was not asked.
         """
         label = self._label(class_name)
-        if self.shares[class_name]:
+        name = self.class_names[label - 1]
+        if name in self.verdicts:
+            return self.verdicts[name]
+        if self.shares[name]:
             return "found"
         if label in self.kept:
             return f"found, lost its pixels to {self._holder(label)}"
-        score, config = self.match_scores[class_name], self.provenance.config
+        score, config = self.match_scores[name], self.provenance.config
         if score is None:
             return "not among the names that may win"
         if score < config.match_threshold:
             return f"{score:.2f} < {config.match_threshold:g}"
         return f"{score:.2f}, behind others (match_relative, match_top_k)"
 
+    @cached_property
+    def _labels(self) -> dict[str, int]:
+        """{key of each name and synonym: label}."""
+        groups = [(name, *self.synonyms.get(name, ())) for name in self.class_names]
+        return {name_key(name): label for label, group in enumerate(groups, 1) for name in group}
+
     def _label(self, class_name: str) -> int:
-        if class_name not in self.class_names:
-            raise ClassNameError(f"class '{class_name}' was not asked for; asked were {', '.join(self.class_names)}")
-        return self.class_names.index(class_name) + 1
+        label = self._labels.get(name_key(class_name)) if isinstance(class_name, str) else None
+        if label is None:
+            raise ClassNameError(f"class {class_name!r} was not asked for; asked were {', '.join(self.class_names)}")
+        return label
 
     def _holder(self, label: int) -> str:
         """Whose the pixels are where the map of a class is strongest."""
@@ -92,22 +157,24 @@ class Segmentation:
 
     def to_dict(self) -> dict[str, Any]:
         """The evidence as plain JSON values: classes with id, name, share and match score, and all settings."""
-        classes = [
-            {
-                "id": i,
-                "name": name,
-                "share": round(self.shares[name], 6),
-                "match_score": _rounded(self.match_scores[name]),
-                "verdict": self.verdict(name),
-            }
-            for i, name in enumerate(self.class_names, 1)
-        ]
         return {
             "image": self.image_name,
             "size": list(self.labels.shape),
-            "classes": classes,
+            "classes": [self._class_record(i, name) for i, name in enumerate(self.class_names, 1)],
             **self.provenance.to_dict(),
             "seconds": {step: round(s, 4) for step, s in self.seconds.items()},
+        }
+
+    def _class_record(self, label: int, name: str) -> dict[str, Any]:
+        score = self.match_scores[name]
+        synonyms = {"synonyms": list(self.synonyms[name])} if self.synonyms.get(name) else {}
+        return {
+            "id": label,
+            "name": name,
+            "share": round(self.shares[name], 6),
+            "match_score": None if score is None else round(score, 6),
+            "verdict": self.verdict(name),
+            **synonyms,
         }
 
     def to_hf(self) -> list[dict[str, Any]]:
@@ -115,34 +182,57 @@ class Segmentation:
 
         mask: PIL image of mode L, 255 = the class. score: the mean over the mask of the class's share of the scores.
         """
-        found = []
-        for label, name in enumerate(self.class_names, 1):
-            mask = self.labels == label
-            if mask.any():
-                picture = Image.fromarray(mask.astype(np.uint8) * 255)
-                found.append({"score": self._confidence(label, mask), "label": name, "mask": picture})
-        return found
+        return result_forms.hugging_face(self._found())
 
-    def _confidence(self, label: int, mask: np.ndarray) -> float:
+    def to_supervision(self) -> supervision.Detections:
+        """supervision's Detections of the classes found: masks, boxes, class ids from 0, names, confidence as in `to_hf`."""
+        return result_forms.detections(self._found(), self._size)
+
+    def polygons(self, class_name: str, *, min_region_px: int | None = None) -> list[Region]:
+        """The regions of a class: `outer` and `holes`, each (n, 2) corners (x, y) between pixels, (0, 0) top left.
+
+        Filled by the even-odd rule they are the mask, but for regions and holes of fewer than `min_region_px` pixels
+        (None: 1/5000 of the photo's; 0 keeps all).
+        """
+        return result_forms.regions(self.mask(class_name), min_region_px)
+
+    def rle(self, class_name: str) -> dict[str, object]:
+        """COCO's {"size": [H, W], "counts": text} of a class."""
+        return encode_mask(self.mask(class_name))
+
+    def _found(self) -> list[result_forms.Found]:
+        masks = ((label, name, self.labels == label) for label, name in enumerate(self.class_names, 1))
+        return [result_forms.Found(i, name, m, self._confidence(i, m)) for i, name, m in masks if m.any()]
+
+    def _confidence(self, label: int, mask: np.ndarray) -> float | None:
+        """None for a result that was loaded without scores."""
+        if label not in self.channels:
+            return None
         small = resize_nearest(mask, self.scores.shape[1:])
         total = np.maximum(self.scores.sum(axis=0), 1e-12)
         share = self.scores[self.channels.index(label)] / total
         return float(share[small].mean()) if small.any() else 0.0
 
-    def save(self, folder: str | Path, stem: str | None = None) -> dict[str, Path]:
+    def save(self, folder: str | Path, stem: str | None = None, *, scores: bool = False) -> dict[str, Path]:
         """Write STEM.labels.png (indexed; 16 bit over 255 classes), STEM.overlay.png and STEM.json.
 
-        Each is there whole or not at all, the JSON last: where it is, the others are. Returns {"labels", "overlay",
-        "json": path}. Raises OutputError when the folder cannot be written.
+        scores: STEM.scores.npz, too: scores, maps and the photo, so that `load` gives all back. Each file is there whole or
+        not at all, the JSON last: where it is, the others are. Returns {"labels", "overlay", "json": path}. Raises
+        OutputError when the folder cannot be written.
         """
-        stem = stem or Path(self.image_name).stem or "image"
-        base = Path(folder)
-        paths = {kind: base / f"{stem}.{kind}.png" for kind in ("labels", "overlay")} | {"json": base / f"{stem}.json"}
-        write_atomically(paths["labels"], png_bytes(labels_image(self.labels, len(self.class_names))))
-        write_atomically(paths["overlay"], png_bytes(self.overlay()))
-        write_json(paths["json"], self.to_dict())
-        return paths
+        base = Path(folder) / (stem or Path(self.image_name).stem or "image")
+        pictures = {"labels": labels_image(self.labels, len(self.class_names)), "overlay": self.overlay()}
+        arrays = {name: np.asarray(getattr(self, name)) for name in result_files.ARRAYS} if scores else None
+        return result_files.write_files(base, pictures, self.to_dict(), arrays)
 
+    @classmethod
+    def load(cls, folder: str | Path, stem: str | None = None, *, image: ImageSource | None = None) -> Segmentation:
+        """A result that `save` or `pnp-ovss segment` wrote; stem: which, where the folder holds several.
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+        image: the photo. Without it, it is what `save(scores=True)` kept, or else white. Without kept scores `scores` and
+        `maps` are empty. Raises DatasetError for what is no result.
+        """
+        fields = result_files.read_fields(Path(folder), stem)
+        if image is not None:
+            fields["image"] = read_image(image, web=True)
+        return cls(**fields)

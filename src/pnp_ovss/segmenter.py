@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
 from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, to_pixels
+from pnp_ovss.keywords import Settings
 from pnp_ovss.policies import ClassPolicy, Request, choose, get_policy, with_rule
 from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms
 from pnp_ovss.presence import Presence, get_bank
@@ -66,7 +67,7 @@ class Segmenter:
         method: str | Path | None = None,
         device: str = "auto",
         refiner: Refiner | str | None = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> Segmenter:
         """A segmenter from a preset's name, a hub id, a folder, a safetensors file or a preset's TOML file.
 
@@ -84,7 +85,7 @@ class Segmenter:
         chosen = None if isinstance(refiner, str) else refiner
         return cls(vlm, config, refiner=chosen, method=Path(method).stem if method else "preset")
 
-    def replace(self, **settings: Any) -> Segmenter:
+    def replace(self, **settings: Unpack[Settings]) -> Segmenter:
         """The same model with other settings; refiner and policy objects stay unless a setting names another.
 
         >>> from pnp_ovss.testing.fake_vlm import FakeVLM
@@ -100,6 +101,10 @@ class Segmenter:
         if "weights" in self.__dict__:
             other.weights = self.weights
         return other
+
+    def __repr__(self) -> str:
+        made, config = f"{self.vlm.name}, method {self.method}", self.config
+        return f"Segmenter({made}, policy {self.policy.name}, refiner {self.refiner.name}, {config.size_px} px)"
 
     def __call__(
         self,
@@ -136,13 +141,14 @@ class Segmenter:
     ) -> Prepared:
         """Encode a photo and choose the classes that compete (steps 0 to 2).
 
-        image: a path, a file's bytes, a PIL image or a uint8 array (H, W), (H, W, 3) or (H, W, 4); see `read_image`.
+        image: a path, an address (http, https: it is fetched), bytes, an open file, a PIL image, an array (H, W, 3) or a
+        tensor (3, H, W); see `read_image`.
         keep: the names that may win; None: the policy decides. image_name: written with the result (default: the path).
         Raises ImageError, ClassNameError, ConfigError.
         """
         clock = Clock()
         classes = parse_classes(class_names)
-        photo = read_image(image)
+        photo = read_image(image, web=True)
         name = image_name or (str(image) if isinstance(image, str | Path) else "")
         with clock("encode"):
             pixels = to_pixels(photo, self.input_size(*photo.shape[:2]))  # step 1
@@ -216,6 +222,7 @@ class Segmenter:
             image_name=prepared.image_name,
             provenance=Provenance.of(self, prepared.policy, len(trace.passes)),
             seconds={**prepared.seconds, **trace.seconds, **clock.seconds},
+            synonyms={group[0]: tuple(group[1:]) for group in prepared.classes if group[1:]},
         )
 
     def sum_maps(self, trace: Trace) -> Tensor:

@@ -14,7 +14,7 @@ from pnp_ovss.policies import Classes, kept_indices
 from pnp_ovss.vlms.base import ImageFeatures
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prepared:
     """A photo and class names after steps 0 to 2: encoded, and with the classes chosen.
 
@@ -38,6 +38,10 @@ class Prepared:
     config: SegmenterConfig
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        kept = ", ".join(self.classes[index][0] for index in self.kept) or "none"
+        return f"Prepared({self.image_name or 'photo'!s}, {len(self.classes)} classes, competing: {kept})"
+
     def check(self, config: SegmenterConfig) -> None:
         """Raise ConfigError for settings that `prepare` would have read otherwise."""
         for name in config.differing(self.config, "prepare"):
@@ -55,7 +59,7 @@ class Pass:
     visible: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """Where the words looked: `prepared` and up to R + 1 passes, each on the patches that the one before left.
 
@@ -65,6 +69,9 @@ class Trace:
     prepared: Prepared
     passes: tuple[Pass, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Trace({len(self.passes)} passes of {self.prepared!r})"
 
     def first(self, count: int) -> Trace:
         """The first passes alone, as if there had been `count` − 1 drops."""

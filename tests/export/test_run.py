@@ -15,7 +15,7 @@ from pnp_ovss.cli.main import app
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export import FORMATS, default_out, export_run, read_run
-from pnp_ovss.export.run import remove_specks
+from pnp_ovss.masks.specks import remove_specks
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.runs import holes, many, noise, write_result

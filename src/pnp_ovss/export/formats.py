@@ -11,6 +11,7 @@ from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.files import shown as path_text
+from pnp_ovss.masks.specks import SPECK_SHARE
 from pnp_ovss.outputs import refuse_inputs
 from pnp_ovss.pictures.palette import MAX_CLASSES
 
@@ -59,7 +60,7 @@ FORMATS = {
     "hf": Format(writer="hf:HfWriter", background=True),
     "label-studio": Format(writer="label_studio:LabelStudioWriter", ending=".json", max_classes=MAX_CLASSES),
     "voc": Format(writer="voc:VocWriter", background=True, colon=False, max_classes=254, by_stem=True),
-    "yolo": Format(writer="yolo:YoloWriter", by_stem=True, speck_share=1 / 5000),
+    "yolo": Format(writer="yolo:YoloWriter", by_stem=True, speck_share=SPECK_SHARE),
 }
 """VOC's masks have 8 bit, of which 0 is background and 255 void."""
 
