@@ -21,7 +21,7 @@ from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Prepared
 from pnp_ovss.vlms.base import VisionLanguageModel, check_layer_and_head
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
-from pnp_ovss.vlms.checkpoints.loading import find_weights, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import find_weights, load_vlm, settle
 
 PHOTO = Path(__file__).parent / "testing" / "photos" / "astronaut.jpg"
 """NASA's portrait of Eileen Collins, in the public domain (image S92-40463, as in scikit-image), reduced to 320 px."""
@@ -74,6 +74,7 @@ def check_model(
     `SegmenterConfig`. Raises ModelError for damaged or missing weights, a wrong head count, layers, parameter count or
     vocabulary, for maps or logits that are not finite or do not depend on patch and word, and for a wrong answer.
     """
+    preset = settle(preset)
     config = resolve(preset, **settings).replace(refine="none", policy="all", drops=0, bank="")
     check_files(preset)
     start = time.perf_counter()

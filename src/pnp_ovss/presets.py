@@ -54,7 +54,10 @@ def list_methods() -> list[str]:
 
 
 def get_preset(model: str | Path) -> ModelPreset:
-    """The preset of a name, hub id, TOML file, folder or safetensors file. Raises ConfigError or ModelError."""
+    """The preset of a name or hub id (either with @REVISION), TOML file, folder or safetensors file.
+
+    Raises ConfigError or ModelError.
+    """
     path = Path(model)
     if path.suffix == ".toml":
         return _parse_preset(path.stem, read_toml(path), str(path))
@@ -62,12 +65,13 @@ def get_preset(model: str | Path) -> ModelPreset:
     says_folder = path.is_absolute() or str(model).startswith(".") or len(path.parts) > 2
     if not named and (says_folder or path.is_dir() or path.suffix == ".safetensors"):
         return _folder_preset(path)
-    named += [preset for preset in built_in_presets() if preset.hub_id == str(model)]
+    name, at, revision = str(model).partition("@")
+    named += [preset for preset in built_in_presets() if name in (preset.name, preset.hub_id)]
     if not named and len(path.parts) == 2:
-        return ModelPreset(name=str(model), family="auto", hub_id=str(model), source="hub")
+        return ModelPreset(name=str(model), family="auto", hub_id=name, revision=revision or None, source="hub")
     if not named:
         raise ConfigError(f"unknown model '{model}'; built in are {', '.join(list_presets())}")
-    return named[0]
+    return replace(named[0], name=str(model), revision=revision) if at else named[0]
 
 
 @cache
@@ -132,9 +136,14 @@ def _folder_preset(path: Path) -> ModelPreset:
         return plain
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         return plain  # `find_weights` says what is missing
+    return like_built_in(plain, folder)
+
+
+def like_built_in(plain: ModelPreset, folder: Path) -> ModelPreset:
+    """A preset with the settings of the built-in one whose architecture its folder's weights have. Raises ModelError."""
     twin = alike(folder)
     settings = {name: value for name, value in twin.settings.items() if name != "bank"}  # it is of the twin's weights
-    return replace(plain, settings=settings, source=f"local files, settings of {twin.name}")
+    return replace(plain, settings=settings, source=f"{plain.source}, settings of {twin.name}")
 
 
 def alike(folder: Path) -> ModelPreset:
@@ -154,7 +163,8 @@ def alike(folder: Path) -> ModelPreset:
         if not presets:
             raise ModelError(
                 f"{folder}: no built-in preset of family {family} has about {found:.3g} million weights; write "
-                f"{folder / 'preset.toml'} with [model] family = '{family}' and [settings] layer, head, size_px"
+                f"{folder / 'preset.toml'} with [model] family = '{family}' and [settings] layer, head, size_px (of the "
+                "hub: a .toml file anywhere, with hub_id too, and name that file)"
             )
     if any(preset.settings != presets[0].settings for preset in presets):
         names = ", ".join(preset.name for preset in presets)

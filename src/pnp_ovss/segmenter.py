@@ -74,10 +74,10 @@ class Segmenter:
         settings: any field of `SegmenterConfig`; they win over the method, the method over the preset.
         Raises ModelError when the weights cannot be found, with where they were looked for.
         """
-        from pnp_ovss.vlms.checkpoints.loading import load_vlm
+        from pnp_ovss.vlms.checkpoints.loading import load_vlm, settle
         from pnp_ovss.vlms.devices import pick_precision
 
-        preset = get_preset(model)
+        preset = settle(get_preset(model))
         named = {"refine": refiner} if isinstance(refiner, str) else {}
         config = resolve(preset, method, **settings, **named)
         config = config.replace(precision=pick_precision(config.precision, device))  # results say what `auto` was

@@ -28,13 +28,14 @@ class SegmenterSpec:
         """The segmenter. vlm: the same model, already loaded. decided: settings that hold unless they were given."""
         from pathlib import Path
 
-        from pnp_ovss.presets import resolve
+        from pnp_ovss.presets import get_preset, resolve
         from pnp_ovss.segmenter import Segmenter
         from pnp_ovss.vlms.checkpoints.hub import hush
+        from pnp_ovss.vlms.checkpoints.loading import settle
 
         settings = {**decided, **self.settings}
         hush()
         if vlm is None:
             return Segmenter.from_pretrained(self.model, method=self.method, device=self.device, **settings)
-        config = resolve(self.model, self.method, **settings)
+        config = resolve(settle(get_preset(self.model)), self.method, **settings)
         return Segmenter(vlm, config, method=Path(self.method).stem if self.method else "preset")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,14 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
+from huggingface_hub import constants
 
-from pnp_ovss.errors import ModelError
+from pnp_ovss import Segmenter, presets
+from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.presets import ModelPreset, built_in_presets, get_preset
+from pnp_ovss.spec import SegmenterSpec
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_hub import COMMIT, FakeHub, serving
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, converted_folder
-from pnp_ovss.vlms.checkpoints.loading import fetch_weights, find_weights, load_vlm
+from pnp_ovss.vlms.checkpoints.loading import fetch_weights, find_weights, load_vlm, settle
 
 MODELS = {
     "blip": small_models.small_blip,
@@ -70,6 +75,7 @@ def offline(monkeypatch):
 def test_every_preset_is_fetched_loaded_and_found_offline(hub, saved, preset, monkeypatch, capsys):
     """With only a pickle, as most of them are on the hub; the weights are random and small."""
     hub.repositories = {preset.hub_id: without(saved[preset.family], "model.safetensors")}
+    hub.revisions.add(preset.revision)
 
     vlm = load_vlm(preset, device="cpu")
 
@@ -198,10 +204,134 @@ def test_a_connection_that_always_breaks_is_a_sentence(hub, saved):
     hub.repositories = {"someone/vilt": saved["vilt"]}
     hub.broken = {"vocab.txt": 99}
 
-    with pytest.raises(ModelError, match="the connection broke; call again"):
+    with pytest.raises(ModelError, match="the connection broke again and again; call again: finished files stay"):
         find_weights(VILT)
-    hub.broken = {}
+    hub.broken, hub.asked = {}, []
     assert (find_weights(VILT) / "vocab.txt").read_bytes() == saved["vilt"]["vocab.txt"]
+    assert not any(method == "GET" and path.endswith("config.json") for method, path, _ in hub.asked)
+
+
+def test_what_a_killed_download_left_is_deleted_and_what_another_process_fetches_is_not(hub, saved):
+    from filelock import FileLock
+
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    home = Path(constants.HF_HUB_CACHE)
+    blobs, locks = home / "models--someone--vilt" / "blobs", home / ".locks" / "models--someone--vilt"
+    blobs.mkdir(parents=True)
+    locks.mkdir(parents=True)
+    left, busy = blobs / "aa.0123abcd.incomplete", blobs / "bb.0123abcd.incomplete"
+    left.write_bytes(b"half")
+    busy.write_bytes(b"half")
+
+    with FileLock(locks / "bb.lock"):
+        find_weights(VILT)
+
+    assert not left.exists()
+    assert busy.exists()
+
+
+def test_a_copy_on_the_hub_gets_the_settings_of_its_architecture_or_is_refused(hub, saved, monkeypatch):
+    """Under another name a ViLT would silently get BLIP's layer 8, head 10 and policy itm."""
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    with pytest.raises(ModelError, match=r"no built-in preset of family vilt has about .* million weights; write"):
+        settle(get_preset("someone/vilt"))
+    monkeypatch.setattr(presets, "weights_count", lambda folder: 112_000_000)
+
+    preset = settle(get_preset("someone/vilt"))
+
+    assert preset.settings == get_preset("vilt-coco").settings
+    assert (preset.hub_id, preset.source) == ("someone/vilt", "hub, settings of vilt-coco")
+    assert load_vlm(preset, device="cpu").name == "someone/vilt"
+    size = {"size_px": 32, "layer": 2, "refine": "none"}
+    segmenter = Segmenter.from_pretrained("someone/vilt", device="cpu", **size)
+    assert (segmenter.config.head, segmenter.config.policy) == ("mean", "all")
+    again = SegmenterSpec(model="someone/vilt", settings=size).make(segmenter.vlm)
+    assert again.config == segmenter.config
+
+
+def test_a_revision_is_named_with_the_model(hub, saved):
+    hub.repositories = {"someone/vilt": saved["vilt"], "dandelin/vilt-b32-finetuned-coco": saved["vilt"]}
+    preset = get_preset("vilt-coco@" + COMMIT)
+
+    assert (preset.hub_id, preset.revision) == ("dandelin/vilt-b32-finetuned-coco", COMMIT)
+    assert preset.settings == get_preset("vilt-coco").settings
+    assert load_vlm(preset, device="cpu").name == "vilt-coco@" + COMMIT
+    with pytest.raises(ModelError, match=r"no revision 'v9'; take main or one .*, as vilt-coco@REVISION"):
+        find_weights(get_preset("vilt-coco@v9"))
+    with pytest.raises(ModelError, match=r"no revision 'v9'; take main or one .*, as someone/vilt@REVISION"):
+        find_weights(get_preset("someone/vilt@v9"))
+    with pytest.raises(ConfigError, match="unknown model 'blob"):
+        get_preset("blob@main")
+
+
+def test_pinned_revisions_are_commits():
+    pinned = {preset.name for preset in built_in_presets() if preset.revision not in (None, "main")}
+    assert pinned == {"blip-large-flickr", "blip-large-coco", "blip-base-flickr", "blip-base-coco", "blip2-itm-vit-g"}
+    assert all(re.fullmatch("[0-9a-f]{40}", str(get_preset(name).revision)) for name in pinned)
+
+
+@pytest.mark.parametrize("family", ["blip", "bridgetower", "blip-2", "vilt"])
+def test_a_config_with_nothing_but_what_differs_from_the_librarys_defaults(hub, saved, family):
+    """As old repositories have it: no dtype, no version, no key that the library fills in."""
+    config = json.loads(saved[family]["config.json"])
+    classes = {"blip": "BlipConfig", "bridgetower": "BridgeTowerConfig", "blip-2": "Blip2Config", "vilt": "ViltConfig"}
+    defaults = getattr(transformers, classes[family])().to_dict()
+    short = {**only_other(config, defaults), "model_type": family}
+    assert len(json.dumps(short)) < len(json.dumps(config)) / 2
+    hub.repositories = {"someone/it": {**saved[family], "config.json": json.dumps(short).encode()}}
+
+    found = load_vlm(ModelPreset(name="s", family=family, hub_id="someone/it"), device="cpu").model.state_dict()
+
+    wanted = MODELS[family]().state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def only_other(values, defaults):
+    """What differs, in nested objects too."""
+    found = {}
+    for key, value in values.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            value, default = only_other(value, default), {}
+        if value != default and key not in ("dtype", "transformers_version", "architectures"):
+            found[key] = value
+    return found
+
+
+def test_a_name_that_no_server_has(monkeypatch, tmp_path):
+    """The machine is offline, or the address is wrong: no name is resolved, and no request leaves."""
+    import socket
+
+    def unknown(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.invalid")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(
+        ModelError, match=r"the hub http://hub\.invalid could not be reached .*hf download .*--revision"
+    ) as error:
+        find_weights(get_preset("blip-large-flickr"))
+    assert "\n" not in str(error.value)
+
+
+def test_models_check_reads_every_byte(hub, saved):
+    """A number inside a tensor is not what the hub has: loading cannot see it, the hash does."""
+    from pnp_ovss.model_check import check_model
+
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    weights = find_weights(VILT) / "model.safetensors"
+    blob = weights.resolve()
+    content = bytearray(blob.read_bytes())
+    content[-1000:-996] = b"\x00\x00\x80?"
+    blob.write_bytes(content)
+    load_vlm(VILT, device="cpu")  # silently
+
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged: its content is not what its hash says"):
+        check_model(VILT, device="cpu", size_px=32, layer=2, head=1)
 
 
 @pytest.mark.parametrize(

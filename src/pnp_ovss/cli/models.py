@@ -12,7 +12,9 @@ from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say, say_json, show
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[str, typer.Argument(help="A preset of `pnp-ovss models`, hub id, folder or .toml file.")]
+Name = Annotated[
+    str, typer.Argument(help="A preset of `pnp-ovss models`, hub id (either with @REVISION), folder or .toml file.")
+]
 
 app = typer.Typer(
     name="models",
@@ -39,7 +41,7 @@ def models(context: typer.Context, as_json: AsJson = False) -> int:
 
 @app.command("fetch")
 def fetch(name: Name) -> int:
-    """Download a model's weights into the hub's cache, with progress; a broken download is resumed."""
+    """Download a model's weights into the hub's cache, with progress; a lost connection is taken up again."""
     from pnp_ovss.presets import get_preset
     from pnp_ovss.vlms.checkpoints.loading import fetch_weights
 

@@ -81,6 +81,7 @@ def tune(
     from pnp_ovss.tuning.search import BLURS, SearchPlan
     from pnp_ovss.tuning.tune import TuneOptions
     from pnp_ovss.tuning.tune import tune as search
+    from pnp_ovss.vlms.checkpoints.loading import settle
 
     plan = SearchPlan(sampler=sampler, trials=trials, shards=shards, seed=seed, only_shard=shard)
     blurs = BLURS if blur else ()
@@ -93,7 +94,7 @@ def tune(
         store = MapStore(segmenter.vlm, tagged, segmenter.config, Path(folder)).build(track)
         tuned = search(store, judge, options, journal=out.with_suffix(".journal"), resume=resume, report=report)
         found = evidence(store, judge, options, tuned)
-    preset = get_preset(spec.model)
+    preset = settle(get_preset(spec.model))
     own = {"size_px": segmenter.config.size_px, **tuned.settings}
     settings = {**preset.settings, **spec.settings, **own}
     write_preset(out, preset, settings, found)

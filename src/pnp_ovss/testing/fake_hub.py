@@ -22,8 +22,8 @@ class FakeHub:
     """Repositories {owner/name: {file: content}} and how they answer.
 
     statuses: {owner/name: (status, X-Error-Code)} instead of an answer. corrupt: files whose next so many answers have
-    a wrong byte. broken: files whose next so many answers end after half of what was asked. asked: (method, path,
-    Range) of every request.
+    a wrong byte. broken: files whose next so many answers end after half of what was asked. revisions: those that there
+    are besides main; a commit's answers bear its own name. asked: (method, path, Range) of every request.
     """
 
     repositories: Mapping[str, Mapping[str, bytes]]
@@ -31,6 +31,7 @@ class FakeHub:
     statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     corrupt: dict[str, int] = field(default_factory=dict)
     broken: dict[str, int] = field(default_factory=dict)
+    revisions: set[str] = field(default_factory=lambda: {COMMIT})
     asked: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -89,13 +90,13 @@ class _Handler(BaseHTTPRequestHandler):
             if found is None:
                 self._fail(404, "RepoNotFound")
             return
-        self._file(found[1], found[3], body=body)
+        self._file(found[1], found[3], found[2], body=body)
 
     def _refused(self, repository: str, revision: str) -> bool:
         status = self.served.statuses.get(repository)
         if status is None and repository not in self.served.repositories:
             status = (401, "RepoNotFound")
-        if status is None and revision not in ("main", COMMIT):
+        if status is None and revision not in ("main", *self.served.revisions):
             status = (404, "RevisionNotFound")
         if status is not None:
             self._fail(*status)
@@ -105,17 +106,24 @@ class _Handler(BaseHTTPRequestHandler):
         if self._refused(repository, revision):
             return
         files = [file_facts(name, content) for name, content in self.served.repositories[repository].items()]
-        info = {"id": repository, "modelId": repository, "sha": COMMIT, "siblings": files, "tags": [], "private": False}
+        info = {
+            "id": repository,
+            "modelId": repository,
+            "sha": _commit(revision),
+            "siblings": files,
+            "tags": [],
+            "private": False,
+        }
         self._send(200, json.dumps(files if kind == "tree" else info).encode(), {"Content-Type": "application/json"})
 
-    def _file(self, repository: str, name: str, *, body: bool) -> None:
+    def _file(self, repository: str, name: str, revision: str, *, body: bool) -> None:
         content = self.served.repositories[repository].get(name)
         if content is None:
             self._fail(404, "EntryNotFound")
             return
         facts = file_facts(name, content)
         etag = facts["lfs"]["sha256"] if "lfs" in facts else facts["oid"]
-        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": _commit(revision), "Accept-Ranges": "bytes"}
         headers |= {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{etag}"'} if "lfs" in facts else {}
         start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) or ["", "0"])[1])
         if start:
@@ -145,3 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         if cut:
             self.wfile.flush()
             self.close_connection = True
+
+
+def _commit(revision: str) -> str:
+    """The commit that a revision is; every branch is at the same."""
+    return revision if re.fullmatch("[0-9a-f]{40}", revision) else COMMIT

@@ -6,7 +6,7 @@ import errno
 import shutil
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def download(preset: ModelPreset) -> Path:
     with explaining(preset):
         plan = _plan(_listing(name, revision), preset)
     _announce(preset, plan)
+    clean_orphans(preset)
     folder = _fetch(preset, plan.files)
     damaged = damaged_files(folder)
     if damaged:
@@ -60,6 +61,22 @@ def _fetch(preset: ModelPreset, files: Iterable[str]) -> Path:
             options: dict[str, Any] = {"revision": preset.revision, "etag_timeout": TIMEOUT_S, "tqdm_class": tqdm}
             paths.append(Path(hf_hub_download(str(preset.hub_id), file, **options)))
     return paths[0].parent
+
+
+def clean_orphans(preset: ModelPreset) -> None:
+    """Delete what killed downloads of this repository left: the hub's library never takes it up again.
+
+    Its names are HASH.RANDOM.incomplete; whoever is fetching a file holds the lock of its hash, and is left alone.
+    """
+    from filelock import FileLock, Timeout
+    from huggingface_hub import constants
+
+    cache, name = Path(constants.HF_HUB_CACHE), f"models--{str(preset.hub_id).replace('/', '--')}"
+    for left in (cache / name / "blobs").glob("*.*.incomplete"):
+        lock = cache / ".locks" / name / f"{left.name.partition('.')[0]}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+            left.unlink(missing_ok=True)
 
 
 def _listing(name: str, revision: str | None) -> dict[str, int]:
@@ -152,7 +169,7 @@ def _reason(preset: ModelPreset, error: Exception) -> str:
     causes = [error, *_causes(error)]
     full = next((e for e in causes if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT)), None)
     if full is not None:
-        return f"the disk of {place} is full; make room or set HF_HOME to another disk, then call again: it goes on"
+        return f"the disk of {place} is full; make room or set HF_HOME to another disk, then call again: finished files stay"
     if any(isinstance(e, HFValidationError) for e in causes):
         return "that is no name of a repository; it is written OWNER/NAME"
     answered = next((e for e in causes if isinstance(e, HfHubHTTPError) and e.response is not None), None)
@@ -161,13 +178,14 @@ def _reason(preset: ModelPreset, error: Exception) -> str:
     if any(isinstance(e, PermissionError) for e in causes):
         return f"{place} cannot be written; set HF_HOME to a folder of yours"
     if any(word in type(e).__name__ for e in causes for word in ("Protocol", "Read", "Timeout", "Incomplete")):
-        return "the connection broke; call again: it goes on where it stopped"
+        return "the connection broke again and again; call again: finished files stay, this one starts anew"
     if "Consistency check failed" in str(error):
         return "the file came incomplete; call again"
+    revision = f" --revision {preset.revision}" if preset.revision not in (None, "main") else ""
     return (
         f"the weights (*.safetensors, revision {preset.revision or 'main'}) are not in the cache {place} and the hub "
         f"{constants.ENDPOINT} could not be reached ({type(error).__name__}); on a machine with a connection run "
-        f"`pnp-ovss models fetch {preset.name}` (or `hf download {preset.hub_id}`) and copy that folder here, or use the "
+        f"`pnp-ovss models fetch {preset.name}` (or `hf download {preset.hub_id}{revision}`) and copy that folder here, or use the "
         "built-in model: --model pocket"
     )
 
@@ -179,7 +197,10 @@ def _answer(preset: ModelPreset, error: Any, page: str) -> str:
     if isinstance(error, GatedRepoError) or status == 403:
         return f"its owner asks for consent first: accept the terms at {page} and log in with `hf auth login`"
     if isinstance(error, RevisionNotFoundError):
-        return f"there is no revision {preset.revision!r}; take one that {page}/commits/main lists"
+        return (
+            f"there is no revision {preset.revision!r}; take main or one that {page}/commits/main lists, as "
+            f"{preset.name.partition('@')[0]}@REVISION"
+        )
     if status == 401:
         return f"the hub has no such public model: check the name at {page}, or log in with `hf auth login`"
     if status == 404:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pnp_ovss.checkpoint import family_of, refusing
 from pnp_ovss.config import Precision
 from pnp_ovss.errors import ModelError
-from pnp_ovss.presets import ModelPreset
+from pnp_ovss.presets import ModelPreset, like_built_in
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, fetch, locate
@@ -31,6 +31,15 @@ FAMILIES = {
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
 CONVERTED = ("albef", "mplug")
 """Families whose checkpoints are not on the hub."""
+
+
+def settle(preset: ModelPreset) -> ModelPreset:
+    """A repository of the hub that no preset names is fetched, and its weights decide whose settings it gets.
+
+    Others are returned as they are. Raises ModelError as `find_weights` and `presets.alike` do.
+    """
+    unnamed = preset.family == "auto" and preset.hub_id is not None
+    return like_built_in(preset, locate(preset)) if unnamed else preset
 
 
 def find_weights(preset: ModelPreset) -> Path | None:
