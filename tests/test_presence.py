@@ -1,6 +1,7 @@
 """Presence: calibrated by photos that nobody labelled, and what it does to who wins."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from pnp_ovss.calibration import calibrate, draw_photos, reference_names
 from pnp_ovss.competition import presence_weights
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.presence import PATCHES, NameBank, Presence, shift_of
-from pnp_ovss.testing.fake_vlm import FakeVLM
+from pnp_ovss.presets import get_preset, remark_on_threshold
+from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
 from pnp_ovss.vlms.base import ImageFeatures
 from tests.scenes import two_squares
 from tests.segmented import CONFIG
@@ -175,3 +177,18 @@ def test_soft_presence_weighs_the_classes_that_a_policy_scored():
 def test_reference_names_are_many_and_each_once():
     names = reference_names()
     assert len(names) == len(set(names)) > 100
+
+
+def test_a_threshold_that_was_never_fitted_is_said(caplog):
+    """To a model whose preset has none, where policy itm decides by it; and not where it was set or does not decide."""
+    fitted, bare = get_preset("pocket"), get_preset("blip-large-flickr")
+    assert remark_on_threshold(fitted, None) == ""
+    assert "match_threshold = 0.5, by which blip-large-flickr decides" in remark_on_threshold(bare, None)
+    assert remark_on_threshold(bare, None, match_threshold=0.4) == ""
+    assert remark_on_threshold(bare, None, policy="all") == ""
+    assert remark_on_threshold(bare, "paper") == ""
+    own = replace(get_preset(FAKE_PRESET), settings={"layer": 2, "head": 2, "size_px": 96})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pnp_ovss.segmenter.get_preset", lambda model: own)
+        Segmenter.from_pretrained("any")
+    assert "was fitted to no photos" in caplog.text

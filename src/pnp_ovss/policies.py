@@ -93,6 +93,17 @@ class KeepRule:
         ranked = sorted((i for i, score in enumerate(scores) if score >= lowest), key=lambda i: -scores[i])
         return tuple(sorted(ranked[: self.top_k] if self.top_k else ranked))
 
+    def __str__(self) -> str:
+        """The conditions that it has.
+
+        >>> print(KeepRule(0.2, relative=0.5), "|", KeepRule(0.0, top_k=2))
+        at least 0.2, 0.5 of the best | at most 2
+        """
+        parts = [f"at least {self.threshold:g}"] * bool(self.threshold) + [f"{self.relative:g} of the best"] * bool(
+            self.relative
+        )
+        return ", ".join([*parts, f"at most {self.top_k}"] if self.top_k else parts) or "any"
+
 
 @dataclass(frozen=True)
 class MatchPolicy:

@@ -122,6 +122,18 @@ def resolve(
     return config.replace(**{**IMPLIED.get(policy, {}), **chosen}).replace(**given)
 
 
+def remark_on_threshold(preset: ModelPreset, method: str | Path | None, **explicit: Any) -> str:
+    """What there is to say where policy itm decides by a match_threshold that was never fitted to this model; else ""."""
+    config = resolve(preset, method, **explicit)
+    given = {**preset.settings, **(get_method(method) if method else {}), **explicit}
+    if config.policy != "itm" or given.get("match_threshold") is not None:
+        return ""
+    return (
+        f"match_threshold = {config.match_threshold:g}, by which {preset.name} decides which names are there, is the default and "
+        "was fitted to no photos; fit it to tags with `pnp-ovss tune --presence`, or set it"
+    )
+
+
 def _folder_preset(path: Path) -> ModelPreset:
     """A local folder's own preset.toml, or the settings of the built-in preset that it is a copy of, or is like.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,13 +24,14 @@ from pnp_ovss.keywords import Settings
 from pnp_ovss.policies import ClassPolicy, Request, choose, get_policy, with_rule
 from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms
 from pnp_ovss.presence import Presence, get_bank
-from pnp_ovss.presets import IMPLIED, get_preset, resolve
+from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Pass, Prepared, Trace
 from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
 
+log = logging.getLogger(__name__)
 Track = Callable[[Iterator[Pass]], Iterable[Pass]]
 
 
@@ -81,6 +83,8 @@ class Segmenter:
         named = {"refine": refiner} if isinstance(refiner, str) else {}
         config = resolve(preset, method, **settings, **named)
         config = config.replace(precision=pick_precision(config.precision, device))  # results say what `auto` was
+        if remark := remark_on_threshold(preset, method, **settings):
+            log.warning("%s", remark)
         vlm = load_vlm(preset, precision=config.precision, device=device)
         chosen = None if isinstance(refiner, str) else refiner
         return cls(vlm, config, refiner=chosen, method=Path(method).stem if method else "preset")

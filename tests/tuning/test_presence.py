@@ -1,11 +1,26 @@
 """The rule of the policy `itm`, searched on tags."""
 
+import json
+import tomllib
+
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from pnp_ovss import Segmenter
+from pnp_ovss.errors import ConfigError
 from pnp_ovss.evaluation.presence import Presence, presence
 from pnp_ovss.policies import KeepRule
-from pnp_ovss.tuning.presence import FAMILIES, choose_rule, rules_of, search_rules
+from pnp_ovss.presence import NameBank
+from pnp_ovss.presence import Presence as CalibratedPresence
+from pnp_ovss.presets import get_preset
+from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
+from pnp_ovss.tuning.presence import FAMILIES, best_f1, choose_rule, fit_presence, other_shares, rules_of, search_rules
+from pnp_ovss.tuning.tags import tagged_files
+from tests.commands import caller
+from tests.scenes import BLUE, GREY, RED, two_squares
+from tests.segmented import CONFIG
 
 
 def tagged_scores(seed=0, images=120, classes=10):
@@ -60,3 +75,80 @@ def test_an_unknown_family_is_an_error():
 def test_the_rules_are_those_of_the_policy():
     assert next(rules_of("top_k")) == KeepRule(0.0, top_k=1)
     assert len(list(rules_of("threshold"))) == 49
+
+
+def only(colour):
+    """A grey photo with one square of the colour."""
+    image = np.full((96, 96, 3), GREY, np.uint8)
+    image[24:72, 24:72] = colour
+    return image
+
+
+@pytest.fixture
+def photos(tmp_path):
+    pictures = {"red": only(RED), "blue": only(BLUE), "both": two_squares(96, 96)}
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    (tmp_path / "tags.json").write_text('{"red": ["red"], "blue": ["blue"], "both": ["red", "blue"]}')
+    return tmp_path
+
+
+def test_any_model_is_fitted_to_tags(photos):
+    """The fake model's match of what is there lies above that of what is not, so a threshold between them is right."""
+    segmenter = Segmenter(FakeVLM(), CONFIG)
+    images = tagged_files([photos], json.loads((photos / "tags.json").read_text()))
+    fitted = fit_presence(segmenter, images)
+    scores = {(i.path.stem, n): segmenter.presence(segmenter.prepare(i.path, [n]).features, [n])[0]
+              for i in images for n in fitted.names}  # fmt: skip
+    absent = max(scores["red", "blue"], scores["blue", "red"])
+    there = min(scores["red", "red"], scores["blue", "blue"], scores["both", "red"], scores["both", "blue"])
+    assert (fitted.images, fitted.tags, set(fitted.names), fitted.by_share) == (3, 4, {"red", "blue"}, {})
+    assert absent < fitted.settings["match_threshold"] <= there
+    assert fitted.chosen.presence == Presence(4, 0, 0)
+
+
+def test_one_name_cannot_be_absent(photos):
+    images = tagged_files([photos / "red.png"], {"red": ["red"]})
+    with pytest.raises(ConfigError, match=r"tagged with 1 name\(s\); a threshold needs"):
+        fit_presence(Segmenter(FakeVLM(), CONFIG), images)
+
+
+class Levels(FakeVLM):
+    """A bank's photo says one number; "wall" gets 8 more than "zebra" wherever it is matched."""
+
+    def match(self, image, prompts):
+        offset = torch.tensor([8.0 if prompt.class_names[0] == "wall" else 0.0 for prompt in prompts])
+        return torch.stack([torch.zeros(len(prompts)), image.tokens.float().mean() + offset], dim=1)
+
+
+def test_the_shares_of_the_median_by_hand(photos):
+    """A wall on bright photos and a zebra on dark ones: with nothing or all taken off, one of them is found too often."""
+    bank = NameBank(torch.zeros(5, 1, 1, 1), "fake", "w", tuple("abcde"), 0.5, 0.0)  # medians: wall 8, zebra 0
+    segmenter = Segmenter(Levels(), CONFIG)
+    segmenter.presence = CalibratedPresence(segmenter.vlm, CONFIG.template, bank)
+    logits = np.array([[6.0, 1.0], [2.0, -4.0]])
+    moved = dict(other_shares(segmenter, ("wall", "zebra"), 1 / (1 + np.exp(-logits))))
+    assert moved[0.0] == pytest.approx(logits + np.array([4, 0]))
+    assert moved[0.5] == pytest.approx(logits)
+    assert moved[1.0] == pytest.approx(logits - np.array([4, 0]))
+    tags = np.array([[True, True], [False, False]])
+    assert [best_f1(moved[share], tags) for share in (0.0, 0.5, 1.0)] == pytest.approx([0.8, 0.8, 1.0])
+
+
+def test_the_command_writes_a_preset_that_keeps_the_model(photos, monkeypatch, capsys):
+    call, out = caller(monkeypatch, capsys), photos / "fitted.toml"
+    code, text, _ = call("tune", photos, "--tags", photos / "tags.json", "--presence", "--set", "drops=1", "--out", out)
+    assert code == 0
+    assert "chosen: match_threshold = " in text
+    preset, fake = get_preset(out), get_preset(FAKE_PRESET)
+    assert preset.family == "fake"
+    kept = {name: value for name, value in fake.settings.items() if not name.startswith("match_")}
+    assert {**kept, "drops": 1}.items() <= preset.settings.items()
+    evidence = tomllib.loads(out.read_text())["evidence"]
+    assert (evidence["images"], evidence["tags"], evidence["rules"][0]["f1"]) == (3, 4, 1.0)
+    assert "match_threshold fitted to image-level tags: micro-F1 1.000 on 3 images, 2 names" in preset.source
+    code, text, _ = call(
+        "segment", photos / "red.png", "--classes", "red, blue", "--model", out, "--out", photos / "out"
+    )
+    assert code == 0
+    assert f"< {preset.settings['match_threshold']:g}" in text

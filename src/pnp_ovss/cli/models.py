@@ -23,7 +23,18 @@ app = typer.Typer(
     add_completion=False,
 )
 
-COLUMNS = ("name", "size", "download", "in cache", "parameters", "layer/head", "of", "licence", "layer, head, T from")
+COLUMNS = (
+    "name",
+    "size",
+    "download",
+    "in cache",
+    "parameters",
+    "layer/head",
+    "of",
+    "match ≥",
+    "licence",
+    "layer, head, T from",
+)
 
 
 @app.callback()
@@ -130,7 +141,7 @@ def _rows() -> list[dict[str, Any]]:
                 "name": name, "hub_id": preset.hub_id, "layer": config.layer, "head": config.head,
                 "layers": preset.layers, "heads": preset.heads, "size_px": config.size_px,
                 "parameters_m": preset.parameters_m, "download_mb": preset.download_mb, "licence": preset.licence,
-                "cached": _where(preset), "source": preset.source,
+                "match_threshold": preset.settings.get("match_threshold"), "cached": _where(preset), "source": preset.source,
             }
         )  # fmt: skip
     return rows
@@ -164,7 +175,8 @@ def _table(rows: list[dict[str, Any]], width: int) -> Table:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     download = f"{row['download_mb']} MB" if row["download_mb"] else "-"
     of = f"{row['layers']} x {row['heads']}" if row["heads"] else "-"
+    match = "not fitted" if row["match_threshold"] is None else f"{row['match_threshold']:g}"
     return (
         row["name"], f"{row['size_px']} px", download, row["cached"], f"{row['parameters_m']:g} M",
-        f"{row['layer']}/{row['head']}", of, row["licence"], row["source"],
+        f"{row['layer']}/{row['head']}", of, match, row["licence"], row["source"],
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from pnp_ovss.tuning.maps import TaggedImage
     from pnp_ovss.tuning.search import Trial
@@ -44,6 +45,12 @@ Shard = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the trials in the journal beside --out.")]
 MeanHead = Annotated[bool, typer.Option("--mean-head", help="Let the mean over a layer's heads compete, too.")]
 Blur = Annotated[bool, typer.Option("--blur/--no-blur", help="Tune the blur afterwards.")]
+OnPresence = Annotated[
+    bool,
+    typer.Option(
+        "--presence", help="Fit match_threshold to the tags instead; a name that a photo lacks is absent there."
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", help="Use the first N photos only.")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="The preset to write.")]
 
@@ -64,6 +71,7 @@ def tune(
     resume: Resume = False,
     mean_head: MeanHead = False,
     blur: Blur = True,
+    presence: OnPresence = False,
     limit: Limit = None,
     seed: o.Seed = 0,
     out: OutFile = Path("model.toml"),
@@ -72,8 +80,11 @@ def tune(
 ) -> int:
     """Choose layer, head, T and blur by a reward that needs no mask labels; write a preset for --model.
 
-    Beside --out lie its journal (for --resume) and, with matplotlib, a plot.
+    Beside --out lie its journal (for --resume) and, with matplotlib, a plot. With --presence: how sure a model must be that
+    a name is there, by micro-F1 on the tags; add it after the search, with --model on what that wrote.
     """
+    if presence:
+        return _fit_presence(spec, _tagged(images, tags, split)[:limit], seed, out)
     from pnp_ovss.presets import get_preset
     from pnp_ovss.tuning.maps import MapStore
     from pnp_ovss.tuning.preset import evidence, write_preset
@@ -96,9 +107,37 @@ def tune(
         found = evidence(store, judge, options, tuned)
     preset = settle(get_preset(spec.model))
     own = {"size_px": segmenter.config.size_px, **tuned.settings}
-    settings = {**preset.settings, **spec.settings, **own}
-    write_preset(out, preset, settings, found)
+    write_preset(out, preset, {**preset.settings, **spec.settings, **own}, found)
     _print(tuned, found, [out, *_plot(out.with_suffix(".png"), tuned, f"{preset.name}, {judge.name}, {reward}")])
+    return 0
+
+
+def _fit_presence(spec: o.SegmenterSpec, tagged: Sequence[TaggedImage], seed: int, out: Path) -> int:
+    from rich.progress import track
+
+    from pnp_ovss.presence import SHARE_OF_MEDIAN
+    from pnp_ovss.presets import get_preset
+    from pnp_ovss.tuning.presence import fit_presence
+    from pnp_ovss.tuning.preset import presence_evidence, write_preset
+
+    show_progress = partial(track, description="matching", console=console(stderr=True), transient=True)
+    fitted = fit_presence(spec.make(), tagged, seed=seed, track=show_progress)
+    preset, found = get_preset(spec.model), presence_evidence(fitted)
+    write_preset(out, preset, {**preset.settings, **spec.settings, **fitted.settings}, found)
+    table = Table(title=f"{fitted.images} images, {len(fitted.names)} names, {fitted.tags} tags", title_justify="left")
+    for column in ("rule", "precision", "recall", "F1", "gain, 95 %"):
+        table.add_column(column, justify="right")
+    for result in fitted.results:
+        found, gain = result.presence, result.gain
+        figures = (f"{figure:.3f}" for figure in (found.precision, found.recall, found.micro_f1))
+        table.add_row(str(result.rule), *figures, f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
+    show(table)
+    if fitted.by_share:
+        shares = ", ".join(f"{share:g}: {f1:.3f}" for share, f1 in fitted.by_share.items())
+        say(f"micro-F1 by the share of its median that a name is moved by ({SHARE_OF_MEDIAN:g} is in use): {shares}")
+    chosen = ", ".join(f"{name} = {value}" for name, value in fitted.settings.items())
+    say(f"chosen: {chosen}")
+    say(f"  {out}")
     return 0
 
 

@@ -1,21 +1,29 @@
-"""How the policy `itm` should decide, from image-level tags alone: which KeepRule finds the tagged classes best."""
+"""How the policy `itm` should decide, from image-level tags alone: which KeepRule finds the tagged classes best, for any model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pnp_ovss.competition import logit
+from pnp_ovss.errors import ConfigError
 from pnp_ovss.evaluation.intervals import Interval
 from pnp_ovss.evaluation.presence import Presence
 from pnp_ovss.policies import KeepRule
+from pnp_ovss.presence import SHARE_OF_MEDIAN
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.tuning.maps import TaggedImage
 
 STEPS = tuple(round(0.02 * step, 2) for step in range(1, 50))
 COARSE = tuple(round(0.05 * step, 2) for step in range(1, 20))
 MOST = 4
 RESAMPLES = 1000
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of a name's median over the bank that are compared with the one in use."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,69 @@ class RuleResult:
     rule: KeepRule
     presence: Presence
     gain: Interval
+
+
+@dataclass(frozen=True)
+class FittedPresence:
+    """What tags say of a model's matching.
+
+    names: all names among the tags; a photo is taken not to show those that it is not tagged with. images: how many.
+    results: the best rule of each family; chosen: the one to use. by_share: {share of the median that is taken off a
+    name: the best micro-F1 of a plain threshold}, empty without a bank.
+    """
+
+    names: tuple[str, ...]
+    images: int
+    tags: int
+    results: tuple[RuleResult, ...]
+    chosen: RuleResult
+    by_share: dict[float, float]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The chosen rule as settings."""
+        rule = self.chosen.rule
+        return {"match_threshold": rule.threshold, "match_relative": rule.relative, "match_top_k": rule.top_k}
+
+
+def fit_presence(
+    segmenter: Segmenter,
+    images: Sequence[TaggedImage],
+    *,
+    seed: int = 0,
+    track: Callable[[Iterable[TaggedImage]], Iterable[TaggedImage]] = iter,
+) -> FittedPresence:
+    """Match every name among the tags with every photo and search the rule. Raises ConfigError for fewer than two names."""
+    names = tuple(dict.fromkeys(name for image in images for name in image.class_names))
+    if len(names) < 2:
+        raise ConfigError(
+            f"the {len(images)} photos are tagged with {len(names)} name(s); a threshold needs photos that a name is absent from"
+        )
+    asked = segmenter.replace(policy="itm", match_threshold=0.0, match_relative=0.0, match_top_k=0)
+    scores = np.array([asked.prepare(image.path, names).match_scores for image in track(images)], np.float64)
+    tags = np.array([[name in image.class_names for name in names] for image in images])
+    results = search_rules(scores, tags, seed=seed)
+    by_share = {share: best_f1(moved, tags) for share, moved in other_shares(segmenter, names, scores)}
+    return FittedPresence(names, len(images), int(tags.sum()), tuple(results), choose_rule(results), by_share)
+
+
+def other_shares(
+    segmenter: Segmenter, names: Sequence[str], scores: NDArray[np.float64]
+) -> Iterator[tuple[float, NDArray[np.float64]]]:
+    """The logits as they would be with another share of each name's median taken off; nothing without a bank."""
+    if segmenter.presence.bank is None:
+        return
+    medians = np.array(list(segmenter.presence.medians(names).values()))
+    logits = np.vectorize(logit)(scores)
+    for share in SHARES:
+        yield share, logits + (SHARE_OF_MEDIAN - share) * medians
+
+
+def best_f1(scores: NDArray[np.float64], tags: NDArray[np.bool_]) -> float:
+    """The best micro-F1 of all thresholds on scores (N, C) of any scale."""
+    ranked = tags.ravel()[np.argsort(-scores, axis=None, kind="stable")]
+    right = np.cumsum(ranked)
+    return float(np.max(2 * right / (np.arange(1, right.size + 1) + ranked.sum())))
 
 
 def rules_of(family: str) -> Iterator[KeepRule]:

@@ -14,6 +14,7 @@ from pnp_ovss.files import write_atomically
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.provenance import library_versions
 from pnp_ovss.tuning.maps import MapStore
+from pnp_ovss.tuning.presence import FittedPresence, RuleResult
 from pnp_ovss.tuning.scorers import Scorer
 from pnp_ovss.tuning.search import Trial
 from pnp_ovss.tuning.tune import Tuned, TuneOptions
@@ -29,9 +30,9 @@ def evidence(store: MapStore, scorer: Scorer, options: TuneOptions, tuned: Tuned
     """What the choice rests on, as plain values: data, scorer, search, every trial, versions, date."""
     best = tuned.best.outcome
     return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "versions": library_versions(),
+        **_circumstances(),
+        "source": f"without mask labels: reward '{options.reward}' by {scorer.name} on {tuned.counted} images, "
+        f"{len(tuned.trials)} trials",
         "scorer": scorer.name,
         "reward": options.reward,
         "mask_stage": options.stage,
@@ -53,18 +54,53 @@ def evidence(store: MapStore, scorer: Scorer, options: TuneOptions, tuned: Tuned
     }
 
 
+def presence_evidence(fitted: FittedPresence) -> dict[str, Any]:
+    """What a fitted keep rule rests on, as plain values."""
+    found = fitted.chosen.presence
+    return {
+        **_circumstances(),
+        "source": f"match_threshold fitted to image-level tags: micro-F1 {found.micro_f1:.3f} on {fitted.images} images, "
+        f"{len(fitted.names)} names",
+        "images": fitted.images,
+        "tags": fitted.tags,
+        "names": list(fitted.names),
+        "rules": [_rule_row(result) for result in fitted.results],
+        "f1_by_share_of_median": {str(share): round(f1, 4) for share, f1 in fitted.by_share.items()},
+    }
+
+
+def _rule_row(result: RuleResult) -> dict[str, Any]:
+    rule, found, gain = result.rule, result.presence, result.gain
+    return {
+        "family": result.family,
+        "threshold": rule.threshold,
+        "relative": rule.relative,
+        "top_k": rule.top_k,
+        "precision": round(found.precision, 4),
+        "recall": round(found.recall, 4),
+        "f1": round(found.micro_f1, 4),
+        "gain": [round(value, 4) for value in (gain.value, gain.low, gain.high)],
+    }
+
+
+def _circumstances() -> dict[str, Any]:
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": library_versions(),
+    }
+
+
 def preset_text(preset: ModelPreset, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """The TOML text: [model] as it was, [settings] with the tuned ones, [evidence]."""
     model = {f.name: getattr(preset, f.name) for f in fields(ModelPreset) if f.name not in ("name", "settings")}
-    model["source"] = (
-        f"tuned {found['date']} without mask labels: reward '{found['reward']}' by {found['scorer']} on "
-        f"{found['images_that_can_earn']} images, {len(found['reward_table'])} trials"
-    )
+    model["source"] = f"tuned {found['date']} {found['source']}"
     if preset.path is not None:
         model["path"] = str(Path(preset.path).resolve())
     lines = ["# Written by `pnp-ovss tune`; use it with --model. The evidence changes nothing.", "[model]"]
     lines += [f"{key} = {_toml(value)}" for key, value in model.items() if value not in (None, "", 0)]
-    lines += ["", "[settings]", f"# T was tuned on: {found['threshold_scale']}."]
+    lines += ["", "[settings]"]
+    lines += [f"# T was tuned on: {found['threshold_scale']}."] if "threshold_scale" in found else []
     lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
     lines += ["", "[evidence]"] + [f"{key} = {_toml(value)}" for key, value in found.items()]
     return "\n".join(lines) + "\n"
