@@ -7,7 +7,7 @@ from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.evaluation.records import read_records
-from pnp_ovss.evaluation.report import read_report
+from pnp_ovss.evaluation.report import read_report, read_reports
 from tests.commands import caller
 
 
@@ -83,6 +83,8 @@ def test_reports_without_a_name_are_named_by_what_was_asked_and_never_overwritte
         assert read_report(tmp_path / f"runs/{name}.json").images == 12
     code, screen, _ = call("ablate", "folder", root, "--limit", 1, "--policy", "oracle")
     assert "report: runs/rectangles-fake-oracle-ablation.json" in screen
+    rows = read_reports(tmp_path / "runs/rectangles-fake-oracle-ablation.json")
+    assert all("1 of 12 images (first)" in report.notes for report in rows.values())
 
     before = (tmp_path / "runs/rectangles-fake.images.jsonl").read_bytes()
     for more in ((), ("--set", "drops=0"), ("--sizes", "64,96")):

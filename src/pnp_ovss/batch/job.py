@@ -28,7 +28,6 @@ class Job:
     method: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     candidates: Mapping[str, list[str]] | None = None
-    seed: int = 0
     png: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,7 +38,6 @@ class Job:
             "method": self.method,
             "settings": dict(self.settings),
             "candidates": None if self.candidates is None else dict(self.candidates),
-            "seed": self.seed,
             "png": self.png,
         }
 
@@ -51,7 +49,6 @@ class Job:
         from pnp_ovss.vlms.checkpoints.hub import hush
 
         hush()
-        torch.manual_seed(self.seed)
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a script may have imported torch before
         return Segmenter.from_pretrained(self.model, method=self.method, device=device, **self.settings)
 

@@ -29,7 +29,7 @@ def ablate(
     split: d.Split = None,
     data_option: d.DataOption = None,
     limit: d.Limit = None,
-    seed: o.Seed = 0,
+    seed: e.Seed = None,
     void: e.Void = None,
     recipe: e.RecipeName = None,
     out: e.Out = None,
@@ -53,7 +53,7 @@ def ablate(
         out=out or e.default_path(data.name, *e.words_of(spec), recipe or "ablation"),
     )  # fmt: skip
     notes = e.tell(found, asked, data, job.options)
-    return _write_variants(job, "ablation", ablation_table, notes)
+    return _write_variants(job, "ablation", ablation_table, seed or 0, notes)
 
 
 @o.takes_segmenter
@@ -70,7 +70,7 @@ def sensitivity(
     split: d.Split = None,
     data_option: d.DataOption = None,
     limit: d.Limit = None,
-    seed: o.Seed = 0,
+    seed: e.Seed = None,
     void: e.Void = None,
     recipe: e.RecipeName = None,
     out: e.Out = None,
@@ -93,7 +93,7 @@ def sensitivity(
         out=out or e.default_path(data.name, *e.words_of(spec), recipe or f"sensitivity-{looked}"),
     )  # fmt: skip
     notes = e.tell(found, asked, data, job.options, looked)
-    return _write_variants(job, f"stage {looked}", lambda reports: sensitivity_table(reports, looked), notes)
+    return _write_variants(job, f"stage {looked}", lambda reports: sensitivity_table(reports, looked), seed or 0, notes)
 
 
 def _stage(name: str) -> Stage:
@@ -106,11 +106,12 @@ def _write_variants(
     job: EvaluationJob,
     title: str,
     make_table: Callable[[Mapping[str, EvaluationReport]], Table],
+    seed: int,
     recipe: Sequence[str] = (),
 ) -> int:
     """Run; save all variants' reports in one JSON file, and their table as Markdown and on the screen.
 
-    recipe: what is to be said of it under the table.
+    seed: of the bootstrap. recipe: what is to be said of it under the table.
     """
     from pnp_ovss.evaluation.pages import write_pages
     from pnp_ovss.evaluation.report import save_reports, summarise
@@ -118,7 +119,7 @@ def _write_variants(
     d.look(job.data)
     results, _ = e.run_job(job, title)
     path = job.out
-    found = {name: summarise(results, name) for name in results.variants} or {"": summarise(results)}
+    found = {name: summarise(results, name, seed=seed) for name in results.variants or ("",)}
     reports = {name: replace(report, recipe=tuple(recipe)) for name, report in found.items()}
     save_reports(path, reports)
     table = make_table(reports)

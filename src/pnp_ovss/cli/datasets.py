@@ -24,7 +24,8 @@ DataOption = Annotated[
     list[str] | None,
     typer.Option("--data", help="An option of this data set, NAME=VALUE, for example masks=SegmentationClassAug."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="At most so many images: the first, or random with --seed.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="The first N images only; with --seed, N drawn at random.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Draw the images of --limit at random.")]
 
 
 def open_with(name: str, root: Path, split: str | None = None, given: list[str] | None = None) -> Dataset:
@@ -67,7 +68,7 @@ def check(
     split: Split = None,
     data_option: DataOption = None,
     limit: Limit = None,
-    seed: o.Seed = 0,
+    seed: Seed = None,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet to this picture.")] = None,
     count: Annotated[int, typer.Option("--count", help="Images on the sheet.")] = 12,
 ) -> int:

@@ -35,7 +35,7 @@ def evaluate(
     split: d.Split = None,
     data_option: d.DataOption = None,
     limit: d.Limit = None,
-    seed: o.Seed = 0,
+    seed: e.Seed = None,
     void: e.Void = None,
     recipe: e.RecipeName = None,
     class_split: Annotated[
@@ -114,7 +114,12 @@ def _systems(specs: Sequence[o.SegmenterSpec], sizes: Sequence[int], baselines: 
 
 
 def _report(
-    results: Results, job: EvaluationJob, examples: int, system: System | None, seed: int, recipe: tuple[str, ...]
+    results: Results,
+    job: EvaluationJob,
+    examples: int,
+    system: System | None,
+    seed: int | None,
+    recipe: tuple[str, ...],
 ) -> EvaluationReport:
     """Write a run's report and pages, print its summary and, if there are any, its first failures."""
     from pnp_ovss.evaluation.examples import best_and_worst
@@ -122,7 +127,7 @@ def _report(
     from pnp_ovss.evaluation.report import summarise
     from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
 
-    report = replace(summarise(results, seed=seed), recipe=recipe)
+    report = replace(summarise(results, seed=seed or 0), recipe=recipe)
     report.save(job.out)
     tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
     shown = best_and_worst(results, lambda: system or job.make(), examples)

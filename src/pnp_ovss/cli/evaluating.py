@@ -35,6 +35,12 @@ Out = Annotated[
         "--out", "-o", callback=_report_path, help="The report, .json (default: runs/DATASET-MODEL-....json)."
     ),
 ]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", help="Of the intervals' bootstrap (default 0), and of --limit, whose images are then drawn."
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own model.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
 Void = Annotated[
