@@ -10,7 +10,7 @@ ROOMS = (
     "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config", "keywords",
     "checkpoint", "presets", "provenance", "changes", "fetching", "photo_values", "images", "prompt", "saliency",
     "postprocess", "completion", "competition", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
-    "policies", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
+    "policies", "rivals", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
     "testing", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
     "batch", "export", "web", "cli",
 )  # fmt: skip

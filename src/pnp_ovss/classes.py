@@ -161,6 +161,20 @@ def flatten_classes(classes: Sequence[Sequence[str]], chosen: Sequence[int]) -> 
     return names, groups
 
 
+def prompted_names(
+    classes: Sequence[Sequence[str]], kept: Sequence[int], everything: bool
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """The names that stand in the prompt, those of the kept classes or of all if any is kept; for each kept one its rows.
+
+    >>> prompted_names([("cat",), ("sofa", "couch"), ("dog",)], [1], everything=True)
+    (('cat', 'sofa', 'couch', 'dog'), ((1, 2),))
+    """
+    chosen = range(len(classes)) if everything and kept else kept
+    names, groups = flatten_classes(classes, chosen)
+    rows = dict(zip(chosen, map(tuple, groups), strict=True))
+    return tuple(names), tuple(rows[index] for index in kept)
+
+
 def _unseen(character: str) -> bool:
     """Format characters (blanks without width, direction marks) and variation selectors."""
     return unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f"

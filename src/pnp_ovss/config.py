@@ -79,6 +79,9 @@ class SegmenterConfig:
     bank: str = setting(
         "", "prepare", "Photos by which names are calibrated: a file of `calibrate`, or pocket; empty = none."
     )
+    rivals: str = setting(
+        "", "prepare", "Names, by commas, that may win pixels where they are found; these become background (ours)."
+    )
     soft_presence: bool = setting(
         False, "label", "Competition equal_mass: weigh each class by how sure it is that it is there (ours)."
     )

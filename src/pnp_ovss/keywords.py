@@ -25,6 +25,7 @@ class Settings(TypedDict, total=False):
     match_top_k: int
     clip_model: str
     bank: str
+    rivals: str
     soft_presence: bool
     empty: Literal["background", "best"]
     gradient: Gradient

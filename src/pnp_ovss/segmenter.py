@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pnp_ovss import gradcam
-from pnp_ovss.classes import ClassNames, flatten_classes, parse_classes
+from pnp_ovss.classes import ClassNames, parse_classes, prompted_names
 from pnp_ovss.clock import Clock
 from pnp_ovss.competition import compete
 from pnp_ovss.completion import complete
@@ -27,6 +27,7 @@ from pnp_ovss.presence import Presence, get_bank
 from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
+from pnp_ovss.rivals import add_rivals, rivals_of
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Pass, Prepared, Trace
 from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
@@ -160,10 +161,9 @@ class Segmenter:
         with clock("policy"):
             match = partial(self.presence, features)
             policy, choice = choose(self.policy, Request(classes, photo, name, match), keep, self.config)  # step 0
-        everything = tuple(range(len(classes)))
-        prompted = everything if self.config.prompted == "all" and choice.kept else choice.kept
-        names, groups = flatten_classes(classes, prompted)  # step 2
-        rows = dict(zip(prompted, map(tuple, groups), strict=True))
+            rivals = rivals_of(self.config.rivals, classes)
+            choice = add_rivals(choice, rivals, match, self.config.match_threshold)
+        names, groups = prompted_names((*classes, *rivals), choice.kept, self.config.prompted == "all")  # step 2
         return Prepared(
             image=photo,
             image_name=Path(shown(name)).name,
@@ -171,8 +171,8 @@ class Segmenter:
             pixels=pixels,
             features=features,
             kept=choice.kept,
-            names=tuple(names),
-            groups=tuple(rows[index] for index in choice.kept),
+            names=names,
+            groups=groups,
             match_scores=choice.scores,
             policy=policy,
             config=self.config,
@@ -213,15 +213,16 @@ class Segmenter:
             scores, rows = compete(total, limited, self.config, match_scores)  # steps 10-12
         with clock("refine"):
             scores = refine_photo(self.refiner, prepared.image, scores, keep=self.config.core_share)  # step 13
-        channels = tuple(0 if row is None else prepared.kept[row] + 1 for row in rows)
+        own = [row for row, index in enumerate(prepared.kept) if index < len(prepared.classes)]  # the others are rivals
+        channels = tuple(prepared.kept[row] + 1 if row in own else 0 for row in rows)
         return Segmentation(
             labels=argmax_labels(scores, channels, size),  # step 14
             class_names=tuple(group[0] for group in prepared.classes),
             scores=scores.cpu().numpy(),
             channels=channels,
-            maps=total.cpu().numpy(),
-            kept=tuple(index + 1 for index in prepared.kept),
-            match_scores={group[0]: s for group, s in zip(prepared.classes, prepared.match_scores, strict=True)},
+            maps=total[own].cpu().numpy(),
+            kept=tuple(prepared.kept[row] + 1 for row in own),
+            match_scores={group[0]: s for group, s in zip(prepared.classes, prepared.match_scores, strict=False)},
             image=prepared.image,
             image_name=prepared.image_name,
             provenance=Provenance.of(self, prepared.policy, len(trace.passes)),

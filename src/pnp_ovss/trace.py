@@ -20,9 +20,9 @@ class Prepared:
 
     image: (H, W, 3) uint8. image_name: its file name, or "". classes: K classes, each a name and its synonyms.
     pixels: (3, S_h, S_w) float32 in [0, 1], the model's input before normalisation. features: of the whole image.
-    kept: indices of the k classes that compete. names: the M prompted names. groups: for each kept class the rows of
-    its names among them. match_scores: (K,) the policy's score of each class in [0, 1], or None. policy: who decided.
-    config: the settings that were used. seconds: wall time by step.
+    kept: indices of the k classes that compete, rivals after the K asked. names: the M prompted names. groups: for each
+    kept class the rows of its names among them. match_scores: (K + R,) the policy's score of each class and the match of
+    each rival in [0, 1], or None. policy: who decided. config: the settings that were used. seconds: wall time by step.
     """
 
     image: np.ndarray
@@ -39,7 +39,7 @@ class Prepared:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        kept = ", ".join(self.classes[index][0] for index in self.kept) or "none"
+        kept = ", ".join(self.classes[index][0] for index in self.kept if index < len(self.classes)) or "none"
         return f"Prepared({self.image_name or 'photo'!s}, {len(self.classes)} classes, competing: {kept})"
 
     def check(self, config: SegmenterConfig) -> None:
@@ -78,10 +78,11 @@ class Trace:
         return replace(self, passes=self.passes[:count])
 
     def keep(self, names: Sequence[str]) -> Trace:
-        """The same passes with fewer classes that may win: those of the kept ones that have one of these names."""
+        """The same passes with fewer classes that may win: those of the kept ones that have one of these names, and rivals."""
         prepared = self.prepared
         wanted = kept_indices(prepared.classes, names)
-        rows = [row for row, index in enumerate(prepared.kept) if index in wanted]
+        rivals = range(len(prepared.classes), len(prepared.match_scores))
+        rows = [row for row, index in enumerate(prepared.kept) if index in wanted or index in rivals]
         kept = tuple(prepared.kept[row] for row in rows)
         groups = tuple(prepared.groups[row] for row in rows)
         return replace(self, prepared=replace(prepared, kept=kept, groups=groups))

@@ -33,7 +33,13 @@ Model = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel="Which segmenter")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of what is drawn.")]
 
-_SETTINGS = {"policy": "--policy", "size_px": "--size", "refine": "--refine", "precision": "--precision"}
+_SETTINGS = {
+    "policy": "--policy",
+    "size_px": "--size",
+    "refine": "--refine",
+    "precision": "--precision",
+    "rivals": "--background",
+}
 """Settings with an option of their own; all others go by --set."""
 
 
