@@ -87,25 +87,35 @@ def writing(path: str | Path, advice: str = "make room or choose another place")
         raise OutputError(f"cannot write to {shown(path)}: {error.strerror or error}; {advice}") from error
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write to a temporary file beside it, flush to the disk, rename; folders are made. Raises OutputError.
+@contextmanager
+def replacing(path: Path, *, flush: bool = True) -> Generator[Path]:
+    """A temporary file beside `path` to write to, which takes its place when the block ends well; folders are made.
 
-    Text becomes UTF-8; what UTF-8 has no bytes for (bytes of a file name) is written as an escape.
+    flush: to the disk before. Raises OutputError, also for an OSError of the block.
     """
-    content = data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace")
     mark = zlib.crc32(os.fsencode(path.name))
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{threading.get_ident()}-{mark:08x}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
+            if flush:
+                with open(temporary, "rb+") as file:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        fsync_folder(path.parent)
+        if flush:
+            fsync_folder(path.parent)
+
+
+def write_atomically(path: Path, data: bytes | str, *, flush: bool = True) -> None:
+    """Write a file whole or not at all. Raises OutputError.
+
+    Text becomes UTF-8; what UTF-8 has no bytes for (bytes of a file name) is written as an escape.
+    """
+    with replacing(path, flush=flush) as temporary:
+        temporary.write_bytes(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any, *, ascii_only: bool = False) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pnp_ovss.errors import OutputError
-from pnp_ovss.files import TEMPORARY, write_atomically, writing
 from pnp_ovss.files import shown as path_text
+from pnp_ovss.files import write_atomically, writing
 
 LIST = ".pnp-ovss-made.jsonl"
 """The list's name: an ASCII JSON object a line, {"files": {name: twelve hex digits of its content}, ...}."""
@@ -93,15 +93,7 @@ class OutputFolder:
         """Write one file, noted before it is put in place. Raises OutputError for one that no run made."""
         self.check([name])
         self._note({name: hashlib.sha256(data).hexdigest()[:12]}, {})
-        path = self.folder / name
-        temporary = path.with_name(f"{TEMPORARY}{os.getpid()}")
-        with writing(self.folder):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(data)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        write_atomically(self.folder / name, data, flush=False)
 
     def remove_earlier(self) -> None:
         """Remove what earlier runs made, this one did not replace and nobody changed since."""

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from pnp_ovss.competition import logit, sigmoid
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.files import replacing
 from pnp_ovss.gradcam import match_logits
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.provenance import fingerprint
@@ -61,13 +62,8 @@ class NameBank:
 
         facts = {"model": self.model, "weights": self.weights, "photos": " ".join(self.photos)}
         facts |= {"match_threshold": repr(self.match_threshold), "shift": repr(self.shift)}
-        whole = path.with_name(path.name + ".tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"tokens": self.tokens.contiguous()}, whole, metadata=facts)
-            whole.replace(path)
-        except OSError as error:
-            raise OutputError(f"cannot write the bank {path}: {error.strerror or error}") from error
+        with replacing(path) as temporary:
+            save_file({"tokens": self.tokens.contiguous()}, temporary, metadata=facts)
 
     @classmethod
     def load(cls, name: str | Path) -> NameBank:

@@ -271,7 +271,7 @@ def test_changed_weights_of_the_same_size_are_found_by_their_hash(tmp_path):
 def test_what_a_killed_conversion_left_is_cleaned(tmp_path):
     torch.save({"a": torch.ones(3)}, tmp_path / "pytorch_model.bin")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".123-model.safetensors").write_bytes(b"half")
+    (tmp_path / "out" / ".tmp-123-1-abcdef01").write_bytes(b"half")
 
     folder = convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out")
 

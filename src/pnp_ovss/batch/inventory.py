@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from itertools import islice
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from pnp_ovss.batch.sources import PhotoRef, require_pyarrow
 from pnp_ovss.errors import ImageError, OutputError
-from pnp_ovss.files import fsync_folder, writing
+from pnp_ovss.files import replacing
 
 
 class Inventory:
@@ -49,19 +48,13 @@ def write_inventory(path: Path, photos: Iterable[PhotoRef], shard_size: int, *, 
     types = {"path": pa.binary(), "place": pa.int64(), "size": pa.int64()}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(PhotoRef)])
     photos = iter(photos if unique else _without_repeats(photos))
-    temporary = path.with_name(f".tmp-{path.name}")
     chunk = list(islice(photos, shard_size))
     if not chunk:
         raise ImageError("the inputs hold no photo")
-    with writing(path.parent):
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            while chunk:
-                writer.write_table(pa.Table.from_pylist([asdict(ref) for ref in chunk], schema), shard_size)
-                chunk = list(islice(photos, shard_size))
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        fsync_folder(path.parent)
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        while chunk:
+            writer.write_table(pa.Table.from_pylist([asdict(ref) for ref in chunk], schema), shard_size)
+            chunk = list(islice(photos, shard_size))
 
 
 def _without_repeats(photos: Iterable[PhotoRef]) -> Iterator[PhotoRef]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pnp_ovss.errors import OutputError
+from pnp_ovss.files import writing
 
 WAIT_S = 15.0
 """How long another process may keep the lock; it is held for one write, some milliseconds."""
@@ -74,11 +75,10 @@ def open_journal(optuna: Any, path: Path) -> Any:
 def damage_told(path: Path | None) -> Generator[None]:
     """What reading or writing the journal raises, as one OutputError."""
     try:
-        yield
+        with writing(path or ""):
+            yield
     except OutputError:
         raise
-    except OSError as error:
-        raise OutputError(f"cannot write the journal {path}: {error.strerror or error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise OutputError(
             f"the journal {path} is damaged ({type(error).__name__}: {error}); move it away and start again"

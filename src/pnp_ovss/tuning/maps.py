@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.files import writing
 from pnp_ovss.images import limited_size, read_image, resize_to
 from pnp_ovss.saliency import minmax
 from pnp_ovss.segmenter import Segmenter
@@ -61,15 +62,13 @@ class MapStore:
 
     def build(self, track: Callable[[Iterable[int]], Iterable[int]] = iter) -> MapStore:
         """Compute and write the photos and maps; `track` wraps the indices for a progress bar. Returns itself."""
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for index in track(range(len(self.images))):
                 np.save(self._path(index, "photo"), self._shrunk(read_image(self.images[index].path)))
                 start = time.perf_counter()
                 self._write_maps(index)
                 self.seconds += time.perf_counter() - start
-        except OSError as error:
-            raise OutputError(f"cannot write maps to {self.folder}: {error.strerror or error}") from error
         return self
 
     def photo(self, index: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pnp_ovss.errors import DependencyError, OutputError
+from pnp_ovss.errors import DependencyError
+from pnp_ovss.files import replacing
 from pnp_ovss.tuning.search import Trial, best_trial
 
 
@@ -26,10 +27,8 @@ def plot_search(trials: Sequence[Trial], path: Path, *, title: str = "") -> None
     _plot_heads(figure, left, trials)
     _plot_thresholds(right, trials)
     figure.suptitle(title)
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def head_table(trials: Sequence[Trial]) -> tuple[list[Any], list[Any], np.ndarray]:

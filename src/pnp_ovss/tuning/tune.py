@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import ImageError
 from pnp_ovss.files import shown as path_text
+from pnp_ovss.images import check_file
+from pnp_ovss.outputs import content
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import FinishedMasks, masks_at
 from pnp_ovss.tuning.objective import Effort, Objective
@@ -126,8 +126,5 @@ def basis(store: MapStore, scorer: Scorer, options: TuneOptions) -> dict[str, An
 
 def _image(image: TaggedImage) -> dict[str, Any]:
     """A photo's content, as twelve hex digits of its bytes, and its tags. Raises ImageError when it is gone."""
-    try:
-        content = hashlib.sha256(image.path.read_bytes()).hexdigest()[:12]
-    except OSError as error:
-        raise ImageError(f"{image.path} cannot be opened: {error.strerror or error}") from error
-    return {"content": content, "classes": list(image.class_names)}
+    check_file(image.path)
+    return {"content": content(image.path), "classes": list(image.class_names)}

@@ -5,7 +5,6 @@ What is written is safetensors. The names and shapes must be exactly those of th
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from pnp_ovss.errors import ConfigError, ModelError
-from pnp_ovss.files import write_atomically, write_json, writing
+from pnp_ovss.files import remove_temporaries, replacing, write_atomically, write_json, writing
 from pnp_ovss.presets import built_in_presets
 from pnp_ovss.vlms.albef import drop_cross_attention
 from pnp_ovss.vlms.checkpoints.digests import MADE, note_made
@@ -149,13 +148,8 @@ def _write(out: Path, weights: State, config: Mapping[str, Any] | None, copied: 
 def _write_weights(path: Path, weights: State) -> None:
     from safetensors.torch import save_file
 
-    for left in path.parent.glob(f".*-{path.name}"):  # by a conversion that was killed
-        left.unlink(missing_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    remove_temporaries(path.parent)  # of a conversion that was killed
+    with replacing(path) as temporary:
         # .clone(): safetensors refuses tensors that share memory, as tied weights do.
         tensors = {name: value.contiguous().clone() for name, value in weights.items()}
         save_file(tensors, temporary, metadata={"format": "pt"})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
