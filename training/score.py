@@ -21,18 +21,8 @@ from samples import UNTOLD
 
 from pnp_ovss.datasets.voc import open_voc
 from pnp_ovss.evaluation.metrics import compute, empty_confusion, update
+from pnp_ovss.evaluation.presence import average_precision
 from pnp_ovss.segmenter import Segmenter
-
-
-def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over the true ones of the precision down to them, the best first; NaN without a true one.
-
-    >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
-    0.8333333333333333
-    """
-    ranked = truth[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    return float(precision[ranked].mean()) if ranked.any() else float("nan")
 
 
 def best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

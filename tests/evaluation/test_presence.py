@@ -3,7 +3,16 @@ import math
 import numpy as np
 import pytest
 
-from pnp_ovss.evaluation.presence import Presence, Survival, presence, survival
+from pnp_ovss.evaluation.presence import (
+    Decided,
+    Presence,
+    Survival,
+    average_precision,
+    drawn_names,
+    presence,
+    presence_by_list,
+    survival,
+)
 
 
 def test_by_hand():
@@ -44,3 +53,48 @@ def test_what_became_of_the_found_classes_by_hand():
     assert survival(confusion, [1, 2], [2, 3, 4]) == Survival(1, 0, 0)
     assert survival(np.zeros((5, 5), dtype=np.int64), [1], [1]) == Survival()
     assert Survival(1, 0, 1) + Survival(2, 1, 1) == Survival(3, 1, 2)
+
+
+IMAGES = [
+    Decided("a", present=(2,), kept=(2, 5), scores=(0.1, 0.9, 0.2, 0.3, 0.8)),
+    Decided("b", present=(1, 4), kept=(4,), scores=(0.4, 0.1, 0.2, 0.7, 0.0)),
+]
+
+
+def test_the_whole_list_by_hand():
+    *_, whole = presence_by_list(IMAGES, 5)
+    assert (whole.names, whole.precision, whole.recall) == (5, pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert (whole.kept, whole.present) == (1.5, 1.5)
+    # by score: .9 there, .8 not, .7 there, .4 there
+    assert whole.ap == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+
+
+def test_shorter_lists_hold_what_is_there_and_forget_false_finds():
+    shorter, whole = presence_by_list(IMAGES, 5)
+    again, _ = presence_by_list(IMAGES[::-1], 5)
+    assert (shorter.names, whole.names) == (3, 5)
+    assert shorter == again
+    assert shorter.recall == whole.recall
+    assert shorter.present == 1.5
+
+
+@pytest.mark.parametrize(("length", "count"), [(3, 20), (20, 80), (2, 171)])
+def test_a_list_is_drawn_anew_for_each_image_and_the_same_in_every_run(length, count):
+    present = (5, 2)
+    lists = [drawn_names(Decided(id, present, ()), length, count) for id in "abcdefgh"]
+    assert all(
+        asked[:2] == [5, 2] and len(set(asked)) == length and set(asked) <= set(range(1, count + 1)) for asked in lists
+    )
+    assert (len({*map(tuple, lists)}) > 4) == (length > 2)
+    assert lists[0] == drawn_names(Decided("a", present, (7,)), length, count)
+
+
+def test_without_scores_there_is_no_average_precision():
+    assert [row.ap for row in presence_by_list([Decided("a", (1,), (1, 2))], 30)] == [None] * 3
+
+
+def test_average_precision_by_hand():
+    assert average_precision(np.array([0.9, 0.8, 0.7, 0.1]), np.array([False, True, True, False])) == pytest.approx(
+        (1 / 2 + 2 / 3) / 2
+    )
+    assert math.isnan(average_precision(np.array([0.5]), np.array([False])))

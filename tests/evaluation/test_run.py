@@ -41,7 +41,10 @@ def test_the_real_segmenter_finds_the_rectangles(rectangles, fake_system, record
     results = run(rectangles, fake_system, records)
     report = summarise(results)
     assert report.policy == "itm"
-    assert report.presence == {"precision": 1, "recall": 1, "micro_f1": 1}
+    assert report.presence == {"precision": 1, "recall": 1, "micro_f1": 1, "ap": 1, "kept": 1.5, "present": 1.5}
+    assert [row["names"] for row in report.presence_by_list] == [3, 4]
+    read = read_records(results.path)[1]  # scores come back as they were written
+    assert [again.scores[""] for again in read] == [pytest.approx(r.scores[""], abs=1e-4) for r in results.records]
     assert report.miou_without_background > 0.5
     assert report.model == "fake"
     assert report.size == 96

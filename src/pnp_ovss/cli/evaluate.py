@@ -125,14 +125,17 @@ def _report(
     from pnp_ovss.evaluation.examples import best_and_worst
     from pnp_ovss.evaluation.pages import write_pages
     from pnp_ovss.evaluation.report import summarise
-    from pnp_ovss.evaluation.tables import beside_paper, per_class, splits, summary
+    from pnp_ovss.evaluation.tables import beside_paper, per_class, presence_by_list, splits, summary
 
     report = replace(summarise(results, seed=seed or 0), recipe=recipe)
     report.save(job.out)
-    tables = [table for table in (summary(report), beside_paper([report]), splits(report)) if table is not None]
+    own, lists = summary(report), presence_by_list(report)
+    tables = [table for table in (own, lists, beside_paper([report]), splits(report)) if table is not None]
     shown = best_and_worst(results, lambda: system or job.make(), examples)
     write_pages(job.out, f"{report.dataset}: {report.model}", tables, per_class(report), shown)
-    print_table(summary(report))
+    print_table(own)
+    if lists is not None:
+        print_table(lists)
     for failure in report.failures[:5]:
         complain(f"{failure['id']}: {failure['error']}")
     return report

@@ -1,9 +1,16 @@
-"""How well a class policy decides which classes are in an image: precision, recall and micro-F1."""
+"""How well a class policy decides which classes are in an image: precision, recall, micro-F1, average precision."""
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pnp_ovss.evaluation.metrics import Confusion
+
+LENGTHS = (3, 20, 80, 171)
+"""Lengths of the lists of names that presence is reported for, where the vocabulary is longer."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,78 @@ class Presence:
     def micro_f1(self) -> float:
         """Harmonic mean of the two over all pairs of image and class."""
         return _share(2 * self.kept_present, 2 * self.kept_present + self.kept_absent + self.missed)
+
+
+def average_precision(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+    """Mean over the true ones of the precision down to them, the best first; NaN without a true one.
+
+    >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
+    0.8333333333333333
+    """
+    ranked = truth[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float(precision[ranked].mean()) if ranked.any() else float("nan")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What is known of one image. present, kept: labels from 1. scores: (K,) how sure the policy was of each, or None."""
+
+    id: str
+    present: tuple[int, ...]
+    kept: tuple[int, ...]
+    scores: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ListPresence:
+    """Presence where each image is asked for `names` names. kept, present: names an image. ap: None without scores."""
+
+    names: int
+    precision: float
+    recall: float
+    micro_f1: float
+    ap: float | None
+    kept: float
+    present: float
+
+
+def presence_by_list(images: Sequence[Decided], count: int) -> Iterator[ListPresence]:
+    """For each of LENGTHS below `count`, the length of the vocabulary, and for that: what shorter lists would have given.
+
+    A shorter list holds the image's own classes and, to its length, others at random, the same for an image in every
+    run; where an image has more classes than the list, those of them that come first. A name's decision is taken to be the
+    same in every list, as it is under a plain threshold.
+    """
+    for length in [*(length for length in LENGTHS if length < count), count]:
+        yield _of_lists([_cut(image, drawn_names(image, length, count)) for image in images], length)
+
+
+def drawn_names(image: Decided, length: int, count: int) -> list[int]:
+    """The labels that an image is asked for in a list of `length` of `count`."""
+    order = np.random.default_rng(zlib.crc32(image.id.encode("utf-8", "surrogateescape"))).permutation(count) + 1
+    others = [label for label in order.tolist() if label not in image.present]
+    return [*image.present, *others][:length]
+
+
+def _cut(image: Decided, asked: list[int]) -> Decided:
+    scores = None if image.scores is None else tuple(image.scores[label - 1] for label in asked)
+    places = range(1, len(asked) + 1)
+    present, kept = ({p for p in places if asked[p - 1] in labels} for labels in (image.present, image.kept))
+    return Decided(image.id, tuple(present), tuple(kept), scores)
+
+
+def _of_lists(images: Sequence[Decided], length: int) -> ListPresence:
+    total = Presence()
+    for image in images:
+        total += presence(image.present, image.kept)
+    ap = None
+    if all(image.scores is not None for image in images):
+        truth = np.array([[place in image.present for place in range(1, length + 1)] for image in images])
+        ap = average_precision(np.array([image.scores for image in images], np.float64).ravel(), truth.ravel())
+    kept, there = total.kept_present + total.kept_absent, total.kept_present + total.missed
+    rates = (total.precision, total.recall, total.micro_f1)
+    return ListPresence(length, *rates, ap, kept / len(images), there / len(images))
 
 
 def presence(present: Iterable[int], kept: Iterable[int]) -> Presence:

@@ -18,13 +18,13 @@ from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.files import locked, write_atomically, writing
 
-FORMAT = 2
+FORMAT = 3
 KEPT = "what was finished is kept: make room, then resume"
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image's outcome; `counts` and `kept` by variant, empty with an `error`."""
+    """One image's outcome; `counts`, `kept` and `scores` by variant, empty with an `error`."""
 
     id: str
     present: tuple[int, ...] = ()
@@ -32,6 +32,8 @@ class ImageRecord:
     counts: Mapping[str, ImageCounts] = field(default_factory=dict)
     kept: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
     """Labels that were allowed to compete; None for all."""
+    scores: Mapping[str, tuple[float, ...] | None] = field(default_factory=dict)
+    """How sure the policy was of each class, in [0, 1]; None where it asked nothing."""
     seconds: float = 0.0
     error: str | None = None
     content: Mapping[str, str] = field(default_factory=dict)
@@ -42,7 +44,8 @@ class ImageRecord:
         if self.error is not None:
             return {"id": self.id, "error": self.error}
         variants = {
-            name: {"counts": counts.to_json(), "kept": self.kept.get(name)} for name, counts in self.counts.items()
+            name: {"counts": counts.to_json(), "kept": self.kept.get(name), "scores": _rounded(self.scores.get(name))}
+            for name, counts in self.counts.items()
         }
         plain = {"id": self.id, "content": dict(self.content), "present": self.present}
         return {**plain, "seconds": round(self.seconds, 4), "variants": variants}
@@ -57,7 +60,8 @@ class ImageRecord:
             id=entry["id"],
             present=tuple(entry["present"]),
             counts={name: ImageCounts.from_json(part["counts"], size) for name, part in variants.items()},
-            kept={name: None if part["kept"] is None else tuple(part["kept"]) for name, part in variants.items()},
+            kept={name: _tuple(part["kept"]) for name, part in variants.items()},
+            scores={name: _tuple(part["scores"]) for name, part in variants.items()},
             seconds=entry["seconds"],
             content=entry["content"],
         )
@@ -134,6 +138,14 @@ class RecordFile:
                 "resume with the same ones, choose another --out, or leave --resume out to start again"
             )
         self.done = {record.id: record for record in records if record.error is None}
+
+
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _rounded(scores: tuple[float, ...] | None) -> list[float] | None:
+    return None if scores is None else [round(score, 4) for score in scores]
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from pnp_ovss.datasets.splits import get_split, list_splits
 from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_miou
 from pnp_ovss.evaluation.metrics import Metrics, compute, merge
-from pnp_ovss.evaluation.presence import Presence, Survival, presence, survival
+from pnp_ovss.evaluation.presence import Decided, Survival, presence_by_list, survival
 from pnp_ovss.evaluation.records import ImageRecord
 from pnp_ovss.evaluation.run import Results
 from pnp_ovss.files import read_json, write_atomically
@@ -54,7 +54,10 @@ class EvaluationReport:
     splits: Mapping[str, float | None]
     """Mean IoU over the paper's class splits (supplements 9 and 11), all classes competing; None if one never occurs."""
     presence: Mapping[str, float | None]
-    """precision, recall and micro_f1 of the classes that the policy kept, over image x class."""
+    """precision, recall and micro_f1 of the classes that the policy kept, over image x class; ap of its scores, where it
+    has any; names kept and present an image."""
+    presence_by_list: tuple[Mapping[str, float | None], ...]
+    """The same for shorter lists of names (`ListPresence`), the whole vocabulary last."""
     survival: Mapping[str, int]
     """found (present and kept), and of these no_pixel and under_tenth of their area (`Survival`), over image x class."""
     void: str
@@ -107,7 +110,7 @@ def _write(path: Path, values: dict[str, Any]) -> None:
 def _from_json(path: Path, values: Any) -> EvaluationReport:
     try:
         found: dict[str, Any] = {"recipe": (), **values}
-        for name in ("interval", "interval_without_background", "notes", "failures", "recipe"):
+        for name in ("interval", "interval_without_background", "notes", "failures", "recipe", "presence_by_list"):
             found[name] = tuple(found[name])
         return EvaluationReport(**found)
     except (TypeError, LookupError, AttributeError) as error:
@@ -127,6 +130,7 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
     if not finished:
         first = f", first {failures[0]['id']}: {failures[0]['error']}" if failures else ""
         raise OutputError(f"none of the {len(results.records)} images could be evaluated{first}")
+    lists = _presence(results, variant)
     names: dict[str, Any] = {name: str(settings.get(name, "")) for name in ("model", "method", "policy", "refine")}
     return EvaluationReport(
         **names,
@@ -136,7 +140,8 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
         images=len(finished),
         failed=len(failures),
         images_per_class=_images_per_class(results),
-        presence=_presence(results, variant),
+        presence={name: value for name, value in lists[-1].items() if name != "names"},
+        presence_by_list=lists,
         survival=_survival(results, variant),
         void=results.void,
         seconds_per_image=_number(float(np.mean([record.seconds for record in finished]))),
@@ -213,12 +218,14 @@ def _kept(record: ImageRecord, variant: str, count: int) -> Sequence[int]:
     return range(1, count + 1) if kept is None else kept
 
 
-def _presence(results: Results, variant: str) -> dict[str, float | None]:
-    count, total = len(results.dataset.vocabulary), Presence()
-    for record in results.finished:
-        total += presence(record.present, _kept(record, variant, count))
-    names = ("precision", "recall", "micro_f1")
-    return {name: _number(getattr(total, name)) for name in names}
+def _presence(results: Results, variant: str) -> tuple[dict[str, float | None], ...]:
+    count = len(results.dataset.vocabulary)
+    decided = [
+        Decided(record.id, record.present, tuple(_kept(record, variant, count)), record.scores[variant])
+        for record in results.finished
+    ]
+    rows = map(dataclasses.asdict, presence_by_list(decided, count))
+    return tuple({name: None if value is None else _number(value) for name, value in row.items()} for row in rows)
 
 
 def _survival(results: Results, variant: str) -> dict[str, int]:

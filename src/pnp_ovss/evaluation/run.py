@@ -94,8 +94,9 @@ class Examiner:
         counts = {name: self._count(truth, answer) for name, answer in answers.items()}
         self._save(sample.id, answers)
         kept = {name: answer.kept for name, answer in answers.items()}
+        scores = {name: answer.scores for name, answer in answers.items()}
         found = identity(sample, truth)
-        return ImageRecord(sample.id, present, counts, kept, seconds, content=found)
+        return ImageRecord(sample.id, present, counts, kept, scores, seconds, content=found)
 
     def _count(self, truth: np.ndarray, answer: Answer) -> ImageCounts:
         return ImageCounts.of(update(empty_confusion(len(self.classes)), truth, answer.labels, void=self.void))

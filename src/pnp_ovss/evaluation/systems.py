@@ -34,10 +34,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """labels: (H, W) of 0..K. kept: the labels that were allowed to compete, or None for all of them."""
+    """labels: (H, W) of 0..K. kept: the labels that were allowed to compete, or None for all of them.
+
+    scores: (K,) in [0, 1], how sure the policy was that each class is there, or None where it asked nothing.
+    """
 
     labels: NDArray[np.integer]
     kept: tuple[int, ...] | None = None
+    scores: tuple[float, ...] | None = None
 
 
 class System(Protocol):
@@ -74,7 +78,9 @@ class SegmenterSystem:
             keep=names_that_may_win(self.segmenter, query, self.candidates),
             image_name=query.id,
         )
-        return {"": Answer(result.labels, result.kept)}
+        found = [score for score in result.match_scores.values() if score is not None]
+        scores = tuple(found) if len(found) == len(query.classes) else None
+        return {"": Answer(result.labels, result.kept, scores)}
 
 
 def names_that_may_win(segmenter: "Segmenter", query: Query, candidates: Candidates) -> Sequence[str] | None:

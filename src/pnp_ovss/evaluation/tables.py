@@ -76,6 +76,8 @@ def summary(report: EvaluationReport) -> Table:
         ("class presence, precision", percent(report.presence["precision"])),
         ("class presence, recall", percent(report.presence["recall"])),
         ("class presence, micro-F1", percent(report.presence["micro_f1"])),
+        ("class presence, average precision of the scores", percent(report.presence["ap"])),
+        ("names kept and present an image", f"{report.presence['kept']:.1f}, {report.presence['present']:.1f}"),
         ("found and without a pixel", _of(report.survival, "no_pixel")),
         ("found and under a tenth of its area", _of(report.survival, "under_tenth")),
         ("images", f"{report.images} ({report.failed} failed)"),
@@ -85,6 +87,23 @@ def summary(report: EvaluationReport) -> Table:
     ]
     title = f"{report.dataset}, {describe(report)}"
     return Table(title, ("", "per cent, 95 % interval over images"), tuple(rows), report.notes)
+
+
+def presence_by_list(report: EvaluationReport) -> Table | None:
+    """Presence by the number of names that a photo is asked for; None where the policy asked the model nothing."""
+    if report.presence["ap"] is None:
+        return None
+    columns = ("names in the list", "precision", "recall", "micro-F1", "AP", "kept an image", "present an image")
+    rows = tuple(
+        (
+            f"{row['names']:.0f}",
+            *(percent(row[name]) for name in ("precision", "recall", "micro_f1", "ap")),
+            *(f"{row[name]:.1f}" for name in ("kept", "present")),
+        )
+        for row in report.presence_by_list
+    )
+    note = "a shorter list holds the image's own classes and others at random; AP: of all pairs of image and name"
+    return Table(f"{report.dataset}: which names are there, {describe(report)}", columns, rows, (note,))
 
 
 def _of(survival: Mapping[str, int], name: str) -> str:
