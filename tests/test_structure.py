@@ -12,7 +12,7 @@ ROOMS = (
     "postprocess", "completion", "competition", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
     "policies", "rivals", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
     "testing", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
-    "batch", "export", "web", "cli",
+    "batch", "export", "integrations", "web", "cli",
 )  # fmt: skip
 """Each may import those before it, TYPE_CHECKING included."""
 LONGEST = 250
