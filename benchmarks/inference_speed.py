@@ -36,10 +36,10 @@ from pnp_ovss.baselines.clip_dense import DenseClip
 from pnp_ovss.baselines.maskclip import MODEL, MaskClip
 from pnp_ovss.baselines.reco import Reco
 from pnp_ovss.clip import Clip
-from pnp_ovss.datasets.vocabulary import load_vocabulary
+from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.evaluation.paper import paper_figure
 from pnp_ovss.evaluation.systems import Query
-from pnp_ovss.images import load_image
+from pnp_ovss.images import read_image
 from pnp_ovss.presets import get_preset, resolve
 from pnp_ovss.provenance import library_versions
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, checkpoint_source
@@ -56,7 +56,7 @@ def photo(name: str = "astronaut.png") -> Photo:
     """A photograph of scikit-image, (320, 320, 3) uint8."""
     import skimage
 
-    image = load_image(Path(skimage.__file__).parent / "data" / name)
+    image = read_image(Path(skimage.__file__).parent / "data" / name)
     return np.asarray(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
 
 
@@ -163,7 +163,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All systems one after the other; the report as JSON values."""
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # random weights have denormal gradients, trained ones have none
-    image, names, rows = photo(), list(load_vocabulary("voc20").names), []
+    image, names, rows = photo(), list(get_vocabulary("voc20").names), []
     for name in options.only:
         with tempfile.TemporaryDirectory() as folder:
             label, weights = SYSTEMS[name][0](options.device, names, Path(folder))

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,13 @@ import transformers
 from huggingface_hub import constants
 
 from pnp_ovss import Segmenter, presets
-from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.errors import ConfigError, ModelError, OutputError
 from pnp_ovss.presets import ModelPreset, built_in_presets, get_preset
 from pnp_ovss.spec import SegmenterSpec
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_hub import COMMIT, FakeHub, serving
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
+from pnp_ovss.vlms.checkpoints.download import download
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, converted_folder
 from pnp_ovss.vlms.checkpoints.loading import fetch_weights, find_weights, load_vlm, settle
 
@@ -379,6 +381,25 @@ def test_a_full_disk_is_said_before_and_while(hub, saved, monkeypatch):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", no_room)
     with pytest.raises(ModelError, match=r"the disk of .* is full; make room or set HF_HOME"):
         find_weights(VILT)
+
+
+def test_a_disk_that_is_full_when_the_pickle_is_rewritten(hub, saved):
+    """The library for safetensors has an error of its own for it; a process may write files of 1 MB here."""
+    resource = pytest.importorskip("resource")
+    hub.repositories = {"someone/vilt": without(saved["vilt"], "model.safetensors")}
+    download(VILT)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+        with pytest.raises(OutputError, match=r"cannot write to .*; make room or choose") as error:
+            find_weights(VILT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "\n" not in str(error.value)
+    assert cached_folder(VILT) is None
+    assert load_vlm(VILT, device="cpu").name == "v"
 
 
 def test_no_connection(monkeypatch, tmp_path):

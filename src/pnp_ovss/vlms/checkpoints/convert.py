@@ -146,10 +146,14 @@ def _write(out: Path, weights: State, config: Mapping[str, Any] | None, copied: 
 
 
 def _write_weights(path: Path, weights: State) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     remove_temporaries(path.parent)  # of a conversion that was killed
     with replacing(path) as temporary:
         # .clone(): safetensors refuses tensors that share memory, as tied weights do.
         tensors = {name: value.contiguous().clone() for name, value in weights.items()}
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        try:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk, too
+            raise OSError(str(error)) from error
