@@ -11,14 +11,13 @@ cores. Last line: `ratio 2 workers X of 1, overhead Y s a photo`.
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from machine import measured
 from PIL import Image
 
 CLASSES = (("cat",), ("person",), ("cup",), ("motorcycle",), ("rocket",), ("dog",))
@@ -99,21 +98,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    load = os.getloadavg()[0]
+    about = measured()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "in").mkdir()
         photos = make_photos(root / "in", options.photos, options.side)
         ways = [engine(photos, root / f"out{n}", n, options) for n in (1, 2)]
         ways.insert(0, plain_loop(photos, options.model, options.refine))
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f} before the run"
-    print(f"{date.today()}  {options.model}, {options.photos} photos of {options.side} px; {machine}")
+    print(f"{about['date']}  {options.model}, {options.photos} photos of {options.side} px; {about['machine']}")
     for way in ways:
         outside = "" if way.outside_s is None else f", outside {way.outside_s:.3f} s"
         inside = f"start-up {way.start_s:5.1f} s, inside {way.inside_s:.3f} s{outside}"
         print(f"{way.way:18s} {way.photos_per_s:6.2f} photos/s  {inside}")
     if options.json:
-        report = {"date": str(date.today()), "machine": machine, **vars(options), "ways": [asdict(w) for w in ways]}
+        report = {**about, **vars(options), "ways": [asdict(w) for w in ways]}
         options.json.write_text(json.dumps(report, indent=2, default=str) + "\n")
     print(
         f"ratio 2 workers {ways[2].photos_per_s / ways[1].photos_per_s:.2f} of 1, overhead {ways[1].outside_s:.3f} s a photo"

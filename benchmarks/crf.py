@@ -12,17 +12,15 @@ channels, which is what it has to do. Peak memory is what a fresh process adds t
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from machine import machine, measured
 from skimage import data, transform
 
 from pnp_ovss.refiners import densecrf, get_refiner
@@ -105,27 +103,22 @@ def resident_kb(entry: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(entry))
 
 
-def machine() -> dict:
+def about() -> dict:
     """What the figures depend on."""
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
-    return {
-        "date": date.today().isoformat(),
-        "cpu": f"{cpu.split(':')[1].strip()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
-        "load": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ["torch", "numpy", "pydensecrf2"]},
-    }
+    versions = {package: version(package) for package in ("torch", "numpy", "pydensecrf2")}
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return {"date": measured()["date"], "cpu": f"{machine(2)}, {instructions}", **versions}
 
 
 def markdown(report: dict) -> str:
     """The report as a page."""
-    about = report["machine"]
+    facts = report["machine"]
     lines = [
         "# Dense CRF: ours against pydensecrf2",
         "",
-        f"`python benchmarks/crf.py`, {about['date']}, {about['cpu']}; load average {about['load']} (a shared machine: "
-        f"best of {report['repeats']} runs in turn, a third as many from K = 59); Python {about['python']}, "
-        f"torch {about['torch']}, pydensecrf2 {about['pydensecrf2']}. 640 x 480, 10 iterations, float32. One thread: CPU "
+        f"`python benchmarks/crf.py`, {facts['date']}, {facts['cpu']} (a shared machine: "
+        f"best of {report['repeats']} runs in turn, a third as many from K = 59); "
+        f"torch {facts['torch']}, pydensecrf2 {facts['pydensecrf2']}. 640 x 480, 10 iterations, float32. One thread: CPU "
         "seconds; two: wall. The reference has one thread. Ratios above 1: ours is faster.",
         "",
         "| channels | threads | ours, made anew | kept | reference | ratio anew | kept | equal labels | max ΔQ |",
@@ -173,7 +166,7 @@ def main() -> None:
     if options.peak:
         print_peak(options.peak[0], int(options.peak[1]), int(options.peak[2]))
         return
-    report = {"machine": machine(), "repeats": options.repeats, "rows": [], "peak_mb": peaks()}
+    report = {"machine": about(), "repeats": options.repeats, "rows": [], "peak_mb": peaks()}
     for threads in options.threads:
         for channels, absent in [(LIVE, VOCABULARY - LIVE), *((k, 0) for k in options.channels)]:
             repeats = options.repeats if channels + absent < 50 else max(1, options.repeats // 3)

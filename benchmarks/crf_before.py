@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from crf import class_maps, clocked, photo
+from machine import machine
 
 from pnp_ovss.refiners import get_refiner
 
@@ -67,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     before, now = refiner_of(options.before), get_refiner("densecrf")
-    print(f"{date.today()}, load average {os.getloadavg()[0]:.1f}, best of {options.repeats} runs in turn")
+    print(f"{date.today()}, {machine()}, best of {options.repeats} runs in turn")
     print("| size | channels | before, s | now, s | ratio | equal labels |\n|:--|--:|--:|--:|--:|--:|")
     for size in SIZES:
         for channels in options.channels:

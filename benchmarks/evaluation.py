@@ -9,15 +9,13 @@ as you like. Last, all tables are written to benchmarks/results/evaluation.md wi
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 from evaluation_jobs import READERS, Job, all_jobs
+from machine import measured
 
 from pnp_ovss.evaluation.ablation import ablation_table
 from pnp_ovss.evaluation.intervals import Interval
@@ -109,12 +107,10 @@ def plot(chosen: Sequence[Job], runs: Path, path: Path) -> None:
 
 
 def _head(options: argparse.Namespace) -> str:
-    from pnp_ovss.provenance import library_versions
-
-    versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    about = measured()
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return (
-        f"# Evaluation of `{options.model}`\n\nWritten by `benchmarks/evaluation.py`, {date.today()}, {machine}; "
+        f"# Evaluation of `{options.model}`\n\nWritten by `benchmarks/evaluation.py`, {about['date']}, {about['machine']}; "
         f"{versions}. Numbers of images are in the tables: these are parts of the benchmarks' sets, not their full sets. "
         f"mIoU in per cent with 95 % intervals over images. {ORACLE_NOTE}\n"
     )

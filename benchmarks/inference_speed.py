@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 import published
 import torch
+from machine import measured
 from PIL import Image
 from sizes import BLIP_LARGE, build_blip
 
@@ -41,7 +40,6 @@ from pnp_ovss.evaluation.paper import paper_figure
 from pnp_ovss.evaluation.systems import Query
 from pnp_ovss.images import read_image
 from pnp_ovss.presets import get_preset, resolve
-from pnp_ovss.provenance import library_versions
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, checkpoint_source
 from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
@@ -148,19 +146,9 @@ def summarise(name: str, seconds: list[float], weights: str) -> dict[str, Any]:
     }
 
 
-def machine(device: str, threads: int) -> str:
-    """Which processor or card, and how many threads."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    return f"{model or platform.machine()}, {threads} thread(s)"
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All systems one after the other; the report as JSON values."""
+    about = measured(options.threads, options.device)
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # random weights have denormal gradients, trained ones have none
     image, names, rows = photo(), list(get_vocabulary("voc20").names), []
@@ -170,9 +158,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             rows.append(summarise(name, time_runs(label, image, options.runs, options.device), weights))
         print("{system:9s} {mean_s:8.2f} s +- {deviation_s:.2f} ({fastest_s:.2f} to {slowest_s:.2f}), {runs} runs, weights "
               "{weights}; the paper, on an A6000: {paper_s} s".format(**rows[-1]), flush=True)  # fmt: skip
-    where = machine(options.device, options.threads)
-    print(f"{SIDE_PX} x {SIDE_PX} px, {len(names)} names, {where}, {date.today().isoformat()}")
-    return {"date": date.today().isoformat(), "machine": where, "versions": library_versions(), "rows": rows}
+    print(f"{SIDE_PX} x {SIDE_PX} px, {len(names)} names, {about['machine']}, {about['date']}")
+    return {**about, "rows": rows}
 
 
 def main() -> None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from machine import measured
 
 NAMES = ("cat", "dog", "sofa", "tree", "grass", "person", "bus", "car", "boat", "bottle")
 TEXT = {"num_attention_heads": 12, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
@@ -155,8 +154,8 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(options.names[0], options.precision[0])))
         return
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, 1 thread, load {load:.1f}\n")
+    about = measured()
+    print(f"{about['date']}, {about['machine']}\n")
     print("| model | precision | px | M parameters | encode | match 10 | attend | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     for name in options.names:

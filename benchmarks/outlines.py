@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import machine
 
 from pnp_ovss import Segmenter
 from pnp_ovss.datasets import open_dataset
@@ -63,7 +64,9 @@ def main() -> None:
     segmenters = {name: plain.replace(refine=name) for name in options.refine}
     photos = [photo_scores(segmenters, sample, dataset.names) for sample in dataset]
     pairs = sum(len(photo[options.refine[0]]) for photo in photos)
-    print(f"{date.today()}, {options.model}, {options.dataset}, {len(photos)} photos, {pairs} pairs, classes given")
+    print(
+        f"{date.today()}, {machine()}, {options.model}, {options.dataset}, {len(photos)} photos, {pairs} pairs, classes given"
+    )
     print("| refiner | boundary F | gain, 95 % | IoU |\n|:--|--:|--:|--:|")
     base = options.refine[0]
     for name in options.refine:

@@ -11,12 +11,10 @@ import argparse
 import ctypes
 import gc
 import json
-import platform
 import re
 import sys
 import time
 from dataclasses import asdict, dataclass
-from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,11 +22,11 @@ import numpy as np
 import published
 import speed_pocket
 import torch
+from machine import measured
 from sizes import BLIP_BASE, BLIP_LARGE, Sizes, build_blip, flops
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.images import read_image
-from pnp_ovss.provenance import library_versions
 from pnp_ovss.vlms.blip import BlipVLM
 
 SIZES = {"blip-large": BLIP_LARGE, "blip-base": BLIP_BASE}
@@ -152,9 +150,7 @@ def summarise(rows, labels, rates, work, options) -> dict:
         print(f"limit {name:9s} {limits[name]:6.2f} s = {work / 1e9:.0f} GFLOP at {rates[name] / 1e9:.0f} GFLOP/s")
     print(f"same labels, float32: {'not compared' if same is None else f'{same:.4%}'} of the pixels")
     return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {options.threads} thread(s)",
-        "versions": library_versions(),
+        **measured(options.threads),
         "options": {k: v for k, v in vars(options).items() if k != "json"},
         "rows": [asdict(row) for row in rows],
         "limits_s": limits,

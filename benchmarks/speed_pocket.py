@@ -8,23 +8,21 @@ A bare import is `python -c "import torch, transformers"`; both are run in turns
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import skimage
 import torch
+from machine import measured
 from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.images import read_image
-from pnp_ovss.provenance import library_versions
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 BARE = [sys.executable, "-c", "import torch, transformers"]
@@ -81,9 +79,7 @@ def measure(photos: int) -> dict:
         f"cold `pnp-ovss segment` {cold:.1f} s, bare import of torch and transformers {bare:.1f} s: {cold - bare:+.1f} s"
     )
     return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, 1 thread",
-        "versions": library_versions(),
+        **measured(),
         "cpu_seconds": seconds,
         "bare_import_s": bare,
         "segment_s": cold,

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
+from machine import measured
 
 from pnp_ovss.datasets import open_dataset
 from pnp_ovss.presets import get_preset, resolve
-from pnp_ovss.provenance import library_versions
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
@@ -69,9 +67,7 @@ def measure(root: Path, model: str, images: int, scored_trials: int, scorer_px: 
             objective(config.replace(**point))
         scoring = time.process_time() - start
     return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}, one thread",
-        "versions": library_versions(),
+        **measured(),
         "model": preset.name,
         "size_px": config.size_px,
         "images": len(tagged),

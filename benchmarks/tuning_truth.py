@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Callable, Sequence
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from machine import measured
 from tuning_compare import Point, compare, miou, plot, print_result
 
 from pnp_ovss.config import SegmenterConfig
@@ -33,7 +32,7 @@ from pnp_ovss.evaluation.metrics import empty_confusion, update
 from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.postprocess import argmax_labels, overlay
 from pnp_ovss.presets import get_preset, resolve
-from pnp_ovss.provenance import fingerprint, library_versions
+from pnp_ovss.provenance import fingerprint
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
@@ -165,9 +164,7 @@ class Study:
     def about(self) -> dict[str, Any]:
         """What the numbers depend on."""
         return {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.system()} {platform.machine()}, one thread",
-            "versions": library_versions(),
+            **measured(),
             "model": self.model,
             "size_px": self.config.size_px,
             "threshold": self.config.threshold,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import pnp_ovss
+
 SOURCE = Path(__file__).parents[1] / "src" / "pnp_ovss"
 ROOMS = (
     "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config", "keywords",
@@ -17,6 +19,8 @@ ROOMS = (
 """Each may import those before it, TYPE_CHECKING included."""
 LONGEST = 250
 FILES = sorted(SOURCE.rglob("*.py"))
+PROJECT = SOURCE.parents[1]
+SCRIPTS = sorted(path for folder in ("benchmarks", "training", "docs") for path in (PROJECT / folder).glob("*.py"))
 
 
 def module_of(path: Path) -> str:
@@ -77,3 +81,30 @@ def test_no_circle_of_files():
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_a_file_can_be_read_at_a_sitting(path):
     assert len(path.read_text("utf-8").splitlines()) <= LONGEST
+
+
+def defined(module: str) -> set[str]:
+    """The names that a module of the package has, its submodules too."""
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    names = {name.removeprefix(f"{module}.") for name in MODULES if name.startswith(f"{module}.")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_scripts_import_what_is_there(path):
+    """Nobody runs a benchmark when a name changes."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        if module == "pnp_ovss":
+            assert {alias.name for alias in node.names} <= set(pnp_ovss.__all__) | set(MODULES)
+        elif module.startswith("pnp_ovss."):
+            home = module.removeprefix("pnp_ovss.")
+            missing = {alias.name for alias in node.names} - (defined(home) if home in MODULES else set())
+            assert not missing, f"{module} has no {', '.join(sorted(missing))}"
