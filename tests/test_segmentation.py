@@ -43,7 +43,7 @@ def test_json_lists_every_asked_class(result):
     data = json.loads(json.dumps(result.to_dict()))
     assert set(data) == {
         "image", "size", "classes", "model", "weights", "method", "policy", "refiner", "passes", "config", "versions",
-        "time", "seconds",
+        "time", "seconds", "advice",
     }  # fmt: skip
     assert data["size"] == [96, 128]
     assert [c["name"] for c in data["classes"]] == ["red", "green", "blue"]

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "pnp_ovss"
 ROOMS = (
     "errors", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config", "keywords",
     "checkpoint", "presets", "provenance", "changes", "fetching", "photo_values", "images", "prompt", "saliency",
-    "postprocess", "completion", "competition", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
+    "postprocess", "completion", "competition", "verdicts", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
     "policies", "rivals", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
     "testing", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
     "batch", "export", "integrations", "web", "cli",

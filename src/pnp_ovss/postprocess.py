@@ -133,8 +133,18 @@ def merge_synonyms(maps: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     return torch.stack([maps[list(rows)].amax(dim=0) for rows in groups])
 
 
-def argmax_labels(scores: Tensor, channels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint16: the label of the highest channel at each pixel, the first one at ties (step 14)."""
+def argmax_labels(
+    scores: Tensor, channels: Sequence[int], size: tuple[int, int], sure: Sequence[float | None] | None = None
+) -> np.ndarray:
+    """(H, W) uint16: the label of the highest channel at each pixel (step 14).
+
+    sure: (C,) how sure it is that each channel's class is there; at ties the surest has the pixel, background (None) before all;
+    without it the first channel.
+    """
+    if sure is not None:
+        order = sorted(range(len(channels)), key=lambda row: (channels[row] != 0, -(sure[row] or 0.0)))
+        if order != list(range(len(channels))):
+            scores, channels = scores[order], [channels[row] for row in order]
     table = np.asarray(channels, dtype=np.uint16)
     labels = table[scores.argmax(dim=0).cpu().numpy()]
     return resize_nearest(labels, size)

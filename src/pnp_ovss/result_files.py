@@ -104,7 +104,7 @@ def read_fields(folder: Path, stem: str | None) -> dict[str, Any]:
         "class_names": tuple(entry["name"] for entry in classes),
         "match_scores": {entry["name"]: entry.get("match_score") for entry in classes},
         "synonyms": {entry["name"]: tuple(entry["synonyms"]) for entry in classes if entry.get("synonyms")},
-        "verdicts": {entry["name"]: entry["verdict"] for entry in classes if "verdict" in entry},
+        "told": {entry["name"]: entry["verdict"] for entry in classes if "verdict" in entry},
         "image_name": record["image"],
         "provenance": provenance,
         "seconds": record.get("seconds", {}),

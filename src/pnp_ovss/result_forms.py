@@ -27,7 +27,7 @@ CARD_PX = 640
 
 
 class Row(NamedTuple):
-    """What a card says of a class. colour: (r, g, b). share, match: in [0, 1] or None. verdict: why it has no pixels."""
+    """What a card says of a class. colour: (r, g, b). share, match: in [0, 1] or None. verdict: `Segmentation.verdict`."""
 
     colour: tuple[int, int, int]
     name: str
@@ -78,7 +78,7 @@ def _table_row(row: Row) -> str:
     swatch = f"<span style='display:inline-block;width:1em;height:1em;background:{colour}'></span>" if row.share else ""
     share = f"{100 * row.share:.1f} %" if row.share else "–"
     match = "" if row.match is None else f"{row.match:.2f}"
-    texts = (swatch, html.escape(row.name), share, match, "" if row.share else html.escape(row.verdict))
+    texts = (swatch, html.escape(row.name), share, match, "" if row.verdict == "found" else html.escape(row.verdict))
     return "<tr>" + "".join(f"<td style='text-align:left'>{text}</td>" for text in texts) + "</tr>"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from pnp_ovss import result_files, result_forms
+from pnp_ovss import result_files, result_forms, verdicts
 from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ClassNameError
 from pnp_ovss.images import ImageSource, read_image
@@ -36,7 +36,7 @@ class Segmentation:
     summed saliency of the competing classes before the threshold, kept: the label of each.
     match_scores: {name: score of the class policy in [0, 1], or None where it has none}.
     image: (H, W, 3) uint8, as segmented. provenance: what made it. seconds: wall time by step.
-    synonyms: {name: its synonyms}, of the classes that have any. verdicts: of a result that was loaded.
+    synonyms: {name: its synonyms}, of the classes that have any. told: the verdicts of a result that was loaded.
     Its arrays are read-only. `result["dog"]` is a mask; `len` and iteration are over the names found;
     `np.asarray(result)` is `labels`.
     """
@@ -53,7 +53,7 @@ class Segmentation:
     provenance: Provenance
     seconds: Mapping[str, float] = field(default_factory=dict)
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    verdicts: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("labels", "scores", "maps", "image"):
@@ -109,24 +109,32 @@ class Segmentation:
         return self.labels == self._label(class_name)
 
     def verdict(self, class_name: str) -> str:
-        """Why a class has its pixels or none: "found", "found, lost its pixels to grass", "0.83 < 0.85", ...
+        """Why a class has its pixels or none: "found", "found, doubtful: match 0.88 is near 0.87", "0.83 < 0.85", ...
 
         Raises ClassNameError for a name that was not asked.
         """
         label = self._label(class_name)
         name = self.class_names[label - 1]
-        if name in self.verdicts:
-            return self.verdicts[name]
+        if name in self.told:
+            return self.told[name]
         if self.shares[name]:
-            return "found"
+            return ", doubtful: ".join(filter(None, ("found", ", ".join(self.doubts(name)))))
         if label in self.kept:
             return f"found, lost its pixels to {self._holder(label)}"
-        score, config = self.match_scores[name], self.provenance.config
-        if score is None:
-            return "not among the names that may win"
-        if score < config.match_threshold:
-            return f"{score:.2f} < {config.match_threshold:g}"
-        return f"{score:.2f}, behind others (match_relative, match_top_k)"
+        return verdicts.why_not(self.match_scores[name], self.provenance.config)
+
+    def doubts(self, class_name: str) -> tuple[str, ...]:
+        """What speaks against a class that was found: a match near the threshold, a map that is strong nearly everywhere."""
+        label = self._label(class_name)
+        heat = self.maps[self.kept.index(label)] if label in self.kept and len(self.maps) else None
+        return verdicts.doubts(self.match_scores[self.class_names[label - 1]], self.provenance.config, heat)
+
+    @cached_property
+    def advice(self) -> str:
+        """How to go on where nothing was found, or what decided between classes of equal scores; else ""."""
+        if not any(self.verdict(name).startswith("found") for name in self.class_names):
+            return verdicts.advice(self.match_scores, self.provenance.config)
+        return verdicts.equal_scores(self.scores, self.channels, self.class_names)
 
     @cached_property
     def _labels(self) -> dict[str, int]:
@@ -161,6 +169,7 @@ class Segmentation:
             "image": self.image_name,
             "size": list(self.labels.shape),
             "classes": [self._class_record(i, name) for i, name in enumerate(self.class_names, 1)],
+            "advice": self.advice,
             **self.provenance.to_dict(),
             "seconds": {step: round(s, 4) for step, s in self.seconds.items()},
         }

@@ -215,8 +215,9 @@ class Segmenter:
             scores = refine_photo(self.refiner, prepared.image, scores, keep=self.config.core_share)  # step 13
         own = [row for row, index in enumerate(prepared.kept) if index < len(prepared.classes)]  # the others are rivals
         channels = tuple(prepared.kept[row] + 1 if row in own else 0 for row in rows)
+        sure = [None if row is None else match_scores[row] for row in rows]
         return Segmentation(
-            labels=argmax_labels(scores, channels, size),  # step 14
+            labels=argmax_labels(scores, channels, size, sure),  # step 14
             class_names=tuple(group[0] for group in prepared.classes),
             scores=scores.cpu().numpy(),
             channels=channels,

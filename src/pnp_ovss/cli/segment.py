@@ -187,8 +187,10 @@ def _print_table(result: Segmentation, paths: dict[str, Path]) -> None:
     for name in (name for name in shares if name not in hidden):
         score, verdict = scores[name], result.verdict(name)
         share = f"{shares[name]:.1%}" if shares[name] else "-"
-        table.add_row(name, share, "" if score is None else f"{score:.2f}", "" if shares[name] else verdict)
+        table.add_row(name, share, "" if score is None else f"{score:.2f}", "" if verdict == "found" else verdict)
     if hidden:
         table.add_row(f"{len(hidden)} more, see the JSON", "-", "", "")
     show(table)
+    if result.advice:
+        say(f"  {result.advice}")
     say("  " + "  ".join(map(shown, paths.values())))

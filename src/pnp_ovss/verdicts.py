@@ -1,0 +1,76 @@
+"""What there is to say of an answer: why a class has no pixels, what is doubtful about those that have some, how to go on. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnp_ovss.competition import logit
+from pnp_ovss.config import SegmenterConfig
+
+NEAR = 1.0
+"""A match less than this above the threshold, in logits, is near it."""
+STRONG, WIDE = 0.25, 0.5
+"""A map that is above this share of its peak, after its lowest is taken off, on more than this share of the photo is spread."""
+EQUAL = 0.5
+"""Classes with one score on more than this share of the photo are told apart by their match alone."""
+
+
+def why_not(score: float | None, config: SegmenterConfig) -> str:
+    """Why a class did not compete."""
+    if score is None:
+        return "not among the names that may win"
+    if score < config.match_threshold:
+        return f"{score:.2f} < {config.match_threshold:g}"
+    return f"{score:.2f}, behind others (match_relative, match_top_k)"
+
+
+def doubts(score: float | None, config: SegmenterConfig, heat: NDArray[np.floating] | None) -> tuple[str, ...]:
+    """What speaks against a class that was found. score: its match; heat: its map (P_h, P_w), if there is one.
+
+    Both cues were chosen on VOC train: of the names kept there by the built-in model's default 21 % are not in the photo, of those
+    near the threshold 54 %, of those with a spread map 41 %; on COCO 61, 75 and 70 % (docs/evaluation.md).
+    """
+    found, threshold = [], config.match_threshold if config.policy == "itm" else 0.0
+    if threshold and score is not None and logit(score) - logit(threshold) < NEAR:
+        found.append(f"match {score:.2f} is near {threshold:g}")
+    if heat is not None and (wide := _spread(heat)) > WIDE:
+        found.append(f"its map is strong on {wide:.0%} of the photo")
+    return tuple(found)
+
+
+def _spread(heat: NDArray[np.floating]) -> float:
+    low, high = float(heat.min()), float(heat.max())
+    return float((heat >= low + STRONG * (high - low)).mean())
+
+
+def advice(matches: Mapping[str, float | None], config: SegmenterConfig) -> str:
+    """How to go on where no class was found; "" where the policy asked the model nothing. matches: {name: score or None}."""
+    known = {name: score for name, score in matches.items() if score is not None}
+    if not known:
+        return ""
+    best = max(known, key=lambda name: known[name])
+    lower = math.floor(100 * known[best]) / 100
+    return (
+        f"none of the names was found: the best is '{best}' with {known[best]:.2f}, below {config.match_threshold:g}; "
+        f"match_threshold = {lower:g} lets it in, policy = 'all' divides the photo among all names"
+    )
+
+
+def equal_scores(scores: NDArray[np.floating], channels: Sequence[int], names: Sequence[str]) -> str:
+    """What to say of classes whose scores (C, H, W) are one on most of the photo, so that the match decided; else "".
+
+    channels: (C,) the label of each, 0 = background.
+    """
+    rows = [row for row, label in enumerate(channels) if label]
+    if len(rows) < 2:
+        return ""
+    highest = scores[rows].max(axis=0)
+    tied = [row for row in rows if (scores[row] == highest).mean() > EQUAL]
+    if len(tied) < 2:
+        return ""
+    listed = " and ".join(f"'{names[channels[row] - 1]}'" for row in tied)
+    return f"the maps of {listed} are the same nearly everywhere: the better match has the pixels, else the first name"
