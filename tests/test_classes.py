@@ -32,6 +32,10 @@ from pnp_ovss.errors import ClassNameError
         "cat,\r\ndog,\r\n\r\ncup,",
         "['cat', 'dog', 'cup']",
         '["cat", "dog", "cup"]',
+        "cat\tdog\tcup",
+        "cat، dog؛ cup",
+        '"cat", "dog", \'cup\'',
+        "\u202ecat\u202c, \u2067dog\u2069, cup",
     ],
 )
 def test_a_list_means_the_same_however_it_is_separated(written):
@@ -39,7 +43,8 @@ def test_a_list_means_the_same_however_it_is_separated(written):
 
 
 @pytest.mark.parametrize(
-    "name", ["St. Bernard", "[bold]", "C#", "A+ sign", "salt & pepper", "1.5 l bottle", "cat's bed"]
+    "name",
+    ["St. Bernard", "[bold]", "C#", "A+ sign", "salt & pepper", "1.5 l bottle", "cat's bed", "rock'n'roll", "24/7"],
 )
 def test_a_name_with_signs_stays_whole(name):
     assert parse_classes(name).names == (name,)
@@ -149,6 +154,33 @@ def test_likely_mistakes_are_remarked_once(caplog):
         "one class is named 'box; jar': are these several names, separated by ';'?",
         "one class is named 'elk . emu': are these several names, separated by '.'?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("ant | bee", "separated by '|'"),
+        ("ant / bee", "separated by '/'"),
+        ("ant・bee", "separated by '・'"),
+        ("[asp, bat]", "'[asp': a list is names with commas between"),
+        ("('auk', 'boa')", "'('auk'': a list is names"),
+        ('"ape, large", bug', "'\"ape': a list is names"),
+        ('names: ["ass", "bot"]', "'names: [\"ass\"': a list is names"),
+        ("1. eel, 2. emu", "all classes begin like '1. eel'"),
+        ("0, 1", "all classes begin like '0'"),
+        ("- cod, - cow", "all classes begin like '- cod'"),
+    ],
+)
+def test_what_looks_like_another_kind_of_list_is_remarked(caplog, written, said):
+    with caplog.at_level(logging.WARNING, "pnp_ovss"):
+        parse_classes(written)
+    assert any(said in message for message in caplog.messages)
+
+
+def test_names_with_signs_are_not_remarked(caplog):
+    with caplog.at_level(logging.WARNING, "pnp_ovss"):
+        parse_classes(["dog (large)", "[/x]", "3 cows", "cat", "C++", "24/7", "Bob's hat"])
+    assert not caplog.messages
 
 
 def test_synonyms_may_be_plurals(caplog):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pnp_ovss import depth
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.images import input_size, limited_size, normalise_pixels, punch_holes, read_image, resize_to, to_pixels
 from tests.photos import GREY, PHOTO, SMOOTH, H, W, image_file, png_file, refusal
 
@@ -46,6 +46,16 @@ def test_16_bit_colours_of_which_12_are_used_are_as_bright(caplog, monkeypatch):
 def test_16_bit_rgb():
     rows = b"".join(b"\0" + row.tobytes() for row in PHOTO.astype(">u2") * 257)
     assert (read_image(png_file(W, H, rows, bits=16)) == PHOTO).all()
+
+
+def test_16_bit_colours_in_planes_are_refused_where_8_of_them_would_be_read():
+    """Pillow takes the bytes of such a file for twice as many 8-bit pixels."""
+    data = io.BytesIO()
+    tifffile = pytest.importorskip("tifffile")
+    planes = np.moveaxis(PHOTO.astype(np.uint16) * 16, -1, 0)
+    tifffile.imwrite(data, planes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(ImageError, match="planes of more than 8 bits"):
+        read_image(data.getvalue())
 
 
 @pytest.mark.parametrize(

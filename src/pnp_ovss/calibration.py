@@ -15,6 +15,7 @@ from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.images import read_image
 from pnp_ovss.presence import NameBank, bank_margins, look_at, shift_of
 from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.settings import check_seed
 
 REFERENCE = ("voc20", "coco_object80", "context59")
 """Vocabularies whose names say how often a name is found: the shift is one number for any list, so it needs many."""
@@ -31,7 +32,7 @@ def reference_names() -> tuple[str, ...]:
 
 def draw_photos(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
     """`count` of the photos at random, or all of them."""
-    return random.Random(seed).sample(sorted(paths), min(count, len(paths)))
+    return random.Random(check_seed(seed)).sample(sorted(paths), min(count, len(paths)))
 
 
 def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track: Track = iter) -> NameBank:

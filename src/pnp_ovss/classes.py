@@ -19,12 +19,18 @@ MAX_NAME_CHARS = 300
 MAX_CLASSES = 65_535
 """Labels are 16 bit and 0 is background."""
 
-_SEPARATORS = re.compile("[,;，、；]")  # full-width ones of Chinese and Japanese input
+_SEPARATORS = re.compile("[,;，、；،؛\t]")  # full-width ones of Chinese and Japanese, and those of Arabic input
 _DOT = re.compile(r"\s\.(?=\s|$)")
 _QUOTED = re.compile(r"""\[\s*(['"]).*\1\s*,?\s*\]""", re.DOTALL)
 _COMMENT = re.compile(r"(^|\s)#(\s.*)?$|^#.*$")
-_EDGES = " \u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+_EDGES = (
+    " \u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u2060\ufeff" + "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 """Characters that nobody sees; copied text has them at its ends."""
+_QUOTES = re.compile(r"""^(["'])([^"']+)\1$""")
+_SEVERAL = re.compile(r"\s[.|/](?=\s|$)|[|・]")
+_NUMBERED = re.compile(r"(\d+[.:)]?|[-*•])(\s.*)?")
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 _HYPHEN = re.compile(r"(?<=\S)-+(?=\S)")
 
 log = logging.getLogger(__name__)
@@ -106,7 +112,7 @@ def split_names(text: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) == 1 and not _SEPARATORS.search(text):
         lines = [_DOT.sub(",", _sentences(lines[0]))]
-    names = [name.strip() for line in lines for name in _cells(line)]
+    names = [_QUOTES.sub(r"\2", name.strip()) for line in lines for name in _cells(line)]
     return names if any(names) else []
 
 
@@ -214,9 +220,13 @@ def _warn_of_mistakes(classes: Classes) -> None:
         for plural in (f"{key}s", f"{key}es", f"{key[:-1]}ies" if key.endswith("y") else ""):
             if owners.get(plural, group) is not group:
                 _warn(f"'{group[0]}' and '{owners[plural][0]}' compete: is one the plural of the other?")
-    for name in owners.values():
-        if found := _SEPARATORS.search(name[0]) or _DOT.search(name[0]):
-            _warn(f"one class is named '{name[0]}': are these several names, separated by '{found[0].strip()}'?")
+    for name in classes.names:
+        if found := _SEPARATORS.search(name) or _SEVERAL.search(name):
+            _warn(f"one class is named '{name}': are these several names, separated by '{found[0].strip()}'?")
+        elif any(name.count(left) != name.count(right) for left, right in _PAIRS) or '"' in (name[0], name[-1]):
+            _warn(f"one class is named '{name}': a list is names with commas between, or a file of one name a line")
+    if len(classes) > 1 and all(map(_NUMBERED.fullmatch, classes.names)):
+        _warn(f"all classes begin like '{classes.names[0]}': numbers and marks of a list are taken for words")
 
 
 @cache

@@ -7,12 +7,20 @@ import logging
 import numpy as np
 from PIL import Image
 
+_BITS = 258  # BitsPerSample of TIFF
+
 log = logging.getLogger(__name__)
 
 
 def has_16_bit_colours(picture: Image.Image) -> bool:
     """Whether a picture's file has 16 bits a colour channel, of which Pillow keeps the upper 8."""
     return picture.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+
+
+def has_unread_depth(picture: Image.Image) -> bool:
+    """Whether a TIFF's colours have more than 8 bits in a layout (planes) that Pillow reads as if they had 8."""
+    bits = getattr(picture, "tag_v2", {}).get(_BITS, (8,))
+    return picture.mode in ("RGB", "RGBA") and max(bits) > 8 and not has_16_bit_colours(picture)
 
 
 def to_8_bit(picture: Image.Image, name: str) -> Image.Image:

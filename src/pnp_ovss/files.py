@@ -21,8 +21,11 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def shown(path: str | bytes | Path) -> str:
-    r"""A path as text that any file can hold; bytes that are no UTF-8 become \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    r"""A path as text that any file can hold; bytes that are no UTF-8 become \xNN, half a character \uNNNN."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a text that no file can be named by, from a foreign JSON
+        return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_text(path: str | Path, what: str = "", *, error: type[PnPError] = ConfigError) -> str:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Union
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pnp_ovss.depth import has_16_bit_colours, to_8_bit, widen_colours
+from pnp_ovss.depth import has_16_bit_colours, has_unread_depth, to_8_bit, widen_colours
 from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.fetching import fetch, is_address
 from pnp_ovss.files import shown
@@ -125,7 +125,7 @@ def check_file(path: Path) -> None:
                 f"{shown(path)} is a folder, not a photo; name the photos in it, for example {path / '*.jpg'}"
             )
         if not path.exists():
-            raise ImageError(_missing(shown(path)))
+            raise ImageError(address_advice(shown(path)) or f"{shown(path)} does not exist")
         if path.stat().st_size == 0:
             raise ImageError(f"{shown(path)} is empty (0 bytes)")
     except OSError as error:
@@ -134,15 +134,15 @@ def check_file(path: Path) -> None:
         raise ImageError(f"{path!r} is not a file name: {error}") from error
 
 
-def _missing(name: str) -> str:
-    """What is said of a path that does not exist; a path has lost a slash of the address that it was made of."""
+def address_advice(name: str) -> str:
+    """What is said of an address in place of a path, "" for others; a path has lost a slash of what it was made of."""
     if address := _ADDRESS.fullmatch(name):
         if address[1].lower() == "file":
             return f"file:///{address[2]} is an address; give the path itself, /{address[2]}"
         return f"{address[1]}://{address[2]} is an address; addresses are not read here: download the photo first"
     if name.startswith("~"):
         return f"{name} does not exist; '~' stands for the home folder in a shell only: write the folder out"
-    return f"{name} does not exist"
+    return ""
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
@@ -168,6 +168,8 @@ def _check_pixels(width: int, height: int, name: str) -> None:
 
 
 def _to_rgb(picture: Image.Image, name: str) -> np.ndarray:
+    if has_unread_depth(picture):
+        raise ImageError(f"{name} has colour planes of more than 8 bits, which are not read here: save it interleaved")
     halved = has_16_bit_colours(picture)
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,12 +143,17 @@ def unique_stems(photos: Iterable[Path]) -> list[str]:
     for photo in photos:
         plain = stem = os.fsdecode(os.fsencode(photo.stem)[:LONGEST_BYTES])
         count = 1
-        while stem.casefold() in taken:
+        while file_key(stem) in taken:
             count += 1
             stem = f"{plain}-{count}"
-        taken.add(stem.casefold())
+        taken.add(file_key(stem))
         stems.append(stem)
     return stems
+
+
+def file_key(stem: str) -> str:
+    """What file systems that know no case, or one form of accents only, tell names by."""
+    return unicodedata.normalize("NFC", stem.casefold())
 
 
 def name_too_long(error: BaseException | None) -> bool:

@@ -22,6 +22,16 @@ RENAMED = {
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Mapping: "a table"}
 
 
+MAX_SEED = 2**63 - 1
+
+
+def check_seed(seed: int) -> int:
+    """The seed itself. Raises ConfigError for one that torch or numpy would not take."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"seed = {seed!r} is not possible; give a whole number from 0 to 2^63 - 1")
+    return seed
+
+
 def setting(default: Any, step: Step, text: str, low: float = -math.inf, high: float = math.inf) -> Any:
     """A field: what reads it, what it means, and the finite range [low, high] of its numbers."""
     metadata = {"step": step, "help": text, "range": (low, high)}

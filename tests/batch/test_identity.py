@@ -57,6 +57,17 @@ def test_a_tar_or_table_that_was_packed_again_is_noticed(tmp_path, kind):
         run_here([tmp_path / f"x.{kind}"], out, resume=True)
 
 
+def test_a_photo_that_a_table_names_is_noticed_when_it_was_replaced(tmp_path):
+    photos, out = make_photos(tmp_path / "in", 3), tmp_path / "out"
+    table = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"path": [f"in\\{photo.name}" for photo in sorted(photos.iterdir())]}), table)
+    run_here([table], out)
+    assert run_here([table], out, resume=True)["runs"][-1]["outcome"] == "complete"
+    _touched(photos / "0001.png", (photos / "0002.png").read_bytes())
+    with pytest.raises(ConfigError, match=r"in/0001\.png was \d+ bytes of 20.* and is \d+ bytes of 1970-01-01"):
+        run_here([table], out, resume=True)
+
+
 def _pack(path: Path, photos: list[Path]) -> None:
     if path.suffix == ".tar":
         with tarfile.open(path, "w") as tar:

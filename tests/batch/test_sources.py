@@ -204,6 +204,19 @@ def test_parquet_with_paths_relative_to_it(tmp_path):
     assert _values([path]) == [5, 5]
 
 
+@pytest.mark.parametrize("cell", ["https://example.com/a.png", b"https://example.com/a.png"])
+def test_an_address_in_a_table_is_told_what_to_do(tmp_path, cell):
+    path = _table(tmp_path / "p.parquet", "path", [cell])
+    [ref] = list_photos([str(path)], NOWHERE)
+    with pytest.raises(ImageError, match=r"#0: https://example\.com/a\.png is an address; .* download the photo first"):
+        PhotoReader()(ref)
+
+
+def test_an_address_among_the_inputs_is_told_what_to_do():
+    with pytest.raises(ImageError, match=r"'https://example\.com/a\.tar' names no photo: .* is an address"):
+        list(list_photos(["https://example.com/a.tar"], NOWHERE))
+
+
 def test_parquet_rows_in_any_order(tmp_path):
     path = _table(tmp_path / "p.parquet", "bytes", [_bytes(i) for i in range(60)], rows=25)
     refs, read = list(list_photos([str(path)], NOWHERE)), PhotoReader()

@@ -129,6 +129,28 @@ def test_whole_floats_are_sizes_and_a_mark_is_no_text(trees, document):
     assert check_dataset(open_dataset("coco-object", root)).ok
 
 
+def test_whole_floats_are_ids_too(trees, document):
+    """As programs that keep tables write them."""
+    for image in document["images"]:
+        image["id"] = float(image["id"])
+    for entry in document["annotations"]:
+        entry.update(category_id=float(entry["category_id"]))
+    assert check_dataset(open_dataset("coco-object", trees.coco(document))).ok
+
+
+@pytest.mark.parametrize("name", ["\ud800.jpg", "x" * 5000 + ".jpg", "a/" * 3000 + "b.jpg"])
+def test_a_name_that_no_file_can_have_is_a_missing_photo(trees, document, name):
+    document["images"][0].update(file_name=name)
+    with pytest.raises(DatasetError, match="1 of 2 images missing"):
+        open_dataset("coco-object", trees.coco(document))
+
+
+def test_a_corner_of_any_length_is_a_short_line(trees, document):
+    document["annotations"][0].update(segmentation=[[10**400, 2, 4, 2, 4, 4]])
+    [fault] = faults(trees, document)
+    assert len(fault) < 300
+
+
 def test_photos_of_one_name_in_two_folders_are_two(trees, document):
     names = ("a/0001.jpg", "b\\0001.JPG")
     for image, name in zip(document["images"], names, strict=True):

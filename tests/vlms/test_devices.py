@@ -1,18 +1,76 @@
 """Devices, and the precision that each is good at."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
 import torch
+from PIL import Image
 
 from pnp_ovss import Segmenter
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.presets import get_preset
+from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.vlms import devices
 from pnp_ovss.vlms.checkpoints.loading import load_vlm
 from pnp_ovss.vlms.devices import has_bfloat16, pick_device, pick_precision
+from tests.scenes import two_squares
 
 CPU = torch.device("cpu")
+
+
+def test_a_forked_child_goes_on_with_one_thread(monkeypatch):
+    """Each step asks: what a parent prepared may be looked at in a child."""
+    segmenter = Segmenter(FakeVLM(), SegmenterConfig(layer=2, head=2, refine="none"))
+    prepared = segmenter.prepare(two_squares(), ["red"])
+    trace = segmenter.look(prepared)
+    for step, argument in ((segmenter.label, trace), (segmenter.look, prepared), (segmenter.look_all, prepared)):
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        monkeypatch.setattr(devices, "_process", 0)
+        try:
+            step(argument)
+            assert torch.get_num_threads() == 1
+        finally:
+            torch.set_num_threads(before)
+    monkeypatch.setattr(devices, "_process", 0)
+    with pytest.raises(ModelError, match="a forked process cannot use cuda:0: start workers with spawn"):
+        devices.survive_fork(torch.device("cuda:0"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_of_a_used_process_does_not_hang(tmp_path):
+    Image.fromarray(two_squares()).save(tmp_path / "a.png")
+    run = subprocess.run(
+        [sys.executable, "-c", FORKING, str(tmp_path / "a.png")],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert run.stdout.strip() == "[True]", run.stderr
+
+
+FORKING = """
+import multiprocessing, sys
+from pnp_ovss import Segmenter
+
+segmenter = Segmenter.from_pretrained("pocket", refine="none")
+before = segmenter(sys.argv[1], ["cat"]).labels
+
+
+def child(_):
+    return bool((segmenter(sys.argv[1], ["cat"]).labels == before).all())
+
+
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.map_async(child, [0]).get(timeout=300))
+"""
 
 
 @pytest.fixture(params=[True, False])

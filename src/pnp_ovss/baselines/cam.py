@@ -22,6 +22,7 @@ from pnp_ovss.baselines.clip_dense import upsample
 from pnp_ovss.datasets.vocabulary import make_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
 from pnp_ovss.evaluation.systems import Answer, Classes, Query
+from pnp_ovss.files import read_lines
 from pnp_ovss.images import normalise_pixels, read_image, to_pixels
 
 FIT_PX, SIZE_PX = 224, 448
@@ -97,10 +98,10 @@ class TagCam:
 def read_tagged(path: Path) -> list[Tagged]:
     """The tagged photographs of a JSON lines file. Raises DatasetError if there are none."""
     try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        entries = [json.loads(line) for line in read_lines(path, error=DatasetError) if line.strip()]
         chosen = [entry for entry in entries if entry["tags"] and entry.get("split", "train") == "train"]
         tagged = [Tagged(path.parent / "images" / entry["image"], tuple(entry["tags"])) for entry in chosen]
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f'cannot read the tags {path}: {error!r}; expected lines {{"image": ..., "tags": [...]}}'
         ) from None

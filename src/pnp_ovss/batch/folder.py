@@ -10,6 +10,7 @@ OUT/labels/part-000000/0.png    with --png
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 from pnp_ovss.batch.inventory import Inventory
 from pnp_ovss.batch.journal import Journal
 from pnp_ovss.batch.rows import schema
-from pnp_ovss.batch.sources import PhotoRef, require_pyarrow, stamp_of
-from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.batch.sources import PhotoReader, PhotoRef, require_pyarrow, stamp_of
+from pnp_ovss.errors import ConfigError, ImageError, OutputError
 from pnp_ovss.files import read_json, shown, write_atomically, write_json
 
 _MANIFEST = {"job": dict, "photos": int, "shards": int, "runs": list}
@@ -69,18 +70,19 @@ class BatchFolder:
         Photos that failed do not count: their files may have been mended. Nor do files that are gone.
         """
         containers: set[bytes] = set()
+        read = PhotoReader()
         for shard in range(self.inventory.shards):
             done = self._outcomes(shard)
             for number, ref in self.inventory.shard(shard):
                 status, before = done.get(number, ("", ref.stamp))
-                if ref.kind != "file":
-                    if ref.path in containers:
-                        continue
+                if ref.kind == "file" and status != "failed":
+                    yield from _changed(ref.path, before)
+                if ref.kind != "file" and ref.path not in containers:
                     containers.add(ref.path)
-                    status, before = "", ref.stamp
-                now = "" if status == "failed" or not before else stamp_of(ref.path)
-                if now and now != before:
-                    yield f"{shown(ref.path)} was {before} and is {now}"
+                    yield from _changed(ref.path, ref.stamp)
+                if ref.kind == "parquet" and status == "ok" and before != ref.stamp:  # the table names a file
+                    with suppress(ImageError):
+                        yield from _changed(Path(str(read(ref))), before)
 
     def _outcomes(self, shard: int) -> dict[int, tuple[str, str]]:
         """{number: (status, stamp)} of a shard's rows so far."""
@@ -149,6 +151,12 @@ class BatchFolder:
     def shards(self) -> Iterator[Path]:
         """The finished shards in order."""
         return (self.shard_path(k) for k in range(self.inventory.shards) if self._is_finished(k))
+
+
+def _changed(path: bytes | Path, before: str) -> Iterator[str]:
+    now = stamp_of(path) if before else ""
+    if now and now != before:
+        yield f"{shown(path)} was {before} and is {now}"
 
 
 def _encode(rows: list[dict[str, Any]]) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.errors import DatasetError, DependencyError, ImageError
 from pnp_ovss.files import shown
-from pnp_ovss.images import ImageSource
+from pnp_ovss.images import ImageSource, address_advice
 from pnp_ovss.photo_files import LeftOut, photo_endings, walk_photos, why_left_out
 
 if TYPE_CHECKING:
@@ -69,7 +69,11 @@ def list_photos(inputs: list[str], skip: Path, left_out: LeftOut | None = None) 
             found = True
             yield from _photos_of(path, left_out)
         if not found:
-            why = left_out.sentence() or "no file, folder or pattern of photos, tars or Parquet files"
+            why = (
+                address_advice(name)
+                or left_out.sentence()
+                or "no file, folder or pattern of photos, tars or Parquet files"
+            )
             raise ImageError(f"'{shown(name)}' names no photo: {why}")
 
 
@@ -198,9 +202,9 @@ class PhotoReader:
             cell = cell.get("bytes") or cell.get("path")
         if not cell:
             raise ImageError(f"{ref.id} holds no image: column '{ref.note}' is empty")
-        if isinstance(cell, bytes):
+        if isinstance(cell, bytes) and ref.note not in PATH_COLUMNS:
             return cell
-        return Path(os.fsdecode(ref.path)).parent / str(cell)
+        return _beside(ref, os.fsdecode(cell) if isinstance(cell, bytes) else str(cell))
 
     def _cell(self, ref: PhotoRef) -> Any:
         if self._key != (ref.path, ref.note) or self._batch is None or ref.place < self._first:
@@ -220,6 +224,15 @@ class PhotoReader:
         groups = list(range(group, file.num_row_groups))
         self._batches = file.iter_batches(batch_size=16, row_groups=groups, columns=[ref.note])
         self._file, self._key, self._first, self._batch = file, (ref.path, ref.note), first, next(self._batches)
+
+
+def _beside(ref: PhotoRef, name: str) -> Path:
+    """The file that a Parquet table names, from the table's own folder. Raises ImageError for an address."""
+    if advice := address_advice(name):
+        raise ImageError(f"{ref.id}: {shown(advice)}")
+    folder = Path(os.fsdecode(ref.path)).parent
+    backslashes = not os.path.exists(folder / name)  # of Windows
+    return folder / (name.replace("\\", "/") if backslashes else name)
 
 
 def _read_member(ref: PhotoRef) -> bytes:

@@ -24,16 +24,21 @@ Address = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes with a model each; left out, one a usable core."),
+    typer.Option("--workers", min=1, max=1024, help="Processes with a model each; left out, one a usable core."),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="Threads of each worker.")]
-Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="0 to 1; 0.5 puts two workers on a GPU.")]
-TimeLimit = Annotated[float, typer.Option("--time-limit", help="Seconds a photo may take.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of each worker.")]
+Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, max=1, help="0.5 puts two workers on a GPU.")]
+TimeLimit = Annotated[float, typer.Option("--time-limit", min=0, max=1e9, help="Seconds a photo may take.")]
 MemoryLimit = Annotated[
     float | None,
-    typer.Option("--memory-limit", help="GiB a worker may take, model included; left out, its part of what is free."),
+    typer.Option(
+        "--memory-limit",
+        min=0,
+        max=1e6,
+        help="GiB a worker may take, model included; left out, its part of what is free.",
+    ),
 ]
-ShardSize = Annotated[int, typer.Option("--shard-size", help="Photos a Parquet shard.")]
+ShardSize = Annotated[int, typer.Option("--shard-size", min=1, max=1_000_000, help="Photos a Parquet shard.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the batch that --out holds.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="With --resume: try the photos that failed again.")]
 Pngs = Annotated[bool, typer.Option("--png", help="Write each photo's labels as a PNG too.")]
@@ -123,7 +128,7 @@ def _conclude(manifest: dict[str, Any], out: Path, as_json: bool) -> int:
 def batch_report(
     folder: Annotated[Path, typer.Argument(help="The --out of a batch.", show_default=False)],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; DIR/report.html if left out.")] = None,
-    photos: Annotated[int, typer.Option("--photos", help="Photos on the contact sheet.")] = 48,
+    photos: Annotated[int, typer.Option("--photos", min=0, max=10_000, help="Photos on the contact sheet.")] = 48,
     as_json: Json = False,
 ) -> int:
     """Count photos, classes and failures of a batch, check it, and write a contact sheet.

@@ -16,7 +16,7 @@ from pnp_ovss.errors import ImageError
 @o.takes_segmenter
 def calibrate(
     folder: Annotated[Path, typer.Argument(help="Folder of photos; nothing is read of them but pixels.")],
-    photos: Annotated[int, typer.Option("--photos", min=8, help="So many of them, drawn at random.")] = 64,
+    photos: Annotated[int, typer.Option("--photos", min=8, max=100_000, help="So many of them, drawn at random.")] = 64,
     seed: o.Seed = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="The bank, for --set bank=FILE.")] = Path(
         "names.bank.safetensors"

@@ -11,6 +11,7 @@ from rich.table import Table
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import remark, say, show
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.settings import MAX_SEED
 
 if TYPE_CHECKING:
     from pnp_ovss.datasets import Dataset, DatasetCheck
@@ -24,8 +25,10 @@ DataOption = Annotated[
     list[str] | None,
     typer.Option("--data", help="An option of this data set, NAME=VALUE, for example masks=SegmentationClassAug."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="The first N images only; with --seed, N drawn at random.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Draw the images of --limit at random.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="The first N images only; with --seed, N drawn at random.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=MAX_SEED, help="Draw the images of --limit at random.")]
 
 
 def open_with(name: str, root: Path, split: str | None = None, given: list[str] | None = None) -> Dataset:
@@ -70,7 +73,7 @@ def check(
     limit: Limit = None,
     seed: Seed = None,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="Write a contact sheet to this picture.")] = None,
-    count: Annotated[int, typer.Option("--count", help="Images on the sheet.")] = 12,
+    count: Annotated[int, typer.Option("--count", min=1, max=1000, help="Images on the sheet.")] = 12,
 ) -> int:
     """Count images, masks and classes, look for faults, and draw a contact sheet. Exit code 1 if there are faults."""
     from pnp_ovss.datasets import check_dataset, contact_sheet

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pnp_ovss.evaluation.run import Results
     from pnp_ovss.evaluation.systems import System
 
-Examples = Annotated[int, typer.Option("--examples", min=0, help="So many best and worst images in the pages.")]
+Examples = Annotated[
+    int, typer.Option("--examples", min=0, max=1000, help="So many best and worst images in the pages.")
+]
 
 
 @o.takes_segmenter

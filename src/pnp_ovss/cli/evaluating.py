@@ -12,6 +12,7 @@ from pnp_ovss.cli import options as o
 from pnp_ovss.cli.progress import watching
 from pnp_ovss.cli.screen import remark, say
 from pnp_ovss.errors import ConfigError, OutputError
+from pnp_ovss.settings import MAX_SEED
 
 if TYPE_CHECKING:
     from pnp_ovss.datasets.base import Dataset
@@ -38,10 +39,13 @@ Out = Annotated[
 Seed = Annotated[
     int | None,
     typer.Option(
-        "--seed", help="Of the intervals' bootstrap (default 0), and of --limit, whose images are then drawn."
+        "--seed",
+        min=0,
+        max=MAX_SEED,
+        help="Of the intervals' bootstrap (default 0), and of --limit, whose images are then drawn.",
     ),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes, each with its own model.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Processes, each with its own model.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
 Void = Annotated[
     str | None,

@@ -23,6 +23,7 @@ def export(
         int | None,
         typer.Option(
             "--min-region",
+            min=0,
             help="Regions and holes smaller than so many px go to what is around them; 0 keeps all. Left out, yolo "
             "has a limit of its own: 1/5000 of the photo.",
             show_default=False,

@@ -26,6 +26,7 @@ from pnp_ovss.cli import (
 )
 from pnp_ovss.cli.screen import complain, drop_output, say, take_any_text
 from pnp_ovss.errors import PnPError
+from pnp_ovss.files import shown
 
 app = typer.Typer(
     name="pnp-ovss",
@@ -82,7 +83,7 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except Exception as error:
-        code = _end(error)
+        code = _end(error, debug)
     if code == 130:  # also what typer itself makes of an interrupt
         complain("stopped by the keyboard; what was finished is saved")
     sys.exit(code if isinstance(code, int) else 0)
@@ -95,14 +96,17 @@ def _fail(error: PnPError, debug: bool) -> int:
     return 2
 
 
-def _end(error: Exception) -> int:
-    """The exit code after a usage error or a standard output that takes no more; anything else is raised."""
+def _end(error: Exception, debug: bool) -> int:
+    """The exit code after a usage error or what the system refuses; anything else is raised."""
     usage: Any = error
     if hasattr(usage, "exit_code"):  # a usage error of the command line has one, in every version of typer
         usage.show()
         return usage.exit_code
-    if not isinstance(error, OSError) or error.filename is not None:
+    if not isinstance(error, OSError) or debug:
         raise error
+    if error.filename is not None:  # a file that the system refuses, of a kind that nobody thought of
+        complain(f"{shown(str(error.filename))}: {error.strerror or error}")
+        return 2
     if not isinstance(error, BrokenPipeError):  # `| head` has read enough
         complain(f"cannot write the output: {error.strerror or error}")
     drop_output()

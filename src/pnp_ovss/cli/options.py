@@ -12,6 +12,7 @@ import typer
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError
+from pnp_ovss.settings import MAX_SEED
 from pnp_ovss.spec import SegmenterSpec
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ Model = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel="Which segmenter")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of what is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of what is drawn.")]
 
 _SETTINGS = {
     "policy": "--policy",

@@ -32,15 +32,17 @@ ScorerName = Annotated[
     str, typer.Option("--scorer", help="self, match:MODEL, clip (the paper's ViT-L/14 at 336) or clip:ID|FOLDER.")
 ]
 ScorerSize = Annotated[
-    int | None, typer.Option("--scorer-size", help="Side of the pictures that a self or match scorer sees, px.")
+    int | None,
+    typer.Option("--scorer-size", min=16, max=4096, help="Side of the pictures that a self or match scorer sees, px."),
 ]
 RewardName = Annotated[str, typer.Option("--reward", help="paper (Eq. 4-5), or another of docs/tuning.md.")]
 Stage = Annotated[str, typer.Option("--mask-stage", help="gradcam (the paper's), dropout or crf.")]
 SamplerName = Annotated[str, typer.Option("--sampler", help="random (the paper's), tpe or grid (all points).")]
-Trials = Annotated[int, typer.Option("--trials", help="Trials in each shard.")]
-Shards = Annotated[int, typer.Option("--shards", help="Parts of the search space.")]
+Trials = Annotated[int, typer.Option("--trials", min=1, max=100_000, help="Trials in each shard.")]
+Shards = Annotated[int, typer.Option("--shards", min=1, max=1000, help="Parts of the search space.")]
 Shard = Annotated[
-    int | None, typer.Option("--shard", help="Search only this part (from 1): one process each, on one --out.")
+    int | None,
+    typer.Option("--shard", min=1, max=1000, help="Search only this part (from 1): one process each, on one --out."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the trials in the journal beside --out.")]
 MeanHead = Annotated[bool, typer.Option("--mean-head", help="Let the mean over a layer's heads compete, too.")]
@@ -51,7 +53,7 @@ OnPresence = Annotated[
         "--presence", help="Fit match_threshold to the tags instead; a name that a photo lacks is absent there."
     ),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="Use the first N photos only.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use the first N photos only.")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="The preset to write.")]
 
 

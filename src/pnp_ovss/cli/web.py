@@ -23,12 +23,13 @@ def web(
     device: o.Device = "auto",
     host: Annotated[str, typer.Option("--host", help="0.0.0.0 opens the page to the network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 = any free one.")] = 7860,
-    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest photo.")] = 20,
+    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, max=1000, help="Largest photo.")] = 20,
     quota_mb: Annotated[
-        int, typer.Option("--quota-mb", min=1, help="What uploads and results together may take of the disk.")
+        int,
+        typer.Option("--quota-mb", min=1, max=10**7, help="What uploads and results together may take of the disk."),
     ] = 1000,
     waiting: Annotated[
-        int, typer.Option("--waiting", min=1, help="Jobs in the queue before new ones are refused.")
+        int, typer.Option("--waiting", min=1, max=10_000, help="Jobs in the queue before new ones are refused.")
     ] = 16,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = False,
 ) -> int:

@@ -19,6 +19,7 @@ from pnp_ovss.datasets.vocabulary import VOID, Vocabulary
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.files import shown
 from pnp_ovss.photo_files import LeftOut
+from pnp_ovss.settings import check_seed
 
 Labels = NDArray[np.int32]
 """(H, W) ground truth: 0 = background, i = the i-th class (from 1), `VOID` = unknown."""
@@ -89,7 +90,7 @@ class Dataset:
     def subset(self, limit: int | None, seed: int | None = None) -> "Dataset":
         """At most `limit` of the samples, in their order: the first ones, or with a seed a random choice.
 
-        Raises DatasetError if `limit` is not positive.
+        Raises DatasetError if `limit` is not positive, ConfigError for a seed out of range.
         """
         if limit is None:
             return self
@@ -99,7 +100,7 @@ class Dataset:
             return self
         chosen = np.arange(limit)
         if seed is not None:
-            chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=limit, replace=False))
+            chosen = np.sort(np.random.default_rng(check_seed(seed)).choice(len(self), size=limit, replace=False))
         how = "first" if seed is None else f"random, seed {seed}"
         note = f"{limit} of {len(self)} images ({how})"
         return replace(self, samples=tuple(self.samples[i] for i in chosen), notes=(*self.notes, note))

@@ -117,7 +117,7 @@ def _check_ids(path: Path, what: str, entries: Sequence[dict[str, Any]]) -> None
     for number, entry in enumerate(entries):
         if not _is_id(entry.get("id")):
             raise DatasetError(
-                f"{path}: the id of {what} number {number} is {_short(entry.get('id'))}: expected a number"
+                f"{path}: the id of {what} number {number} is {_short(entry.get('id'))}: expected a whole number or a text"
             )
         if entry["id"] in seen:
             raise DatasetError(f"{path}: two {_PLURAL[what]} have the id {_short(entry['id'])}: make the ids unique")
@@ -171,6 +171,9 @@ def _names(what: str, entries: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _is_id(value: Any) -> bool:
+    """A text or a whole number; 17.0, as table programs write it, is 17."""
+    if isinstance(value, float):
+        return value.is_integer()
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 

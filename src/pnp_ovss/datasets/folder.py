@@ -95,6 +95,8 @@ def read_config(path: Path) -> FolderConfig:
     if missing := [key for key in _REQUIRED if key not in given]:
         raise DatasetError(f"{path}: {missing[0]} is missing; {LAYOUT}")
     for key, value in given.items():
+        if key == "classes" and isinstance(value, list) and not all(isinstance(line, str) for line in value):
+            raise DatasetError(f"{path}: classes = {str(value)[:60]}; give a file's name or a list of texts")
         if not isinstance(value, known[key]) or isinstance(value, bool):
             raise DatasetError(f"{path}: {key} = {value!r} is of the wrong type")
     if isinstance(given["background"], str) and given["background"] != "none":

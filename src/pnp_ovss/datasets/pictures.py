@@ -1,5 +1,6 @@
 """Pictures of a data set by their ids: the path below their folder without its ending, whatever the ending's case."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -43,7 +44,7 @@ class PictureFolder:
         """The picture of an id. Raises DatasetError where two have it, and for an id that leads out of the folder."""
         check_id(id, self.folder)
         usual = self.expected(id)
-        if usual.is_file():
+        if os.path.isfile(usual):  # false, too, for what no system takes as a name
             return usual
         paths = self._all.get(str(PurePosixPath(id))) or self._named(id)
         return self._only(paths) if paths else None
@@ -51,7 +52,7 @@ class PictureFolder:
     def _named(self, id: str) -> list[Path]:
         """A hidden picture counts where it is named."""
         paths = (self.folder / f"{id}{self.suffix}{ending}" for ending in sorted(photo_endings()))
-        return [path for path in paths if path.is_file()]
+        return [path for path in paths if os.path.isfile(path)]
 
     def expected(self, id: str) -> Path:
         """Where the picture of an id is looked for first."""

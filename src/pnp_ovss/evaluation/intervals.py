@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.evaluation.metrics import Confusion
+from pnp_ovss.settings import check_seed
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -117,7 +118,7 @@ def _sums(images: Sequence[ImageCounts], labels: Sequence[int]) -> NDArray[np.fl
 
 def _weights(images: int, seed: int, resamples: int):
     """How often each image is drawn: (chunk, N) arrays, `resamples` rows in all."""
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(check_seed(seed))
     share = np.full(images, 1 / images)
     for start in range(0, resamples, _CHUNK):
         yield generator.multinomial(images, share, size=min(_CHUNK, resamples - start)).astype(np.float64)

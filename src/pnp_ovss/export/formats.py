@@ -12,7 +12,7 @@ from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.masks.specks import SPECK_SHARE
-from pnp_ovss.outputs import refuse_inputs
+from pnp_ovss.outputs import file_key, refuse_inputs
 from pnp_ovss.pictures.palette import MAX_CLASSES
 
 
@@ -92,7 +92,7 @@ def check(run: Run, name: str, out: Path) -> None:
     _check_different(run.photos, lambda photo: photo.file_name, "are both results of one photo: remove one")
     if form.by_stem:
         what = f"would share one file in {name}, which knows photos by their names without ending: rename one"
-        _check_different(run.photos, lambda photo: photo.stem.casefold(), what)
+        _check_different(run.photos, lambda photo: file_key(photo.stem), what)
 
 
 def _check_place(run: Run, name: str, out: Path) -> None:

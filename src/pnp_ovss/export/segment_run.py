@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from pnp_ovss.datasets.masks import read_indexed
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.export.run import Run, RunPhoto, below_common, check_text, id_table, one_list
+from pnp_ovss.files import read_json
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import OutputFolder
 
@@ -72,17 +72,18 @@ def _file_names(places: Sequence[PurePosixPath]) -> list[str]:
 def _read_record(path: Path) -> dict[str, Any]:
     source = path.with_name(f"{_stem(path.name)}.json")
     try:
-        record = json.loads(source.read_text("utf-8"))
+        record = read_json(source, error=DatasetError)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{path} has no {source.name} beside it that can be read ({error}); segment the photo again"
+        ) from None
+    try:
         height, width = record["size"]
         ids = [entry["id"] for entry in record["classes"]]
         sound = isinstance(height, int) and isinstance(width, int) and ids == list(range(1, len(ids) + 1))
         sound = sound and isinstance(record["image"], str) and all(isinstance(n, str) for n in _names(record))
         sound = sound and PurePosixPath(record["image"]).name != ""
-    except OSError as error:
-        raise DatasetError(
-            f"{path} has no {source.name} beside it ({error.strerror}); segment the photo again"
-        ) from error
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise DatasetError(f"{source} is not a result of `pnp-ovss segment` ({error!r})") from error
     if not sound:
         raise DatasetError(

@@ -57,7 +57,7 @@ def _corners(polygon: Sequence[float], side: int) -> NDArray[np.float64]:
     if len(polygon) < 6 or len(polygon) % 2:
         raise DatasetError(f"polygon of {len(polygon)} numbers: expected x, y of three corners or more")
     if far := next((value for value in polygon if not abs(value) <= side + MAX_OUTSIDE_PX), None):
-        raise DatasetError(f"polygon with a corner at {far}, far outside an image of {side} px")
+        raise DatasetError(f"polygon with a corner at {str(far)[:20]}, far outside an image of {side} px")
     return np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
 
 

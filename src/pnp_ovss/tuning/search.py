@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, DependencyError
+from pnp_ovss.settings import check_seed
 from pnp_ovss.tuning.journal import damage_told, open_journal
 from pnp_ovss.tuning.objective import Outcome
 
@@ -47,6 +48,7 @@ class SearchPlan:
     def __post_init__(self) -> None:
         if self.sampler not in get_args(Sampler):
             raise ConfigError(f"unknown sampler '{self.sampler}'; choose from {', '.join(get_args(Sampler))}")
+        check_seed(self.seed)
         if self.trials < 1 or self.shards < 1:
             raise ConfigError(f"trials = {self.trials} and shards = {self.shards} must be at least 1")
         if self.only_shard is not None and not 1 <= self.only_shard <= self.shards:
@@ -186,7 +188,7 @@ class Search:
         categories = self._optuna.distributions.CategoricalDistribution
         choices = {name: categories(tuple(values)) for name, values in self.space.items()}
         if self.plan.sampler == "tpe":
-            study.sampler = self._optuna.samplers.TPESampler(seed=self.plan.seed + len(done))
+            study.sampler = self._optuna.samplers.TPESampler(seed=(self.plan.seed + len(done)) % 2**32)
             trial = study.ask(choices)
             if trial.params in left:
                 return trial
