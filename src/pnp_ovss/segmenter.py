@@ -31,7 +31,6 @@ from pnp_ovss.rivals import add_rivals, rivals_of
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Pass, Prepared, Trace
 from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
-from pnp_ovss.vlms.devices import survive_fork
 
 log = logging.getLogger(__name__)
 Track = Callable[[Iterator[Pass]], Iterable[Pass]]
@@ -152,7 +151,6 @@ class Segmenter:
         keep: the names that may win; None: the policy decides. image_name: written with the result (default: the path).
         Raises ImageError, ClassNameError, ConfigError.
         """
-        survive_fork(self.vlm.device)
         clock = Clock()
         classes = parse_classes(class_names)
         photo = read_image(image, web=True)
@@ -186,7 +184,6 @@ class Segmenter:
 
         Raises ConfigError for a `Prepared` of other settings than this segmenter's where `prepare` reads them.
         """
-        survive_fork(self.vlm.device)
         prepared.check(self.config)
         clock = Clock()
         with clock("saliency"):
@@ -198,7 +195,6 @@ class Segmenter:
 
         {(layer, head): trace}, both from 1, head also "mean".
         """
-        survive_fork(self.vlm.device)
         prepared.check(self.config)
         if not prepared.names:
             heads = (*range(1, self.vlm.heads + 1), "mean")
@@ -208,7 +204,6 @@ class Segmenter:
 
     def label(self, trace: Trace) -> Segmentation:
         """Who gets each pixel (steps 9 to 14), with the settings of this segmenter."""
-        survive_fork(self.vlm.device)
         clock, prepared = Clock(), trace.prepared
         size = prepared.image.shape[:2]
         with clock("labels"):

@@ -56,8 +56,11 @@ def test_each_has_a_range():
 
 @pytest.mark.parametrize(
     "option",
-    ["--time-limit=nan", "--time-limit=inf", "--time-limit=0", "--memory-limit=nan", "--memory-limit=-1", "--workers=0"]
-    + ["--workers=9999999", "--gpus-per-worker=nan", "--gpus-per-worker=2", "--shard-size=0", "--threads=1.5"],
+    [
+        *("--time-limit=nan", "--time-limit=inf", "--time-limit=0", "--memory-limit=nan", "--memory-limit=-1"),
+        *("--workers=0", "--workers=9999999", "--gpus-per-worker=nan", "--gpus-per-worker=2", "--shard-size=0"),
+        "--threads=1.5",
+    ],
 )
 def test_outside_it_is_said_before_any_work(run, photo, tmp_path, option):
     code, out, err = run("batch", photo, "-c", "red", "--out", tmp_path / "o", option)

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+import pnp_ovss.vlms.forks  # noqa: F401  # registers itself
 from pnp_ovss.config import Gradient
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.prompt import Prompt, Tokens

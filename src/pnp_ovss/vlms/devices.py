@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 
 import torch
 
 from pnp_ovss.config import Precision
-from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.errors import ConfigError
 
 BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 """Of x86 and ARM, as `torch.cpu.get_capabilities` names them."""
@@ -28,23 +27,6 @@ def pick_device(device: str) -> torch.device:
     if not there.get(found.type, False):
         raise ConfigError(f"device '{device}' is not available on this machine; use device cpu or auto")
     return found
-
-
-_process = os.getpid()
-
-
-def survive_fork(device: torch.device) -> None:
-    """Go on with one thread in a forked child: torch's other threads stayed in the parent, and it would wait for them.
-
-    Raises ModelError on a GPU, which a forked child cannot use.
-    """
-    global _process
-    if os.getpid() == _process:
-        return
-    if device.type != "cpu":
-        raise ModelError(f"a forked process cannot use {device}: start workers with spawn, or use `pnp-ovss batch`")
-    torch.set_num_threads(1)
-    _process = os.getpid()
 
 
 def pick_precision(precision: Precision, device: str | torch.device = "auto") -> Precision:
