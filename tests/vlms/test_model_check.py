@@ -9,14 +9,15 @@ import torch
 from pnp_ovss import model_check
 from pnp_ovss.errors import ModelError
 from pnp_ovss.images import read_image
-from pnp_ovss.model_check import PHOTO, check_model, check_tokens
+from pnp_ovss.model_check import PHOTO, WORDS, check_model, check_tokens
 from pnp_ovss.presets import get_preset
 from pnp_ovss.prompt import Tokens
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.testing.small_models import randomise
+from pnp_ovss.testing.small_models import randomise, small_blip
 from pnp_ovss.vlms.checkpoints.loading import load_vlm
 
 POCKET = get_preset("pocket")
+PICTURE = (np.eye(40, dtype=np.uint8) * 255)[..., None].repeat(3, 2)
 TEMPLATE = "A picture of {classes}"
 
 
@@ -110,5 +111,48 @@ def test_first_and_last_token_and_unknown_words():
     check_tokens(Texts(shifted), TEMPLATE)
     with pytest.raises(ModelError, match="the first token of a text is a word"):
         check_tokens(Texts(ends), TEMPLATE)
+    with pytest.raises(ModelError, match="the last token of a text is a word"):
+        check_tokens(Texts(lambda text, tokens: Tokens(tokens.ids[:-1], tokens.offsets[:-1])), TEMPLATE)
     with pytest.raises(ModelError, match=r"'A PICTURE OF CAT' has words that its vocabulary does not know"):
         check_tokens(Texts(unknown_upper), TEMPLATE)
+
+
+@pytest.fixture
+def small(tmp_path, vocabulary):
+    """small(pieces): the check of a small random BLIP whose vocab.txt has these pieces; None = its own."""
+
+    def check(pieces=None, *, layers=""):
+        folder = tmp_path / "blip"
+        small_blip().save_pretrained(folder)
+        kept = [piece for piece in vocabulary.read_text("utf-8").splitlines() if pieces is None or pieces(piece)]
+        (folder / "vocab.txt").write_text("\n".join(kept) + "\n", "utf-8")
+        stated = f'layers = "{layers}"\n' if layers else ""
+        (folder / "preset.toml").write_text(f'[model]\nfamily = "blip"\n{stated}[settings]\nlayer = 2\nhead = 1\n')
+        return check_model(get_preset(folder), device="cpu", size_px=32, photo=PICTURE, names=WORDS)
+
+    return check
+
+
+def test_a_small_random_model_with_its_own_vocabulary_passes(small):
+    assert small(layers="1-3").layers == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        (lambda piece: len(piece) < 4 or piece.startswith("["), "'sofa' falls into letters"),
+        (
+            lambda piece: piece not in ("picture", "p", "##p"),
+            "'A picture of cat' has words that its vocabulary does not know",
+        ),
+        (lambda piece: piece != "[CLS]", "cls_token not found in the vocabulary"),
+    ],
+)
+def test_a_vocabulary_that_lacks_what_the_model_was_trained_with(small, pieces, message):
+    with pytest.raises(ModelError, match=message):
+        small(pieces)
+
+
+def test_other_layers_than_the_preset_states(small):
+    with pytest.raises(ModelError, match=r"has cross-attention in layers \(1, 2, 3\), the preset says 1-4"):
+        small(layers="1-4")
