@@ -5,7 +5,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export UV_CACHE_DIR := $(CURDIR)/.venv/uv-cache
 export PIP_CACHE_DIR := $(CURDIR)/.venv/pip-cache
 endif
-EXTRAS := demo,web,batch,tune,report,coco,dev
+EXTRAS := demo,hub,web,batch,tune,report,coco
 QUICK := not slow and not weights and not gpu and not e2e
 NUMERIC := tests/test_golden_maps.py tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
 
@@ -50,7 +50,7 @@ newest: ## The tests with the newest of them (torch as in constraints.txt)
 define suite_in
 	$(PYTHON) -m venv .venv/$(1)
 	.venv/$(1)/bin/pip install --quiet uv
-	.venv/$(1)/bin/uv pip install --quiet --python .venv/$(1)/bin/python $$($(PYTHON) .ci/uv_options.py) $(2) -e '.[$(EXTRAS)]'
+	.venv/$(1)/bin/uv pip install --quiet --python .venv/$(1)/bin/python $$($(PYTHON) .ci/uv_options.py) $(2) --group dev -e '.[$(EXTRAS)]'
 	.venv/$(1)/bin/pytest -q -n 2 -m "$(QUICK)"
 endef
 
@@ -63,7 +63,7 @@ endef
 	@touch $@
 
 .venv/dev: .venv/bin/uv pyproject.toml constraints.txt
-	$(INSTALL) -e '.[$(EXTRAS)]'
+	$(INSTALL) --group dev -e '.[$(EXTRAS)]'
 	@touch $@ .venv/demo
 
 e2e: .venv/e2e ## The browser page in the system's Chromium
@@ -73,12 +73,12 @@ crf-oracle: .venv/crf-oracle ## The Dense CRF against pydensecrf2 (needs a C++ c
 	$(BIN)/pytest -q -m "slow or not slow" tests/refiners
 
 .venv/e2e: .venv/dev
-	$(INSTALL) -e '.[demo,web,e2e,dev]'
+	$(INSTALL) --group e2e
 	@touch $@
 
 .venv/crf-oracle: .venv/dev
 	$(INSTALL) setuptools numpy cython
-	$(INSTALL) --no-build-isolation-package pydensecrf2 -e '.[demo,crf-oracle,dev]'
+	$(INSTALL) --no-build-isolation-package pydensecrf2 --group crf-oracle
 	@touch $@
 
 clean: ## Remove what was made here

@@ -2,7 +2,7 @@
 
 python benchmarks/crf.py [--channels 2 5 21] [--threads 1 2] [--repeats 5] [--out benchmarks/results/crf]
 
-Needs `pip install -e '.[crf-oracle,demo]'` (a C++ compiler) and Linux. Ours and the reference run in turn on one photo
+Needs what `make crf-oracle` installs (a C++ compiler) and Linux. Ours and the reference run in turn on one photo
 (scikit-image's `coffee` at 640 x 480), each from scores to Q, 10 iterations; the best of the repeats counts, as on a
 shared machine the least disturbed run says most. "Made anew": the first picture of its size, whose position lattice has to
 be built; "kept": any later one. "6 of 171" are 6 live classes of a vocabulary of 171 against the reference on all 171

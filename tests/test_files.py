@@ -184,7 +184,7 @@ def test_which_files_are_photos(photos):
         "linked folder that was listed already": 1,
     }
     assert "1 .heic" in left_out.sentence()
-    assert "pip install 'pnp-ovss[heic]'" in left_out.sentence()
+    assert "pip install '.[heic]'" in left_out.sentence()
     assert [path.name for path in find_photos(photos, deep=False)[0]] == ["a.JPG", "b.jpeg", "c.Png"]
 
 

@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from pnp_ovss.checkpoint import read_config, refusing
 from pnp_ovss.errors import ModelError
+from pnp_ovss.extras import need
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
 from pnp_ovss.vlms.checkpoints.hub import checkpoint_source, locate
@@ -52,6 +53,7 @@ class Clip:
 
         Raises ModelError when the weights cannot be found, with where they were looked for, or do not fit.
         """
+        need("transformers", "a CLIP model", "hub")
         from transformers import CLIPConfig, CLIPModel
 
         source = checkpoint_source(model, "clip")

@@ -106,7 +106,7 @@ def _decode(opened: Callable[[], AbstractContextManager[Image.Image]], name: str
         raise
     except UnidentifiedImageError as error:
         heic = Path(name).suffix.lower() in HEIC_ENDINGS
-        advice = "pip install 'pnp-ovss[heic]', or convert it" if heic else "convert it"
+        advice = "pip install '.[heic]', or convert it" if heic else "convert it"
         raise ImageError(f"{name} is not an image in a format that is read here; {advice} to JPEG or PNG") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from error

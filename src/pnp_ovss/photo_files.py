@@ -48,12 +48,12 @@ class LeftOut(Counter[str]):
         """What is to be told of them, "" when there are none.
 
         >>> LeftOut({".heic": 2, "hidden": 1}).sentence()
-        "left out: 2 .heic, 1 hidden; to read .heic: pip install 'pnp-ovss[heic]', or convert them"
+        "left out: 2 .heic, 1 hidden; to read .heic: pip install '.[heic]', or convert them"
         """
         if not self:
             return ""
         heic = sorted(HEIC_ENDINGS & self.keys())
-        advice = f"; to read {', '.join(heic)}: pip install 'pnp-ovss[heic]', or convert them" if heic else ""
+        advice = f"; to read {', '.join(heic)}: pip install '.[heic]', or convert them" if heic else ""
         return "left out: " + ", ".join(f"{count} {reason}" for reason, count in self.most_common()) + advice
 
 

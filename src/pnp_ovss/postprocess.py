@@ -12,7 +12,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
@@ -101,8 +100,16 @@ def _resize_matrix(n_in: int, n_out: int, mode: str, sigma_px: float) -> Tensor:
     size = (n_out, n_in)
     matrix = F.interpolate(eye, size=size, mode=kind, align_corners=align)[0, 0].numpy()
     if sigma_px > 0:
-        matrix = gaussian_filter1d(matrix, sigma_px, axis=0, mode="reflect")
+        matrix = _blur_columns(matrix, sigma_px)
     return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
+
+
+def _blur_columns(values: np.ndarray, sigma_px: float) -> np.ndarray:
+    """(N, M) each column filtered with a Gaussian, cut off at 4 deviations, the border reflected (d c b a | a b c d)."""
+    radius = int(4 * sigma_px + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
+    padded = np.pad(values, ((radius, radius), (0, 0)), mode="symmetric")
+    return np.stack([np.convolve(column, weights / weights.sum(), "valid") for column in padded.T], axis=1)
 
 
 def add_background(scores: Tensor, maps: Tensor, config: SegmenterConfig) -> Tensor:
@@ -124,8 +131,9 @@ def add_background(scores: Tensor, maps: Tensor, config: SegmenterConfig) -> Ten
 def _zero_max(maps: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Tensor:
     resized = resize_and_blur(maps, size, config.resize, 0.0)
     empty = (resized.amax(dim=0) <= 0).float().cpu().numpy()
-    blurred = gaussian_filter(empty, config.blur * max(size), mode="reflect") if config.blur else empty
-    return minmax(torch.from_numpy(blurred)[None].to(maps), keep_constant=True)[0]
+    sigma_px = config.blur * max(size)
+    blurred = _blur_columns(_blur_columns(empty, sigma_px).T, sigma_px).T if sigma_px else empty
+    return minmax(torch.from_numpy(np.ascontiguousarray(blurred))[None].to(maps), keep_constant=True)[0]
 
 
 def merge_synonyms(maps: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:

@@ -6,10 +6,11 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.config import SegmenterConfig
@@ -88,6 +89,9 @@ def fingerprint(model: nn.Module) -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of this package and of what its numbers depend on."""
-    packages = ("pnp-ovss", "torch", "transformers", "numpy", "pillow")
-    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+    """Versions of this package and of what its numbers depend on, as far as it is installed."""
+    found = {"python": platform.python_version()}
+    for name in ("pnp-ovss", "torch", "transformers", "numpy", "pillow"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

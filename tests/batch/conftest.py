@@ -5,5 +5,5 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyarrow", reason="batch needs pyarrow: pip install 'pnp-ovss[batch]'")
+pytest.importorskip("pyarrow", reason="batch needs pyarrow: pip install '.[batch]'")
 sys.path.append(str(Path(__file__).parent))

@@ -30,7 +30,7 @@ class TestOnRay:
 
     @pytest.fixture(autouse=True)
     def _needs_ray(self, monkeypatch):
-        pytest.importorskip("ray", reason="needs Ray: pip install 'pnp-ovss[ray]'")
+        pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
     def test_the_same_rows_as_here(self, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from pnp_ovss.refiners import get_refiner
 
 pytest.importorskip("pydensecrf", reason="needs pydensecrf2, compiled with g++: make crf-oracle")
-pytest.importorskip("skimage", reason="needs scikit-image's photos: pip install 'pnp-ovss[demo]'")
+pytest.importorskip("skimage", reason="needs scikit-image's photos: pip install '.[demo]'")
 
 PHOTOS = [
     ("astronaut", 512, 512),

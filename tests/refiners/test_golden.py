@@ -9,7 +9,7 @@ from PIL import Image
 
 from pnp_ovss.refiners import get_refiner
 
-pytest.importorskip("skimage", reason="needs scikit-image's photos: pip install 'pnp-ovss[demo]'")
+pytest.importorskip("skimage", reason="needs scikit-image's photos: pip install '.[demo]'")
 
 GOLDEN = Path(__file__).parent / "golden"
 MAKE = runpy.run_path(str(GOLDEN / "make_golden.py"))

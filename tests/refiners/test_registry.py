@@ -60,7 +60,7 @@ def test_impossible_values_are_config_errors_that_name_them(name, option, value)
 def test_a_missing_reference_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
-    with pytest.raises(DependencyError, match=r"pip install 'pnp-ovss\[crf-oracle\]'"):
+    with pytest.raises(DependencyError, match="pip install pydensecrf2"):
         get_refiner("densecrf-reference")
 
 

@@ -7,7 +7,7 @@ from pnp_ovss.presets import get_preset
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.segmented import CONFIG
 
-pytest.importorskip("gradio", reason="the page needs gradio: pip install 'pnp-ovss[web]'")
+pytest.importorskip("gradio", reason="the page needs gradio: pip install '.[web]'")
 
 
 def test_whole_numbers_are_int_and_all_classes_compete_on_one_scale():

@@ -22,6 +22,7 @@ from pnp_ovss.baselines.clip_dense import upsample
 from pnp_ovss.datasets.vocabulary import make_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
 from pnp_ovss.evaluation.systems import Answer, Classes, Query
+from pnp_ovss.extras import need
 from pnp_ovss.files import read_lines
 from pnp_ovss.images import normalise_pixels, read_image, to_pixels
 
@@ -125,6 +126,7 @@ def fit_linear(pooled: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _fit_one(inputs: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Weight (D,) and, last, bias of one regression."""
+    need("scipy", "the CAM baseline", "hub")
     from scipy.optimize import minimize
     from scipy.special import expit
 

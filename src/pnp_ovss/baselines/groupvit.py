@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pnp_ovss.checkpoint import read_config, refusing
 from pnp_ovss.evaluation.systems import Answer, Query
+from pnp_ovss.extras import need
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.provenance import fingerprint
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
@@ -46,6 +47,7 @@ class GroupViT:
     @classmethod
     def from_pretrained(cls, model: str | Path | None = None, *, background: bool, device: str = "auto") -> GroupViT:
         """From a hub id or a folder. Raises ModelError when the weights cannot be found or do not fit."""
+        need("transformers", "GroupViT", "hub")
         from transformers import GroupViTConfig, GroupViTModel
 
         source = checkpoint_source(model or MODEL, "groupvit")

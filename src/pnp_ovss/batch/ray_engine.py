@@ -106,7 +106,7 @@ def _require_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise DependencyError("--engine ray needs Ray: pip install 'pnp-ovss[ray]'") from error
+        raise DependencyError("--engine ray needs Ray: pip install '.[ray]'") from error
     return ray
 
 

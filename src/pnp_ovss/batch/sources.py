@@ -153,7 +153,7 @@ def require_pyarrow() -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise DependencyError("batch needs pyarrow: pip install 'pnp-ovss[batch]'") from error
+        raise DependencyError("batch needs pyarrow: pip install '.[batch]'") from error
     return pyarrow.parquet
 
 

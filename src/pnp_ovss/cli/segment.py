@@ -79,7 +79,7 @@ def skimage_folder() -> Path:
 
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise DependencyError("the demo's photographs come with scikit-image: pip install 'pnp-ovss[demo]'")
+        raise DependencyError("the demo's photographs come with scikit-image: pip install '.[demo]'")
     return Path(spec.origin).parent / "data"
 
 

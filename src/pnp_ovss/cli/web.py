@@ -35,7 +35,7 @@ def web(
 ) -> int:
     """Serve a page: drop a photo, type names, watch the masks appear step by step. Stop it with Ctrl+C."""
     if find_spec("gradio") is None:
-        raise DependencyError("the browser page needs gradio: pip install 'pnp-ovss[web]'")
+        raise DependencyError("the browser page needs gradio: pip install '.[web]'")
     from pnp_ovss.web.server import LOOPBACK, Offer, ServerConfig, served
 
     def load(name: str) -> Segmenter:

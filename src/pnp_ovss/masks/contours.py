@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from pnp_ovss.masks.regions import number_regions
 
 Ring = NDArray[np.int64]
 """(n, 2) corners (x, y) between pixels, (0, 0) the photo's top left corner, the region on the right-hand side."""
@@ -31,7 +32,7 @@ def trace_regions(mask: NDArray[np.bool_]) -> list[Region]:
     >>> trace_regions(np.array([[True]]))[0].outer.tolist()
     [[0, 0], [1, 0], [1, 1], [0, 1]]
     """
-    numbers, _ = ndimage.label(mask)
+    numbers = number_regions(mask)
     edges = _edges(mask)
     outers: dict[int, Ring] = {}
     holes: dict[int, list[Ring]] = {}

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import binary_dilation
 
 from pnp_ovss.images import resize_to
 from pnp_ovss.masks.labels import class_shares, resize_nearest
+from pnp_ovss.masks.regions import grow
 from pnp_ovss.pictures.palette import palette
 
 OPACITY = 0.5
@@ -52,7 +52,7 @@ def _blend(photo: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.nda
 
 def _border(mask: np.ndarray, width_px: int) -> np.ndarray:
     """The pixels of the mask within `width_px` of its outside."""
-    return mask & binary_dilation(~mask, iterations=width_px)
+    return mask & grow(~mask, width_px)
 
 
 def _with_legend(picture: Image.Image, names: Sequence[str], shares: Mapping[str, float]) -> Image.Image:

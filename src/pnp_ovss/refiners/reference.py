@@ -50,6 +50,5 @@ def _pydensecrf() -> ModuleType:
         return importlib.import_module("pydensecrf.densecrf")
     except ImportError as error:
         raise DependencyError(
-            "refiner 'densecrf-reference' needs the package pydensecrf2 and a C++ compiler: "
-            "pip install 'pnp-ovss[crf-oracle]'"
+            "refiner 'densecrf-reference' needs the package pydensecrf2 and a C++ compiler: pip install pydensecrf2"
         ) from error

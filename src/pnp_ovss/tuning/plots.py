@@ -21,7 +21,7 @@ def plot_search(trials: Sequence[Trial], path: Path, *, title: str = "") -> None
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise DependencyError("the plot needs matplotlib: pip install 'pnp-ovss[report]'") from error
+        raise DependencyError("the plot needs matplotlib: pip install '.[report]'") from error
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _plot_heads(figure, left, trials)

@@ -205,6 +205,6 @@ def _import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise DependencyError("tuning needs optuna: pip install 'pnp-ovss[tune]'") from error
+        raise DependencyError("tuning needs optuna: pip install '.[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import binary_erosion
 
 from pnp_ovss.images import resize_to
 from pnp_ovss.masks.labels import class_shares
+from pnp_ovss.masks.regions import shrink
 from pnp_ovss.pictures.heat import draw_holes
 from pnp_ovss.pictures.palette import css_colour
 from pnp_ovss.web.steps import Step, display_size
@@ -52,7 +52,7 @@ def annotations(
         if name in wanted:
             caption = f"{name} {_percent(share)}"
             mask = step.labels == label
-            outline = mask & ~binary_erosion(mask, iterations=2)
+            outline = mask & ~shrink(mask, 2)
             masks.append((np.where(outline, 1.0, mask * OPACITY).astype(np.float32), caption))
             colours[caption] = css_colour(label)
     return masks, colours

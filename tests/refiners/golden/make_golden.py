@@ -1,6 +1,6 @@
 """Label maps of pydensecrf2 on three photos of scikit-image, kept beside this file: make them with
 
-    pip install 'pnp-ovss[crf-oracle,demo]' && python tests/refiners/golden/make_golden.py
+    make crf-oracle && .venv/bin/python tests/refiners/golden/make_golden.py
 
 Each case is a photo and hand-placed blobs (class, centre y and x as shares of the photo, radius as a share), the shape
 that class maps have before they are refined. `tests/refiners/test_golden.py` reads the cases from here.

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.extras import need
 from pnp_ovss.files import remove_temporaries, replacing, write_atomically, write_json, writing
 from pnp_ovss.presets import built_in_presets
 from pnp_ovss.vlms.albef import drop_cross_attention
@@ -49,6 +50,8 @@ def convert_file(path: Path, family: str, out: Path, *, tokenizer: Path | None =
     """
     if family not in (*FAMILIES, "hf"):
         raise ConfigError(f"cannot convert as '{family}'; choose from {', '.join([*FAMILIES, 'hf'])}")
+    if family != "hf":
+        need("transformers", f"converting as {family}", "hub")
     unwanted = _pattern(drop)
     state = read_parts(pickle_parts(path.parent)) if path.name.endswith(".index.json") else read_checkpoint(path)
     state = {name: value for name, value in state.items() if not (unwanted and unwanted.search(name))}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from pnp_ovss.errors import ModelError
+from pnp_ovss.extras import need
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.checkpoints.digests import damaged_files, is_made
 
@@ -32,7 +34,7 @@ def checkpoint_source(model: str | Path, family: str) -> ModelPreset:
 
 def cached_folder(preset: ModelPreset) -> Path | None:
     """The folder of a hub checkpoint that is completely in the local cache, or None; never goes online."""
-    if preset.hub_id is None:
+    if preset.hub_id is None or find_spec("huggingface_hub") is None:
         return None
     if is_made(converted_folder(preset)):
         return converted_folder(preset)
@@ -53,8 +55,9 @@ def locate(preset: ModelPreset) -> Path:
 def fetch(preset: ModelPreset) -> Path:
     """The folder with a hub checkpoint's safetensors, fetched or rewritten from its pickle. Raises ModelError.
 
-    What is in the cache is read whole: damaged files are fetched again.
+    What is in the cache is read whole: damaged files are fetched again. Raises DependencyError without the hub's library.
     """
+    need("huggingface_hub", f"the model {preset.hub_id} of the hub", "hub")
     from pnp_ovss.vlms.checkpoints.download import download
 
     folder = download(preset)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pnp_ovss.checkpoint import family_of, refusing
 from pnp_ovss.config import Precision
 from pnp_ovss.errors import ModelError
+from pnp_ovss.extras import need
 from pnp_ovss.presets import ModelPreset, like_built_in
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
@@ -29,6 +30,8 @@ FAMILIES = {
     "fake": "pnp_ovss.testing.fake_vlm:load_fake",
 }
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
+OURS = ("pocket", "fake")
+"""Families that need nothing but torch; the others are built on transformers."""
 CONVERTED = ("albef", "mplug")
 """Families whose checkpoints are not on the hub."""
 
@@ -75,6 +78,8 @@ def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: s
     folder = find_weights(preset)
     family = family_of(folder) if preset.family == "auto" and folder is not None else preset.family
     load, asked = _loader(family), pick_precision(precision, where)
+    if family in FAMILIES and family not in OURS:
+        need("transformers", f"the model {preset.name}", "hub")
     if folder is None or family not in FAMILIES:
         vlm = load(preset, folder, precision=asked)
     else:
