@@ -83,7 +83,7 @@ def let_all_lead(masses: Tensor, inside: Tensor, pixels: int) -> Tensor:
     """
     free = inside.flatten().clone()
     flat = masses.flatten(1)
-    led = flat.argmax(dim=0)[free].bincount(minlength=len(flat))
+    led = flat.max(dim=0).indices[free].bincount(minlength=len(flat))
     for row in (led == 0).nonzero().flatten().tolist():
         flat = flat.clone() if flat.data_ptr() == masses.data_ptr() else flat
         highest = flat.amax(dim=0)

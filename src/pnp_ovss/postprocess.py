@@ -154,5 +154,5 @@ def argmax_labels(
         if order != list(range(len(channels))):
             scores, channels = scores[order], [channels[row] for row in order]
     table = np.asarray(channels, dtype=np.uint16)
-    labels = table[scores.argmax(dim=0).cpu().numpy()]
+    labels = table[scores.max(dim=0).indices.cpu().numpy()]  # several times as fast as argmax over a first dimension
     return resize_nearest(labels, size)

@@ -26,7 +26,7 @@ def hold_cores(scores: torch.Tensor, refined: torch.Tensor, share: float) -> tor
     """
     if not 0 <= share <= 1:
         raise RefinerError(f"a share of {share} of each class's pixels cannot be kept: use 0 (off) to 1")
-    owners, winners = scores.argmax(0).flatten(), refined.argmax(0).flatten()
+    owners, winners = (each.max(dim=0).indices.flatten() for each in (scores, refined))
     owned = owners.bincount(minlength=len(scores))
     left = owners[owners == winners].bincount(minlength=len(scores))
     least = (owned.double() * share).ceil().long()
