@@ -7,7 +7,18 @@ import pytest
 from pnp_ovss.cli import main as cli
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET
 
-MODEL_COMMANDS = ("segment", "demo", "explain", "gallery", "evaluate", "ablate", "sensitivity", "tune", "calibrate")
+MODEL_COMMANDS = (
+    "segment",
+    "demo",
+    "explain",
+    "gallery",
+    "evaluate",
+    "ablate",
+    "sensitivity",
+    "tune",
+    "calibrate",
+    "serve",
+)
 
 
 def caller(monkeypatch, capsys):

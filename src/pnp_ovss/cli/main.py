@@ -21,6 +21,7 @@ from pnp_ovss.cli import (
     gallery,
     models,
     segment,
+    serve,
     tune,
     web,
 )
@@ -57,6 +58,7 @@ app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("gallery")(gallery.gallery)
 app.command("web")(web.web)
+app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
 app.command("ablate")(ablate.ablate)

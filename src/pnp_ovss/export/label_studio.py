@@ -67,19 +67,22 @@ def photo_url(file_name: str) -> str:
 
 
 def _task(photo: RunPhoto, names: tuple[str, ...]) -> dict[str, Any]:
-    result = [_region(photo, names[label - 1], mask) for label, mask in photo.masks()]
+    result = [brush_region(photo.name, names[label - 1], mask) for label, mask in photo.masks()]
     prediction = {"model_version": f"pnp-ovss {photo.model}".strip(), "result": result}
     return {"data": {"image": photo_url(photo.file_name)}, "predictions": [prediction]}
 
 
-def _region(photo: RunPhoto, name: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
+def brush_region(
+    photo: str, name: str, mask: NDArray[np.bool_], *, tag: str = "tag", image: str = "image"
+) -> dict[str, Any]:
+    """A brush region of a class; its id is that of the photo's name and the class's. tag, image: names in the interface."""
     return {
-        "id": hashlib.sha256(f"{photo.name}\n{name}".encode()).hexdigest()[:10],
+        "id": hashlib.sha256(f"{photo}\n{name}".encode()).hexdigest()[:10],
         "type": "brushlabels",
-        "from_name": "tag",
-        "to_name": "image",
-        "original_height": photo.size[0],
-        "original_width": photo.size[1],
+        "from_name": tag,
+        "to_name": image,
+        "original_height": mask.shape[0],
+        "original_width": mask.shape[1],
         "image_rotation": 0,
         "value": {"format": "rle", "rle": brush_rle(mask), "brushlabels": [name]},
     }

@@ -1,0 +1,142 @@
+"""The service as an ASGI application (FastAPI): `POST /segment`, `GET /health`, its description, Label Studio's backend."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from pnp_ovss.classes import parse_classes
+from pnp_ovss.errors import ClassNameError, ConfigError, PnPError
+from pnp_ovss.pictures.labels_image import labels_image, png_bytes
+from pnp_ovss.segmentation import Segmentation
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.serve.answers import describe, to_json
+from pnp_ovss.serve.guards import GuardSize, GuardToken
+from pnp_ovss.serve.label_studio import Studio, predict, read_interface, version_of
+from pnp_ovss.serve.line import Line, LineFullError
+from pnp_ovss.web.guards import RETRY_S, GuardOrigin
+
+MAX_CLASSES = 200
+"""Names in one request."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig:
+    """Address and limits. token: "" = none is asked for. studio: the Label Studio whose tasks are answered, or None."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str = ""
+    max_upload_mb: int = 20
+    waiting: int = 16
+    timeout_s: float = 120.0
+    studio: Studio | None = None
+
+
+def make_app(segmenter: Segmenter, config: ServiceConfig) -> FastAPI:
+    """The service of one segmenter."""
+    line = Line(config.waiting, config.timeout_s)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        line.close()
+
+    app = FastAPI(
+        title="PnP-OVSS", description="Masks for any class names.", docs_url=None, redoc_url=None, lifespan=lifespan,
+        middleware=_guards(config),
+    )  # fmt: skip
+    _handle_errors(app)
+    _add_segment(app, segmenter, line)
+    _add_label_studio(app, segmenter, line, config.studio)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(describe(app.openapi()))
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        """Whether the service is there, and how many jobs run or wait."""
+        return {"status": "UP", "model_class": "PnP-OVSS", "jobs": line.held}
+
+    return app
+
+
+def _guards(config: ServiceConfig) -> list[Middleware]:
+    hosts = [*LOOPBACK, "[::1]", "testserver"] if config.host in LOOPBACK else ["*"]
+    return [
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+        Middleware(GuardOrigin),
+        Middleware(GuardToken, token=config.token),
+        Middleware(GuardSize, most=config.max_upload_mb << 20),
+    ]
+
+
+def _handle_errors(app: FastAPI) -> None:
+    def answer(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
+        return JSONResponse({"error": text}, status, headers)
+
+    @app.exception_handler(PnPError)
+    def refused(_: Request, error: PnPError) -> JSONResponse:
+        return answer(422, str(error))
+
+    @app.exception_handler(LineFullError)
+    def full(_: Request, __: LineFullError) -> JSONResponse:
+        return answer(429, "too many jobs are waiting; try again later", {"Retry-After": str(RETRY_S)})
+
+    @app.exception_handler(TimeoutError)
+    def late(_: Request, __: TimeoutError) -> JSONResponse:
+        return answer(504, "the job took too long; try a smaller photo or fewer names")
+
+
+def _add_segment(app: FastAPI, segmenter: Segmenter, line: Line) -> None:
+    @app.post("/segment", responses={200: {"content": {"image/png": {}}}})
+    async def segment(
+        photo: Annotated[UploadFile, File(description="A photo: any format that the command line reads.")],
+        names: Annotated[str, Form(description='Class names, separated by commas: "cat, sofa".')],
+        answer: Annotated[
+            Literal["json", "labels", "overlay"], Form(description="json, or a PNG: labels or overlay.")
+        ] = "json",
+        policy: Annotated[Literal["itm", "all"] | None, Form(description="Which classes compete.")] = None,
+        threshold: Annotated[float | None, Form(description="Threshold T of the maps.")] = None,
+        match_threshold: Annotated[float | None, Form(description="A class competes if its match reaches it.")] = None,
+    ) -> Response:
+        """Segment one photo. JSON: every asked class with share, match and verdict, those found with COCO's RLE and polygons."""
+        classes = parse_classes(names)
+        if len(classes) > MAX_CLASSES:
+            raise ClassNameError(f"{len(classes)} classes were given; this service takes {MAX_CLASSES} at once")
+        asked = {"policy": policy, "threshold": threshold, "match_threshold": match_threshold}
+        chosen = segmenter.replace(**{name: value for name, value in asked.items() if value is not None})  # ty: ignore
+        data, name = await photo.read(), photo.filename or ""
+        return await line.run(lambda: _answer(chosen(data, classes, image_name=name), answer))
+
+
+def _answer(result: Segmentation, kind: str) -> Response:
+    if kind == "json":
+        return JSONResponse(to_json(result))
+    picture = result.overlay() if kind == "overlay" else labels_image(result.labels, len(result.class_names))
+    return Response(png_bytes(picture), media_type="image/png")
+
+
+def _add_label_studio(app: FastAPI, segmenter: Segmenter, line: Line, studio: Studio | None) -> None:
+    @app.post("/setup")
+    async def setup(request: dict[str, Any]) -> dict[str, Any]:
+        """Label Studio introduces a project; its labelling configuration must have brushes."""
+        read_interface(str(request.get("schema", "")))
+        return {"model_version": version_of(segmenter)}
+
+    @app.post("/predict")
+    async def predictions(request: dict[str, Any]) -> dict[str, Any]:
+        """Label Studio asks for the predictions of tasks."""
+        if studio is None:
+            raise ConfigError("start the service with --label-studio ADDRESS to answer its projects")
+        return await line.run(lambda: predict(segmenter, studio, request))

@@ -1,0 +1,169 @@
+"""`pnp-ovss serve` as a process: its port, its signals, and Label Studio's protocol with a stand-in for it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
+from tests.commands import caller
+from tests.photos import image_file
+from tests.scenes import two_squares
+
+pytest.importorskip("fastapi")
+from pnp_ovss.serve.label_studio import Studio, predict, read_interface
+
+CONFIG = """<View><Image name="photo" value="$picture"/>
+  <BrushLabels name="brush" toName="photo"><Label value="red"/><Label value="blue &amp; more"/></BrushLabels></View>"""
+
+
+def serve(*options, **environment):
+    command = [sys.executable, "-m", "pnp_ovss", "serve", "--model", str(FAKE_PRESET), "--set", "size_px=96", *options]
+    return subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_serves_until_a_signal_and_says_so():
+    with serve("--port", "0") as process:
+        line = process.stdout.readline()
+        address = line.split()[2].rstrip("/,")
+        assert json.load(urllib.request.urlopen(f"{address}/health", timeout=20))["status"] == "UP"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "stopped" in out
+    assert err == ""
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    monkeypatch.delenv("PNP_OVSS_TOKEN", raising=False)
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
+    return caller(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--host", "0.0.0.0"], "set PNP_OVSS_TOKEN"),
+        (["--label-studio", "http://127.0.0.1:1"], "LABEL_STUDIO_API_KEY"),
+    ],
+)
+def test_what_it_does_not_start_with(call, options, says):
+    code, _, err = call("serve", "--model", FAKE_PRESET, *options)
+    assert code == 2
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_one_sentence(call):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        code, _, err = call("serve", "--model", FAKE_PRESET, "--port", port)
+    assert code == 2
+    assert err.startswith(f"pnp-ovss: port {port} of 127.0.0.1 cannot be used")
+    assert "choose another --port" in err
+
+
+def test_without_its_packages_one_sentence(call, monkeypatch):
+    monkeypatch.setattr("pnp_ovss.cli.serve.find_spec", lambda name: None)
+    code, _, err = call("serve", "--model", FAKE_PRESET)
+    assert code == 2
+    assert "pip install '.[serve]'" in err
+
+
+class Files(BaseHTTPRequestHandler):
+    """Label Studio's files, for who has the key; /moved leads elsewhere."""
+
+    def do_GET(self):
+        keyed = self.headers.get("Authorization") in ("Token key", "Bearer fresh")
+        status = 401 if not keyed else 302 if self.path == "/moved" else 200 if self.path == "/data/a.png" else 404
+        self.send_response(status)
+        self.send_header("Location", "http://127.0.0.1:9/")
+        self.end_headers()
+        self.wfile.write(image_file(two_squares(), "PNG") if status == 200 else b"")
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"access": "fresh" if asked == {"refresh": "a.b.c"} else "no"}).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def studio():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter(FakeVLM(), SegmenterConfig(layer=2, head=2, size_px=96, refine="none"))
+
+
+@pytest.mark.parametrize("key", ["key", "a.b.c"])
+def test_predictions_are_brushes_of_the_projects_own_names(studio, segmenter, key):
+    tasks = [{"data": {"picture": "/data/a.png"}}, {"data": {"picture": "/data/none.png"}}]
+    answer = predict(segmenter, Studio(studio, key), {"label_config": CONFIG, "tasks": tasks})
+    good, missing = answer["results"]
+    expected = segmenter(two_squares(), ["red", "blue & more"])
+    assert [region["value"]["brushlabels"] for region in good["result"]] == [[name] for name in expected]
+    region = good["result"][0]
+    assert (region["from_name"], region["to_name"]) == ("brush", "photo")
+    assert (region["original_height"], region["original_width"]) == (96, 128)
+    assert 0 < good["score"] <= 1
+    assert missing["result"] == []
+    assert "404" in missing["error"]
+
+
+def test_the_brush_is_the_mask(studio, segmenter):
+    brush = pytest.importorskip("label_studio_sdk.converter.brush")
+    answer = predict(
+        segmenter, Studio(studio, "key"), {"label_config": CONFIG, "tasks": [{"data": {"picture": "data/a.png"}}]}
+    )
+    runs = answer["results"][0]["result"][0]["value"]["rle"]
+    pixels = brush.decode_rle(runs).reshape(96, 128, 4)[..., 3]
+    np.testing.assert_array_equal(pixels > 0, segmenter(two_squares(), ["red", "blue & more"])["red"])
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/a.png", "//evil.example/a.png", "file:///etc/hostname"])
+def test_nothing_is_fetched_from_elsewhere(studio, place):
+    with pytest.raises(ImageError, match="fetches from there alone"):
+        Studio(studio, "key").photo(place)
+
+
+def test_a_redirect_is_not_followed(studio):
+    with pytest.raises(ImageError, match="302"):
+        Studio(studio, "key").photo("/moved")
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("<View>", "no XML"),
+        ("<View/>", "no BrushLabels"),
+        (CONFIG.replace("BrushLabels", "PolygonLabels"), "no BrushLabels"),
+    ],
+)
+def test_projects_without_brushes_are_told(config, says):
+    with pytest.raises(ConfigError, match=says):
+        read_interface(config)
