@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
-
 
 def fitted(picture: Image.Image, side_px: int, resample: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
     """The picture with its longer side of this length."""
