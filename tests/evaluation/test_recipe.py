@@ -79,6 +79,13 @@ def test_a_run_as_the_recipe_says_has_no_difference_at_any_size_that_the_paper_p
     assert differences("table5", BLIP, Data("context", 5104)) == []
     assert differences("table6", BLIP, Data("coco-stuff", 5000), stage="full") == []
     assert differences("open", BLIP, void="ignore") == []
+    assert differences("open", SegmenterSpec(model="vilt-coco"), model="vilt-coco", void="ignore") == []
+
+
+@pytest.mark.parametrize("policy", ["oracle", "file"])
+def test_an_open_run_that_is_told_the_classes_is_none(policy):
+    told = dataclasses.replace(BLIP, settings={"policy": policy})
+    assert differences("open", told, void="ignore") == [f"policy {policy}, not itm"]
 
 
 @pytest.mark.parametrize(
