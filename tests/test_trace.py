@@ -1,7 +1,10 @@
 """The steps as values: what `prepare`, `look` and `label` hand on, and what `replace` keeps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError
@@ -112,3 +115,29 @@ def test_the_record_of_a_result_tells_runs_apart(segmenter):
     heavier = Segmenter(FakeVLM(), CONFIG)
     heavier.vlm.model.weight.data += 1
     assert heavier(two_squares(), NAMES).provenance.digest() != digests[0]
+
+
+def test_with_its_mirror_image_a_photo_and_its_mirror_image_have_mirrored_labels():
+    """Not so without: the fake model's maps are made unlike left and right by a column that it hardly sees."""
+
+    class Lopsided(FakeVLM):
+        def attend(self, image, prompt, *, layers, head, gradient):
+            found = super().attend(image, prompt, layers=layers, head=head, gradient=gradient)
+            dim = torch.linspace(1, 0.2, image.grid[1]).repeat(image.grid[0])
+            return tuple(replace(one, probs=one.probs * dim) for one in found)
+
+    photo = two_squares()
+    turned = np.ascontiguousarray(photo[:, ::-1])
+    for mirror, drops in [(False, 0), (True, 0), (True, 2)]:
+        segmenter = Segmenter(Lopsided(), CONFIG.replace(mirror=mirror, drops=drops, threshold=0.5, accumulate="raw"))
+        one, other = (segmenter.look(segmenter.prepare(image, NAMES)) for image in (photo, turned))
+        maps, flipped = segmenter.sum_maps(one), segmenter.sum_maps(other).flip(-1)
+        assert torch.allclose(maps, flipped, atol=1e-5) == mirror
+        if mirror:
+            plain = segmenter.replace(mirror=False)
+            halves = [plain.sum_maps(plain.look(plain.prepare(image, NAMES))) for image in (photo, turned)]
+            assert torch.allclose(maps, (halves[0] + halves[1].flip(-1)) / 2, atol=1e-5)
+            assert torch.allclose(segmenter.sum_maps(one.first(1)), segmenter.replace(drops=0).sum_maps(one.first(1)))
+            assert one.first(1).mirrored is not None
+            assert len(one.first(1).mirrored.passes) == 1
+            assert len(segmenter.sum_maps(one.keep(["red"]))) == 1

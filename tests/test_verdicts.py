@@ -11,7 +11,7 @@ from PIL import Image
 from pnp_ovss import Segmentation, SegmenterConfig
 from pnp_ovss.postprocess import argmax_labels
 from pnp_ovss.testing import fake_vlm
-from pnp_ovss.verdicts import advice, doubts, equal_scores
+from pnp_ovss.verdicts import advice, doubts, equal_scores, evidence
 from tests.commands import caller
 from tests.scenes import two_squares
 from tests.segmented import segment
@@ -108,3 +108,24 @@ def test_the_command_says_it(tmp_path, monkeypatch, capsys):
     assert code == 0
     assert "none of the names was found: the best is 'green'" in text
     assert json.loads((tmp_path / "out/a.json").read_text())["advice"] in " ".join(text.split())
+
+
+def test_evidence_by_hand():
+    """Map 0, 1/2, 1, 1/2 in four patches; the mask covers the third and half of the fourth: (1 + 1/2) / (0 + 1/2 + 1 + 1/2)."""
+    mask = np.zeros((4, 8), bool)
+    mask[:, 4:6] = mask[:2, 6:] = True
+    heat = np.array([[3.0, 5.0, 7.0, 5.0]])  # each patch is two columns wide
+    assert evidence(mask, heat, None) == pytest.approx(1.5 / 2)
+    assert evidence(mask, heat, 0.8) == pytest.approx(0.8 * 1.5 / 2)
+    assert evidence(mask, heat * 9 + 4, None) == pytest.approx(1.5 / 2)  # the scale is of no account
+    assert evidence(~mask, heat, None) < evidence(mask, heat, None)
+    assert 0 <= evidence(mask, heat * 0, None) <= 1
+
+
+def test_the_score_of_to_hf_is_the_evidence():
+    result = segment()
+    for entry in result.to_hf():
+        label = result.class_names.index(entry["label"]) + 1
+        heat = result.maps[result.kept.index(label)]
+        expected = evidence(result.mask(entry["label"]), heat, result.match_scores[entry["label"]])
+        assert entry["score"] == pytest.approx(expected)

@@ -120,6 +120,11 @@ class SegmenterConfig:
     first_pass_weight: float = setting(
         1.0, "label", "Weight of the first pass in the sum (2 in the authors' code).", 0, 100
     )
+    mirror: bool = setting(
+        False,
+        "look",
+        "Average the maps of the photo and its mirror image before the competition (ours; twice the time).",
+    )
     completion: Literal["none", "affinity"] = setting(
         "none", "label", "Spread the summed maps over image tokens that are alike (ours); none = the paper's."
     )

@@ -1,18 +1,23 @@
-"""GradCAM and Saliency DropOut on a model (steps 3 to 8): the formulas of `saliency`, fed by an adapter."""
+"""GradCAM and Saliency DropOut on a model (steps 3 to 9): the formulas of `saliency`, fed by an adapter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import normalise_pixels, punch_holes
+from pnp_ovss.postprocess import accumulate, comparable, merge_synonyms
 from pnp_ovss.prompt import Prompt, build_prompts
 from pnp_ovss.saliency import class_maps, drop_most_salient, head_maps, scored_tokens, token_saliency
-from pnp_ovss.trace import Pass, Prepared
+from pnp_ovss.trace import Pass, Prepared, Trace
 from pnp_ovss.vlms.base import Head, ImageFeatures, VisionLanguageModel
+
+Track = Callable[[Iterator[Pass]], Iterable[Pass]]
 
 
 def encode(
@@ -31,6 +36,32 @@ def match_logits(vlm: VisionLanguageModel, features: ImageFeatures, names: Seque
     """Logits (M, 2) of each name alone in the prompt, column 1 = match."""
     prompts = [p for name in names for p in build_prompts([name], template, vlm.tokenize, vlm.max_tokens)]
     return vlm.match(features, prompts)
+
+
+def look(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig, track: Track = iter) -> Trace:
+    """All passes (steps 3 to 8), with `mirror` those of the photo's mirror image, too. `track` wraps the photo's own."""
+    if not prepared.names:
+        return Trace(prepared, ())
+    own = Trace(prepared, tuple(track(passes(vlm, prepared, config))))
+    if not config.mirror:
+        return own
+    pixels = prepared.pixels.flip(-1)
+    other = replace(prepared, image=prepared.image[:, ::-1], pixels=pixels, features=encode(vlm, pixels, config))
+    return replace(own, mirrored=Trace(other, tuple(passes(vlm, other, config))))
+
+
+def sum_maps(vlm: VisionLanguageModel, trace: Trace, config: SegmenterConfig) -> Tensor:
+    """The passes' sum, completed, synonyms merged: (k, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without a class.
+
+    Where the mirror image was looked at, too, the mean of both, the photo's way round.
+    """
+    if not trace.passes or not trace.prepared.groups:
+        return torch.zeros(0, 1, 1)
+    total = accumulate(torch.stack([p.maps for p in trace.passes]), config)
+    if config.completion == "affinity":  # step 9b
+        total = complete(total, vlm.patch_tokens(trace.prepared.features), config.affinity_power)
+    total = merge_synonyms(comparable(total, config), trace.prepared.groups)
+    return total if trace.mirrored is None else (total + sum_maps(vlm, trace.mirrored, config).flip(-1)) / 2
 
 
 def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> Iterator[Pass]:

@@ -38,6 +38,7 @@ class Settings(TypedDict, total=False):
     accumulate: Literal["per_pass_minmax", "raw"]
     normalise: Scale
     first_pass_weight: float
+    mirror: bool
     completion: Literal["none", "affinity"]
     affinity_power: float
     competition: Literal["overlay", "equal_mass"]

@@ -15,7 +15,7 @@ from pnp_ovss import result_files, result_forms, verdicts
 from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ClassNameError
 from pnp_ovss.images import ImageSource, read_image
-from pnp_ovss.masks.labels import class_shares, resize_nearest
+from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.masks.rle import encode_mask
 from pnp_ovss.pictures.labels_image import labels_image
 from pnp_ovss.provenance import Provenance
@@ -189,7 +189,8 @@ class Segmentation:
     def to_hf(self) -> list[dict[str, Any]]:
         """Hugging Face's image-segmentation convention: [{"score", "label", "mask"}] of the classes found.
 
-        mask: PIL image of mode L, 255 = the class. score: the mean over the mask of the class's share of the scores.
+        mask: PIL image of mode L, 255 = the class. score: in [0, 1], the class's match times how well mask and map agree; it
+        ranks masks (`verdicts.evidence`) and is no probability.
         """
         return result_forms.hugging_face(self._found())
 
@@ -214,13 +215,11 @@ class Segmentation:
         return [result_forms.Found(i, name, m, self._confidence(i, m)) for i, name, m in masks if m.any()]
 
     def _confidence(self, label: int, mask: np.ndarray) -> float | None:
-        """None for a result that was loaded without scores."""
-        if label not in self.channels:
+        """None for a result that was loaded without its maps."""
+        if label not in self.kept or not len(self.maps):
             return None
-        small = resize_nearest(mask, self.scores.shape[1:])
-        total = np.maximum(self.scores.sum(axis=0), 1e-12)
-        share = self.scores[self.channels.index(label)] / total
-        return float(share[small].mean()) if small.any() else 0.0
+        heat = self.maps[self.kept.index(label)]
+        return verdicts.evidence(mask, heat, self.match_scores[self.class_names[label - 1]])
 
     def save(self, folder: str | Path, stem: str | None = None, *, scores: bool = False) -> dict[str, Path]:
         """Write STEM.labels.png (indexed; 16 bit over 255 classes), STEM.overlay.png and STEM.json.

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
 from torch import Tensor
 
 from pnp_ovss import gradcam
 from pnp_ovss.classes import ClassNames, parse_classes, prompted_names
 from pnp_ovss.clock import Clock
 from pnp_ovss.competition import compete
-from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
 from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, to_pixels
 from pnp_ovss.keywords import Settings
 from pnp_ovss.policies import ClassPolicy, Request, choose, get_policy, with_rule
-from pnp_ovss.postprocess import accumulate, argmax_labels, comparable, merge_synonyms
+from pnp_ovss.postprocess import argmax_labels
 from pnp_ovss.presence import Presence, get_bank
 from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
 from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
 from pnp_ovss.rivals import add_rivals, rivals_of
 from pnp_ovss.segmentation import Segmentation
-from pnp_ovss.trace import Pass, Prepared, Trace
+from pnp_ovss.trace import Prepared, Trace
 from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
 
 log = logging.getLogger(__name__)
-Track = Callable[[Iterator[Pass]], Iterable[Pass]]
 
 
 class Segmenter:
@@ -179,7 +177,7 @@ class Segmenter:
             seconds=clock.seconds,
         )
 
-    def look(self, prepared: Prepared, track: Track = iter) -> Trace:
+    def look(self, prepared: Prepared, track: gradcam.Track = iter) -> Trace:
         """GradCAM and Saliency DropOut (steps 3 to 8): up to R + 1 passes. `track` wraps them, for a progress bar.
 
         Raises ConfigError for a `Prepared` of other settings than this segmenter's where `prepare` reads them.
@@ -187,8 +185,8 @@ class Segmenter:
         prepared.check(self.config)
         clock = Clock()
         with clock("saliency"):
-            passes = tuple(track(gradcam.passes(self.vlm, prepared, self.config))) if prepared.names else ()
-        return Trace(prepared, passes, clock.seconds)
+            trace = gradcam.look(self.vlm, prepared, self.config, track)
+        return replace(trace, seconds=clock.seconds)
 
     def look_all(self, prepared: Prepared) -> dict[tuple[int, Head], Trace]:
         """The first pass of every layer, head and mean over heads, from one forward and one backward pass.
@@ -233,12 +231,7 @@ class Segmenter:
 
     def sum_maps(self, trace: Trace) -> Tensor:
         """The passes' sum, completed, synonyms merged: (k, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without a class."""
-        if not trace.passes or not trace.prepared.groups:
-            return torch.zeros(0, 1, 1)
-        total = accumulate(torch.stack([p.maps for p in trace.passes]), self.config)
-        if self.config.completion == "affinity":  # step 9b
-            total = complete(total, self.vlm.patch_tokens(trace.prepared.features), self.config.affinity_power)
-        return merge_synonyms(comparable(total, self.config), trace.prepared.groups)
+        return gradcam.sum_maps(self.vlm, trace, self.config)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The (S_h, S_w) px at which a (H, W) photo enters the model. Raises ConfigError if it cannot have `size_px`."""

@@ -63,19 +63,21 @@ class Pass:
 class Trace:
     """Where the words looked: `prepared` and up to R + 1 passes, each on the patches that the one before left.
 
-    Without a class that competes there are no passes. seconds: wall time of the passes.
+    Without a class that competes there are no passes. seconds: wall time of the passes. mirrored: the trace of the photo's
+    mirror image, with `mirror`; its maps lie the mirror image's way round.
     """
 
     prepared: Prepared
     passes: tuple[Pass, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    mirrored: Trace | None = None
 
     def __repr__(self) -> str:
         return f"Trace({len(self.passes)} passes of {self.prepared!r})"
 
     def first(self, count: int) -> Trace:
         """The first passes alone, as if there had been `count` − 1 drops."""
-        return replace(self, passes=self.passes[:count])
+        return replace(self, passes=self.passes[:count], mirrored=self.mirrored and self.mirrored.first(count))
 
     def keep(self, names: Sequence[str]) -> Trace:
         """The same passes with fewer classes that may win: those of the kept ones that have one of these names, and rivals."""
@@ -85,4 +87,5 @@ class Trace:
         rows = [row for row, index in enumerate(prepared.kept) if index in wanted or index in rivals]
         kept = tuple(prepared.kept[row] for row in rows)
         groups = tuple(prepared.groups[row] for row in rows)
-        return replace(self, prepared=replace(prepared, kept=kept, groups=groups))
+        mirrored = self.mirrored and self.mirrored.keep(names)
+        return replace(self, prepared=replace(prepared, kept=kept, groups=groups), mirrored=mirrored)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pnp_ovss.competition import logit
 from pnp_ovss.config import SegmenterConfig
@@ -40,6 +41,20 @@ def doubts(score: float | None, config: SegmenterConfig, heat: NDArray[np.floati
     if heat is not None and (wide := _spread(heat)) > WIDE:
         found.append(f"its map is strong on {wide:.0%} of the photo")
     return tuple(found)
+
+
+def evidence(mask: NDArray[np.bool_], heat: NDArray[np.floating], score: float | None) -> float:
+    """How much a mask is worth, in [0, 1]: the class's match (1 where there is none) times the overlap of mask and map.
+
+    mask: (H, W). heat: (P_h, P_w), the class's map, from 0 to 1 after its lowest is taken off and it is divided by its peak. The
+    overlap is Σ min / Σ max of the map and the share of each patch that the mask covers. Of what was tried on VOC train it
+    ranks masks by their IoU best (docs/evaluation.md); it is no probability.
+    """
+    unit = (heat - heat.min()) / max(float(heat.max() - heat.min()), 1e-12)
+    size = (heat.shape[1], heat.shape[0])
+    covered = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
+    overlap = np.minimum(unit, covered).sum() / max(float(np.maximum(unit, covered).sum()), 1e-12)
+    return float(overlap) * (1.0 if score is None else score)
 
 
 def _spread(heat: NDArray[np.floating]) -> float:
