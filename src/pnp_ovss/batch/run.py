@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ def run_batch(
     shard_size: int = SHARD_SIZE,
     resume: bool = False,
     retry_failed: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Segment all photos of the inputs into OUT; returns the manifest, whose last run is this one.
 
@@ -54,26 +54,36 @@ def run_batch(
         manifest = _prepare(folder, inputs, job, shard_size, resume)
         if retry_failed:
             folder.reopen_failed()
-        tally, start = Tally(), time.monotonic()
-        run = {"started": _now(), "engine": engine, **asdict(resources)}
-        outcome = "stopped"
-        try:
+        tally, run = Tally(), {"started": _now(), "engine": engine, **asdict(resources)}
+        with _noted(folder, manifest, run, tally):
             for facts, photos, failed in _engine(engine, address)(folder, job, resources, tally):
-                if facts and "weights" not in manifest:
-                    manifest |= facts
-                    folder.write_manifest(manifest)
-                if facts:  # none where all rows of a shard were there already
-                    run["versions"] = facts["versions"]
+                _take_facts(folder, manifest, run, facts)
                 tally.photos += photos
                 tally.failed += failed
-                if progress:
-                    progress(photos, failed)
-            outcome = "complete"
-        finally:
-            run |= {"seconds": round(time.monotonic() - start, 3), "outcome": outcome, **asdict(tally)}
-            manifest["runs"].append(run)
-            _remember(folder, manifest, outcome)
+                progress(photos, failed)
         return manifest
+
+
+@contextmanager
+def _noted(folder: BatchFolder, manifest: dict[str, Any], run: dict[str, Any], tally: Tally) -> Generator[None]:
+    """The run enters the manifest, however it ends."""
+    start, outcome = time.monotonic(), "stopped"
+    try:
+        yield
+        outcome = "complete"
+    finally:
+        run |= {"seconds": round(time.monotonic() - start, 3), "outcome": outcome, **asdict(tally)}
+        manifest["runs"].append(run)
+        _remember(folder, manifest, outcome)
+
+
+def _take_facts(folder: BatchFolder, manifest: dict[str, Any], run: dict[str, Any], facts: Mapping[str, Any]) -> None:
+    """What the workers' model is; nothing where all rows of a shard were there already."""
+    if facts and "weights" not in manifest:
+        manifest |= facts
+        folder.write_manifest(manifest)
+    if facts:
+        run["versions"] = facts["versions"]
 
 
 def _engine(name: str, address: str | None) -> Callable[..., Iterator[tuple[dict[str, Any], int, int]]]:

@@ -13,7 +13,8 @@ from rich.table import Table
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import complain, console, say, say_json, show
 from pnp_ovss.errors import ImageError, OutputError, PnPError
-from pnp_ovss.outputs import OutputFolder, refuse_inputs, result_names, unique_stems
+from pnp_ovss.files import locked, shown
+from pnp_ovss.outputs import LOCK, OutputFolder, refuse_inputs, result_names, unique_stems
 
 if TYPE_CHECKING:
     from pnp_ovss.segmentation import Segmentation
@@ -131,23 +132,16 @@ def _run(
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
     from pnp_ovss.candidates import Candidates
-    from pnp_ovss.files import locked, shown
-    from pnp_ovss.outputs import LOCK
 
     segmenter, listed = spec.make(), Candidates(spec.candidates or {})
-    stems = unique_stems([photo for photo, _ in jobs])
-    numbered = zip(jobs, stems, strict=True)
-    failed = 0
+    stems, failed = unique_stems([photo for photo, _ in jobs]), 0
+    bar = track(
+        zip(jobs, stems, strict=True), "segmenting", total=len(jobs), console=console(stderr=True), transient=True,
+        disable=json_lines or len(jobs) < 2,
+    )  # fmt: skip
     with locked(out / LOCK):
         made = OutputFolder(out).begin(name for stem in stems for name in result_names(stem))
-        for (photo, names), stem in track(
-            numbered,
-            "segmenting",
-            total=len(jobs),
-            console=console(stderr=True),
-            transient=True,
-            disable=json_lines or len(jobs) < 2,
-        ):
+        for (photo, names), stem in bar:
             try:
                 result = segmenter(photo, names, keep=None if spec.candidates is None else listed.of(str(photo)))
                 paths = result.save(out, stem)
@@ -156,24 +150,26 @@ def _run(
             except PnPError as error:
                 failed += 1
                 made.add([], photo=str(photo.absolute()), error=str(error))
-                if json_lines:
-                    line = {"image": shown(photo), "error": shown(str(error))}
-                    say_json(line)
-                else:
-                    complain(error)
-                continue
-            made.add(paths.values(), photo=str(photo.absolute()))
-            if json_lines:
-                record = {**result.to_dict(), "files": {kind: shown(path) for kind, path in paths.items()}}
-                say_json(record)
+                (_fail_line if json_lines else _fail)(photo, error)
             else:
-                _print_table(result, paths)
+                made.add(paths.values(), photo=str(photo.absolute()))
+                (_print_line if json_lines else _print_table)(result, paths)
     return failed
 
 
-def _print_table(result: Segmentation, paths: dict[str, Path]) -> None:
-    from pnp_ovss.files import shown
+def _fail(_: Path, error: PnPError) -> None:
+    complain(error)
 
+
+def _fail_line(photo: Path, error: PnPError) -> None:
+    say_json({"image": shown(photo), "error": shown(str(error))})
+
+
+def _print_line(result: Segmentation, paths: dict[str, Path]) -> None:
+    say_json({**result.to_dict(), "files": {kind: shown(path) for kind, path in paths.items()}})
+
+
+def _print_table(result: Segmentation, paths: dict[str, Path]) -> None:
     made = result.provenance
     say(f"{result.image_name} (model {made.model}, policy {made.policy})")
     table = Table()
