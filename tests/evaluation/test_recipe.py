@@ -6,7 +6,7 @@ import pytest
 
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.evaluation.paper import read_tables
-from pnp_ovss.evaluation.recipe import list_recipes, load_recipe
+from pnp_ovss.evaluation.recipe import list_recipes, get_recipe
 from pnp_ovss.evaluation.report import read_report, read_reports
 from pnp_ovss.evaluation.run import RunOptions
 from pnp_ovss.presets import ModelPreset, get_preset, resolve
@@ -28,7 +28,7 @@ class Data:
 
 
 def recipe_of(name):
-    return load_recipe(name, COMMANDS[name])
+    return get_recipe(name, COMMANDS[name])
 
 
 def differences(name, spec, data=None, *, model="blip-large-flickr", void="background", **more):
@@ -140,7 +140,7 @@ def test_the_summary_has_the_papers_figures():
 )
 def test_other_recipes_are_refused(name, command, message):
     with pytest.raises(ConfigError, match=message):
-        load_recipe(name, command)
+        get_recipe(name, command)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_recipe_of_ones_own_is_checked(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        load_recipe(str(path), "evaluate")
+        get_recipe(str(path), "evaluate")
 
 
 @pytest.fixture

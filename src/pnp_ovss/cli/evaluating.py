@@ -82,11 +82,12 @@ def follow(name: str | None, command: str, spec: o.SegmenterSpec) -> tuple[Recip
     """The recipe of `--recipe`, if one was named, and the segmenter with its settings where none were given."""
     if name is None:
         return None, spec
-    from pnp_ovss.evaluation.recipe import load_recipe
+    from pnp_ovss.evaluation.recipe import get_recipe
     from pnp_ovss.presets import get_preset
+    from pnp_ovss.vlms.checkpoints.loading import settle
 
-    recipe = load_recipe(name, command)
-    return recipe, recipe.apply(spec, get_preset(spec.model))
+    recipe = get_recipe(name, command)
+    return recipe, recipe.apply(spec, settle(get_preset(spec.model)))
 
 
 def tell(
@@ -96,8 +97,9 @@ def tell(
     if recipe is None:
         return ()
     from pnp_ovss.presets import get_preset
+    from pnp_ovss.vlms.checkpoints.loading import settle
 
-    preset = get_preset(spec.model)
+    preset = settle(get_preset(spec.model))
     summary = recipe.summary(spec, preset, options, data.name)
     found = recipe.differences(spec, preset, data, options, stage)
     differs = [f"differs from recipe {recipe.name}: {what}" for what in found]

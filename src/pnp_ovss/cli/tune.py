@@ -121,10 +121,11 @@ def _fit_presence(spec: o.SegmenterSpec, tagged: Sequence[TaggedImage], seed: in
     from pnp_ovss.presets import get_preset
     from pnp_ovss.tuning.presence import fit_presence
     from pnp_ovss.tuning.preset import presence_evidence, write_preset
+    from pnp_ovss.vlms.checkpoints.loading import settle
 
     show_progress = partial(track, description="matching", console=console(stderr=True), transient=True)
     fitted = fit_presence(spec.make(), tagged, seed=seed, track=show_progress)
-    preset, found = get_preset(spec.model), presence_evidence(fitted)
+    preset, found = settle(get_preset(spec.model)), presence_evidence(fitted)
     write_preset(out, preset, {**preset.settings, **spec.settings, **fitted.settings}, found)
     table = Table(title=f"{fitted.images} images, {len(fitted.names)} names, {fitted.tags} tags", title_justify="left")
     for column in ("rule", "precision", "recall", "F1", "gain, 95 %"):

@@ -124,7 +124,7 @@ def list_recipes() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
 
 
-def load_recipe(name: str, command: str) -> Recipe:
+def get_recipe(name: str, command: str) -> Recipe:
     """A recipe for this command, by name or from a `.toml` file. Raises ConfigError for any other."""
     path = Path(name)
     if path.suffix == ".toml":

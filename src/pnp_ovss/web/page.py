@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from pnp_ovss.errors import PnPError
-from pnp_ovss.presets import resolve
+from pnp_ovss.presets import get_preset, resolve
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption
 
@@ -127,7 +127,9 @@ def _options(models: Sequence[str]) -> list[Any]:
 
 def preset_config(model: str) -> Any:
     """The settings that a model's name, folder or file stands for, as loading resolves them."""
-    return resolve(model)
+    from pnp_ovss.vlms.checkpoints.loading import settle
+
+    return resolve(settle(get_preset(model)))
 
 
 def _answer() -> _Result:
