@@ -6,7 +6,7 @@ import pytest
 
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.evaluation.paper import read_tables
-from pnp_ovss.evaluation.recipe import list_recipes, get_recipe
+from pnp_ovss.evaluation.recipe import get_recipe, list_recipes
 from pnp_ovss.evaluation.report import read_report, read_reports
 from pnp_ovss.evaluation.run import RunOptions
 from pnp_ovss.presets import ModelPreset, get_preset, resolve
