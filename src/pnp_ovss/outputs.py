@@ -128,6 +128,28 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path], what: str) ->
             raise OutputError(f"{path_text(path)} is {what} and would be replaced; choose another --out")
 
 
+_ENDS = 1 << 16
+
+
+def refuse_foreign(path: Path, mark: bytes, what: str, beside: Iterable[str] = ()) -> None:
+    """Refuse, before any work, to replace a file that is no `what` of ours. Raises OutputError.
+
+    mark: what every such file holds in its first or last 64 KiB. beside: endings of what is written with it, which is
+    replaced only where the file itself is there.
+    """
+    ours = path.is_file() and (not path.stat().st_size or mark in _both_ends(path))
+    for place in (path, *map(path.with_suffix, beside)):
+        if os.path.lexists(place) and not ours:
+            raise OutputError(f"{path_text(place)} is there and is no {what} of pnp-ovss; choose another --out")
+
+
+def _both_ends(path: Path) -> bytes:
+    with writing(path), open(path, "rb") as file:
+        first = file.read(_ENDS)
+        file.seek(max(file.tell(), path.stat().st_size - _ENDS))
+        return first + file.read()
+
+
 def result_names(stem: str) -> list[str]:
     """The files of one photo's result: labels, overlay, evidence."""
     return [stem + ending for ending in (".labels.png", ".overlay.png", ".json")]

@@ -19,7 +19,7 @@ from torch import Tensor
 from pnp_ovss.competition import logit, sigmoid
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.files import replacing
+from pnp_ovss.files import write_atomically
 from pnp_ovss.gradcam import match_logits
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.provenance import fingerprint
@@ -58,12 +58,11 @@ class NameBank:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all. Raises OutputError."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         facts = {"model": self.model, "weights": self.weights, "photos": " ".join(self.photos)}
         facts |= {"match_threshold": repr(self.match_threshold), "shift": repr(self.shift)}
-        with replacing(path) as temporary:
-            save_file({"tokens": self.tokens.contiguous()}, temporary, metadata=facts)
+        write_atomically(path, save({"tokens": self.tokens.contiguous()}, metadata=facts))
 
     @classmethod
     def load(cls, name: str | Path) -> NameBank:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -122,3 +123,80 @@ def test_a_name_of_246_letters_stops_nothing(run, photo, tmp_path):
     assert run("segment", long, photo, "-c", "red", "--out", tmp_path / "run")[0] == 0
     data, _ = exported(run, tmp_path / "run")
     assert {image["file_name"] for image in data["images"]} == {long.name, photo.name}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder data set of two photos."""
+    root = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for name in ("a", "b"):
+        Image.fromarray(two_squares()).save(root / "images" / f"{name}.jpg")
+        Image.fromarray((two_squares()[..., 0] > 200).astype(np.uint8)).save(root / "masks" / f"{name}.png")
+    (root / "classes.txt").write_text("red thing\n")
+    (root / "dataset.toml").write_text('images="images"\nmasks="masks"\nclasses="classes.txt"\nbackground=0\n')
+    return root
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_labels_are_not_saved_among_the_pictures_of_the_data_set(run, data, folder, tmp_path):
+    before = contents(data)
+    words = ("evaluate", "folder", data, "--refine", "none", "--out", tmp_path / "r.json")
+    code, _, err = run(*words, "--save-labels", data / folder)
+    assert code == 2
+    assert "holds pictures of the data set" in err
+    assert contents(data) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "folder", "{data}", "--out", "{other}.json"),
+        ("ablate", "folder", "{data}", "--out", "{other}.json"),
+        ("evaluate", "folder", "{data}", "--out", "{page}.json"),
+        ("tune", "{data}/images", "--tags", "{other}.json", "--out", "{other}.json"),
+        ("tune", "{data}/images", "--tags", "{other}.json", "--out", "{picture}.toml"),
+        ("datasets", "check", "folder", "{data}", "--sheet", "{data}/images/a.jpg"),
+        ("datasets", "check", "folder", "{data}", "--sheet", "{data}/masks/a.png"),
+        ("export", "{run}", "--to", "coco", "--out", "{other}.json"),
+        ("export", "{run}", "--to", "coco", "--out", "{run}/scene.json"),
+        ("export", "{run}", "--to", "label-studio", "--out", "{other}.json"),
+        ("export", "{run}", "--to", "cvat", "--out", "{other}.zip"),
+        ("batch-report", "{batch}", "--out", "{data}/images/a.jpg"),
+        ("batch-report", "{batch}", "--out", "{batch}/manifest.json"),
+        ("batch", "{data}/images", "-c", "red", "--out", "{data}/images"),
+    ],
+    ids=lambda words: " ".join((words[0], words[-1])),
+)
+def test_one_file_is_written_over_its_own_kind_only(run, photo, data, tmp_path, words):
+    other = tmp_path / "o" / "other"
+    other.parent.mkdir()
+    other.with_suffix(".json").write_text('{"a.jpg": ["red thing"]}')
+    other.with_suffix(".zip").write_bytes(b"PK of somebody else")
+    (tmp_path / "o" / "page.md").write_text("# by hand")
+    shutil.copy(photo, tmp_path / "o" / "picture.png")
+    assert run("segment", photo, "-c", "red", "--out", tmp_path / "run")[0] == 0
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / "manifest.json").write_text("{}")
+    places = {"data": data, "other": other, "page": tmp_path / "o/page", "picture": tmp_path / "o/picture"}
+    before = contents(tmp_path)
+    code, out, err = run(*(word.format(**places, run=tmp_path / "run", batch=tmp_path / "batch") for word in words))
+    assert code == 2
+    assert "choose another --out" in err
+    assert "Traceback" not in out + err
+    assert contents(tmp_path) == before
+
+
+def test_a_report_and_an_export_can_be_made_again(run, photo, data, tmp_path):
+    words = ("evaluate", "folder", data, "--refine", "none", "--examples", "0", "--out", tmp_path / "r.json")
+    assert run(*words)[0] == 0
+    assert run(*words, "--resume")[0] == 0
+    assert run("segment", photo, "-c", "red, blue", "--out", tmp_path / "run")[0] == 0
+    for format, name in (("coco", "c.json"), ("label-studio", "l.json"), ("cvat", "v.zip")):
+        for _ in range(2):
+            assert run("export", tmp_path / "run", "--to", format, "--out", tmp_path / name)[0] == 0

@@ -28,6 +28,11 @@ RETRIES = 3
 """How often Ray restarts an actor or repeats a shard (Ray Data's own default is for ever)."""
 
 
+_ALONE = {"RAY_USAGE_STATS_ENABLED": "0", "http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,localhost"}
+"""What a Ray of our own starts with. Its usage statistics ask the cloud's metadata address which cloud it is, although
+they are off: a proxy that is not there answers at once."""
+
+
 class ShardActor:
     """Completes shards; one an actor, as `map_batches` wants it."""
 
@@ -59,7 +64,7 @@ def run_on_ray(
 
     Raises DependencyError without Ray, ConfigError without a cluster at the address.
     """
-    ray = _require_ray()
+    ray = _require_ray(alone=address is None)
     missing = folder.missing()
     if not missing:
         return
@@ -75,10 +80,13 @@ def run_on_ray(
             compute=ray.data.ActorPoolStrategy(size=resources.workers),
             num_cpus=resources.threads,
             num_gpus=resources.gpus_per_worker or None,
-            max_restarts=RETRIES,
-            max_task_retries=RETRIES,
+            ray_remote_args_fn=_retries,
         )
         yield from _report(ray, done, tally)
+
+
+def _retries() -> dict[str, int]:
+    return {"max_restarts": RETRIES, "max_task_retries": RETRIES}
 
 
 def _report(ray: Any, done: Any, tally: Tally) -> Iterator[tuple[dict[str, Any], int, int]]:
@@ -101,7 +109,9 @@ def _of_one(resources: Resources) -> Resources:
     return replace(resources, workers=1, gpus_per_worker=0.0, device=device)
 
 
-def _require_ray() -> Any:
+def _require_ray(*, alone: bool) -> Any:
+    if alone:  # read when Ray is imported; without it 127.0.0.1 becomes the address in the network
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
         import ray.data
@@ -111,14 +121,28 @@ def _require_ray() -> Any:
 
 
 @contextmanager
+def _environment(values: dict[str, str]) -> Generator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def _connected(ray: Any, address: str | None, resources: Resources) -> Generator[None]:
     """A Ray of our own, with room for the workers, or the cluster at the address; disconnected afterwards."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     cores = max(os.cpu_count() or 1, resources.workers * resources.threads + 1)
-    own = {"num_cpus": cores, "include_dashboard": False} if address is None else {"address": address}
+    own = {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}  # nobody else's to reach
     try:
-        ray.init(**own, **quiet)
+        with _environment(_ALONE if address is None else {}):
+            ray.init(**(own if address is None else {"address": address}), **quiet)
     except Exception as error:  # Ray raises plain Exceptions too, for example when its node is slow to start
         line = " ".join(str(error).split())[:200]
         where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"

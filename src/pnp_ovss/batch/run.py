@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -120,6 +121,10 @@ def _prepare(folder: BatchFolder, inputs: list[str], job: Job, shard_size: int, 
             )
         remove_temporaries(folder.root)
         return manifest
+    if any(os.path.isdir(name) and os.path.samefile(name, folder.root) for name in inputs):
+        raise ConfigError(
+            f"{folder.root} is a folder of photos, and the batch would lie among them: choose another --out"
+        )
     if shard_size < 1:
         raise ConfigError(f"shard size = {shard_size}; it must be at least 1")
     remove_temporaries(folder.root)

@@ -137,9 +137,12 @@ def batch_report(
     """
     from pnp_ovss.batch.contact_sheet import write_contact_sheet
     from pnp_ovss.batch.report import count_rows
+    from pnp_ovss.outputs import refuse_foreign
 
+    target = out or folder / "report.html"
+    refuse_foreign(target, b"<title>Batch report</title>", "contact sheet")
     counts = count_rows(folder)
-    page = write_contact_sheet(folder, counts, out or folder / "report.html", photos)
+    page = write_contact_sheet(folder, counts, target, photos)
     if as_json:
         say_json({**counts.to_dict(), "html": shown(page)})
     else:

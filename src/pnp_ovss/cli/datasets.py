@@ -79,9 +79,13 @@ def check(
     from pnp_ovss.datasets import check_dataset, contact_sheet
     from pnp_ovss.errors import OutputError
     from pnp_ovss.files import writing
+    from pnp_ovss.outputs import refuse_inputs
 
     data = open_with(name, root, split, data_option).subset(limit, seed)
     if sheet is not None:
+        refuse_inputs(
+            [sheet], [path for s in data for path in (s.image, getattr(s.labels, "path", s.image))], "its picture"
+        )
         picture = contact_sheet(data, count)
         try:
             with writing(sheet):

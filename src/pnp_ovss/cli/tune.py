@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say, show
+from pnp_ovss.outputs import refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -85,6 +86,7 @@ def tune(
     Beside --out lie its journal (for --resume) and, with matplotlib, a plot. With --presence: how sure a model must be that
     a name is there, by micro-F1 on the tags; add it after the search, with --model on what that wrote.
     """
+    refuse_foreign(out, b"# Written by `pnp-ovss tune`", "preset", beside=() if resume else (".png",))
     if presence:
         return _fit_presence(spec, _tagged(images, tags, split)[:limit], seed, out)
     from pnp_ovss.presets import get_preset

@@ -15,6 +15,7 @@ from pnp_ovss.evaluation.ablation import AblationSystem
 from pnp_ovss.evaluation.run import Progress, Results, RunOptions, run
 from pnp_ovss.evaluation.sensitivity import SensitivitySystem, Stage
 from pnp_ovss.evaluation.systems import SegmenterSystem, System, dataset_settings
+from pnp_ovss.outputs import refuse_foreign
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.spec import SegmenterSpec
 from pnp_ovss.vlms.base import VisionLanguageModel
@@ -93,9 +94,10 @@ class EvaluationJob:
 
 
 def check_new(jobs: Iterable[EvaluationJob], *, resume: bool) -> None:
-    """Refuse to begin where an earlier run has left its records. Raises OutputError."""
-    for job in () if resume else jobs:
-        if job.records.exists():
+    """Refuse to begin where an earlier run has left its records, or over what is no report. Raises OutputError."""
+    for job in jobs:
+        refuse_foreign(job.out, b'"miou_without_background"', "report", beside=() if resume else (".md", ".html"))
+        if job.records.exists() and not resume:
             raise OutputError(f"{job.records} holds an earlier run; resume it, or choose another place for the report")
 
 

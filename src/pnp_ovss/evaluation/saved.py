@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pnp_ovss.datasets.base import Dataset, Sample
-from pnp_ovss.errors import PnPError
+from pnp_ovss.errors import OutputError, PnPError
 from pnp_ovss.evaluation.records import ImageRecord
 from pnp_ovss.files import below
 from pnp_ovss.outputs import OutputFolder, content
@@ -25,8 +25,10 @@ class SavedLabels:
         self._folder = None if folder is None else OutputFolder(folder)
         self._names = [label_name(sample.id) for sample in dataset]
         if folder is not None and self._folder is not None:
+            sources = {path.resolve().parent for s in dataset for path in (s.image, getattr(s.labels, "path", s.image))}
             for name in self._names:
-                below(folder, name)
+                if below(folder, name).resolve().parent in sources:
+                    raise OutputError(f"{folder} holds pictures of the data set; choose another folder for the labels")
             self._folder.check(self._names)
 
     def begin(self, run: str) -> None:

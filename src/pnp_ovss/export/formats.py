@@ -12,7 +12,7 @@ from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.masks.specks import SPECK_SHARE
-from pnp_ovss.outputs import file_key, refuse_inputs
+from pnp_ovss.outputs import file_key, refuse_foreign, refuse_inputs
 from pnp_ovss.pictures.palette import MAX_CLASSES
 
 
@@ -35,7 +35,8 @@ class Writer(Protocol):
 class Format:
     """A target's rules.
 
-    writer: "module:class" below this package. ending: of the one file that it writes, "" for a folder.
+    writer: "module:class" below this package. ending: of the one file that it writes, "" for a folder; mark: what such
+    a file always holds, so that no other one is replaced.
     background: whether label 0 has the name `background` there, so that no class may. colon: whether its files may
     hold a ":" (and a leading "#") in a name. max_classes: what its values or our colours can tell apart. by_stem: it
     finds photos by their names without ending. speck_share: regions below this share of a photo's pixels are left to
@@ -44,6 +45,7 @@ class Format:
 
     writer: str
     ending: str = ""
+    mark: bytes = b""
     background: bool = False
     colon: bool = True
     max_classes: int | None = None
@@ -52,13 +54,24 @@ class Format:
 
 
 FORMATS = {
-    "coco": Format(writer="coco:CocoWriter", ending=".json"),
+    "coco": Format(writer="coco:CocoWriter", ending=".json", mark=b"masks by PnP-OVSS"),
     "coco-panoptic": Format(writer="coco_panoptic:PanopticWriter", max_classes=MAX_CLASSES),
     "cvat": Format(
-        writer="cvat:CvatWriter", ending=".zip", background=True, colon=False, max_classes=MAX_CLASSES, by_stem=True
+        writer="cvat:CvatWriter",
+        ending=".zip",
+        mark=b"labelmap.txt",
+        background=True,
+        colon=False,
+        max_classes=MAX_CLASSES,
+        by_stem=True,
     ),
     "hf": Format(writer="hf:HfWriter", background=True),
-    "label-studio": Format(writer="label_studio:LabelStudioWriter", ending=".json", max_classes=MAX_CLASSES),
+    "label-studio": Format(
+        writer="label_studio:LabelStudioWriter",
+        ending=".json",
+        mark=b'"model_version": "pnp-ovss',
+        max_classes=MAX_CLASSES,
+    ),
     "voc": Format(writer="voc:VocWriter", background=True, colon=False, max_classes=254, by_stem=True),
     "yolo": Format(writer="yolo:YoloWriter", by_stem=True, speck_share=SPECK_SHARE),
 }
@@ -104,6 +117,8 @@ def _check_place(run: Run, name: str, out: Path) -> None:
     if not ending and out.resolve() == run.root.resolve():
         raise OutputError(f"{out} is the run itself; choose another --out, for example {out / name}")
     refuse_inputs([out], run.files, "a file of the run")
+    if ending:
+        refuse_foreign(out, get_format(name).mark, f"{name} export")
 
 
 def _check_different(photos: Iterable[RunPhoto], key: Callable[[RunPhoto], str], what: str) -> None:
