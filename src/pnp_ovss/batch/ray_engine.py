@@ -80,13 +80,10 @@ def run_on_ray(
             compute=ray.data.ActorPoolStrategy(size=resources.workers),
             num_cpus=resources.threads,
             num_gpus=resources.gpus_per_worker or None,
-            ray_remote_args_fn=_retries,
+            max_restarts=RETRIES,
+            max_task_retries=RETRIES,
         )
         yield from _report(ray, done, tally)
-
-
-def _retries() -> dict[str, int]:
-    return {"max_restarts": RETRIES, "max_task_retries": RETRIES}
 
 
 def _report(ray: Any, done: Any, tally: Tally) -> Iterator[tuple[dict[str, Any], int, int]]:
