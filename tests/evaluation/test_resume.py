@@ -114,7 +114,7 @@ def test_labels_are_never_saved_over_the_truth_or_outside_their_folder(rectangle
 
     system, masks = painter(rectangles), rectangles[0].labels.path.parent
     before = {path: path.read_bytes() for path in masks.iterdir()}
-    with pytest.raises(OutputError, match="was not made by a run"):
+    with pytest.raises(OutputError, match="holds pictures of the data set"):
         run(rectangles, lambda: system, records, RunOptions(save_labels=masks))
     assert {path: path.read_bytes() for path in masks.iterdir()} == before
     outside = replace(rectangles, samples=(replace(rectangles[0], id="../x"),))
