@@ -9,7 +9,7 @@ EXTRAS := demo,hub,web,serve,batch,tune,report,coco
 QUICK := not slow and not weights and not gpu and not e2e
 NUMERIC := tests/test_golden_maps.py tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
 
-.PHONY: demo test check docs golden slow kernels mutants lowest newest e2e crf-oracle clean
+.PHONY: demo test check docs golden slow kernels mutants lowest newest dist e2e crf-oracle clean
 
 demo: .venv/demo ## Segment photographs that come with scikit-image; overlays go to demo-out/
 	$(BIN)/pnp-ovss demo --out demo-out
@@ -66,11 +66,21 @@ endef
 	$(INSTALL) --group dev -e '.[$(EXTRAS)]'
 	@touch $@ .venv/demo
 
+dist: .venv/dist ## The files of a release, checked, installed in a clean environment and run there
+	rm -rf dist
+	$(BIN)/uv build --quiet $$($(PYTHON) .ci/uv_options.py) --out-dir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python .ci/check_dist.py dist
+
 e2e: .venv/e2e ## The browser page in the system's Chromium
 	$(BIN)/pytest -q -m e2e
 
 crf-oracle: .venv/crf-oracle ## The Dense CRF against pydensecrf2 (needs a C++ compiler; compiles for a minute or two)
 	$(BIN)/pytest -q -m "slow or not slow" tests/refiners
+
+.venv/dist: .venv/dev
+	$(INSTALL) --group dist
+	@touch $@
 
 .venv/e2e: .venv/dev
 	$(INSTALL) --group e2e
