@@ -9,7 +9,7 @@ EXTRAS := demo,hub,web,serve,batch,tune,report,coco
 QUICK := not slow and not weights and not gpu and not e2e
 NUMERIC := tests/test_golden_maps.py tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
 
-.PHONY: demo test check docs golden slow kernels mutants lowest newest dist e2e crf-oracle clean
+.PHONY: demo test check site golden slow kernels mutants lowest newest dist e2e crf-oracle clean
 
 demo: .venv/demo ## Segment photographs that come with scikit-image; overlays go to demo-out/
 	$(BIN)/pnp-ovss demo --out demo-out
@@ -17,14 +17,14 @@ demo: .venv/demo ## Segment photographs that come with scikit-image; overlays go
 test: .venv/dev ## All tests but those marked slow, weights, gpu, e2e
 	$(BIN)/pytest -q -n 2 -m "$(QUICK)"
 
-check: .venv/dev ## Format, lint, types, links of the documentation
+check: .venv/dev site ## Format, lint, types, links of the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/ty check
 	$(BIN)/python docs/check_links.py
 
-docs: .venv/dev ## The library's reference, docs/api.md, from the docstrings
-	$(BIN)/python docs/make_api.py
+site: .venv/dev ## The documentation as a site in build/site, its reference from the docstrings; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 golden: .venv/dev ## Sums, scores and labels of many runs at BASE=COMMIT and now, bit by bit
 	$(BIN)/python tests/golden/driver.py --base $(BASE)

@@ -1,5 +1,13 @@
-"""Modules of extras that are not installed are not collected for their doctests."""
+"""Modules of packages that are not installed are not collected for their doctests."""
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("gradio") else ["src/pnp_ovss/web/page.py", "src/pnp_ovss/web/server.py"]
+FILES = {
+    "gradio": ["web/page.py", "web/server.py"],
+    "autodistill": ["integrations/autodistill.py"],
+    "cvat_sdk": ["integrations/cvat.py"],
+    "fiftyone": ["integrations/fiftyone.py"],
+}
+collect_ignore = [
+    f"src/pnp_ovss/{file}" for package, files in FILES.items() if not find_spec(package) for file in files
+]

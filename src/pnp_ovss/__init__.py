@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pnp_ovss.config import SegmenterConfig as SegmenterConfig
     from pnp_ovss.errors import PnPError as PnPError
+    from pnp_ovss.presets import list_methods as list_methods
+    from pnp_ovss.presets import list_presets as list_presets
+    from pnp_ovss.refiners import list_refiners as list_refiners
     from pnp_ovss.segmentation import Segmentation as Segmentation
     from pnp_ovss.segmenter import Segmenter as Segmenter
 
