@@ -27,6 +27,7 @@ FAMILIES = {
     "mplug": "pnp_ovss.vlms.mplug:load_mplug",
     "blip-2": "pnp_ovss.vlms.blip2:load_blip2",
     "vilt": "pnp_ovss.vlms.vilt:load_vilt",
+    "decoder": "pnp_ovss.vlms.decoder_files:load_decoder",
     "fake": "pnp_ovss.testing.fake_vlm:load_fake",
 }
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""

@@ -12,8 +12,10 @@ from pnp_ovss.checkpoint import refusing, weights_count
 from pnp_ovss.errors import ModelError
 
 
-def load_pretrained(model_class: Any, folder: Path, config: Any, *, optional: Sequence[str] = ()) -> Any:
-    """A transformers model of this class from a folder's safetensors, float32, frozen, in evaluation mode.
+def load_pretrained(
+    model_class: Any, folder: Path, config: Any, *, optional: Sequence[str] = (), dtype: torch.dtype = torch.float32
+) -> Any:
+    """A transformers model of this class from a folder's safetensors, in this precision, frozen, in evaluation mode.
 
     optional: parts of names that may be missing, because the adapter has no use for them.
     Raises ModelError when files are damaged, shapes differ or weights are missing (transformers would fill them with
@@ -22,7 +24,7 @@ def load_pretrained(model_class: Any, folder: Path, config: Any, *, optional: Se
     with refusing(folder):
         _check_size(model_class, folder, config)
         model, info = model_class.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     allowed = ("position_ids", *optional)
     missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in allowed))

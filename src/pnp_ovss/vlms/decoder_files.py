@@ -1,0 +1,57 @@
+"""A decoder's folder: weights, tokenizer, chat template and how its processor normalises pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pnp_ovss.checkpoint import read_config, refusing
+from pnp_ovss.config import Precision
+from pnp_ovss.errors import ModelError
+from pnp_ovss.files import read_json
+from pnp_ovss.presets import ModelPreset
+from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
+from pnp_ovss.vlms.checkpoints.strict import load_pretrained
+from pnp_ovss.vlms.decoder import DecoderVLM
+from pnp_ovss.vlms.decoder_prompt import ChatFiles
+
+Triple = tuple[float, float, float]
+
+
+def load_decoder(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> DecoderVLM:
+    """Load a decoder from a folder of transformers' layout; of its processor the template and the normalisation are read."""
+    model, files, (mean, std) = read_decoder(folder, precision)
+    return DecoderVLM(model, files, mean=mean, std=std, name=preset.name, precision=precision)
+
+
+def read_decoder(folder: Path, precision: Precision) -> tuple[Any, ChatFiles, tuple[Triple, Triple]]:
+    """The model, its texts, and mean and std of pixels in [0, 1]. Raises ModelError that says what is missing."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    model_type = read_config(folder)["model_type"]
+    with refusing(folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise ModelError(f"{folder}: transformers has no image-text-to-text model of model_type '{model_type}'")
+    kind = AutoModelForImageTextToText._model_mapping[type(config)]
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return load_pretrained(kind, folder, config, dtype=dtype), ChatFiles.from_folder(folder), read_normalisation(folder)
+
+
+def read_normalisation(folder: Path) -> tuple[Triple, Triple]:
+    """Mean and std of preprocessor_config.json (or the image part of processor_config.json); CLIP's where it says none."""
+    found: dict[str, Any] = {}
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        if (folder / name).is_file():
+            says = read_json(folder / name, error=ModelError)
+            found |= says.get("image_processor", says)
+    mean, std = found.get("image_mean") or CLIP_MEAN, found.get("image_std") or CLIP_STD
+    return _triple(folder, mean), _triple(folder, std)
+
+
+def _triple(folder: Path, values: Any) -> Triple:
+    if not isinstance(values, list | tuple) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
+        raise ModelError(f"{folder}: image_mean and image_std must be three numbers; found {str(values)[:60]}")
+    return float(values[0]), float(values[1]), float(values[2])
