@@ -100,7 +100,8 @@ def _config(kind: str, text: dict[str, Any], tokenizer: Any) -> Any:
         text, vision = {**text, "rope_parameters": ROPE}, _qwen_vision(kind, text["hidden_size"])
         more = {"video_token_id": tokenizer.token_to_id("<|video_pad|>")}
         more |= {f"vision_{end}_token_id": tokenizer.token_to_id(f"<|vision_{end}|>") for end in ("start", "end")}
-    return CONFIG_MAPPING[kind](text_config=text, vision_config=vision, **image, **more)
+    made: Any = CONFIG_MAPPING[kind]
+    return made(text_config=text, vision_config=vision, **image, **more)
 
 
 def _qwen_vision(kind: str, width: int) -> dict[str, Any]:
