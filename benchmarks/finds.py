@@ -42,9 +42,11 @@ def finds(segmenter: Segmenter, reader: str, root: Path, options: dict[str, str]
             name = dataset.names[label - 1]
             painted, there = (labels == label for labels in (result.labels[truth != VOID], truth[truth != VOID]))
             iou = float((painted & there).sum() / max(1, (painted | there).sum()))
-            ranks = {"to_hf": scores[name], "match alone": result.match_scores[name] or 0.0}
-            ranks |= {"its share of the refined scores": share_of_scores(result, label)}
-            found.append(Find(result.doubts(name), not there.any(), iou, ranks if name in scores else {}))
+            ranks = {}
+            if name in scores:
+                ranks = {"to_hf": scores[name], "match alone": result.match_scores[name] or 0.0}
+                ranks["its share of the refined scores"] = share_of_scores(result, label)
+            found.append(Find(result.doubts(name), not there.any(), iou, ranks))
     return found
 
 
