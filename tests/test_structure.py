@@ -13,7 +13,7 @@ ROOMS = (
     "checkpoint", "presets", "provenance", "changes", "fetching", "photo_values", "images", "prompt", "saliency",
     "postprocess", "completion", "competition", "verdicts", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
     "policies", "rivals", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
-    "testing", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
+    "testing", "tiles", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
     "batch", "export", "integrations", "web", "serve", "cli",
 )  # fmt: skip
 """Each may import those before it, TYPE_CHECKING included."""

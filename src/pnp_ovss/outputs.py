@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,17 +155,20 @@ def result_names(stem: str) -> list[str]:
     return [stem + ending for ending in (".labels.png", ".overlay.png", ".json")]
 
 
-def unique_stems(photos: Iterable[Path]) -> list[str]:
+def unique_stems(photos: Iterable[Path], owners: Mapping[str, str] | None = None) -> list[str]:
     """One file stem a photo, in order: numbered where letters alone, whatever their case, would not tell two apart.
 
+    owners: {stem: photo} of results that are there; a photo has its own again and never another's.
     Cut where the ending of a result would make the name too long for a file.
     """
     stems: list[str] = []
     taken: set[str] = set()
+    theirs = {file_key(stem): photo for stem, photo in (owners or {}).items()}
     for photo in photos:
+        own = str(photo.absolute())
         plain = stem = os.fsdecode(os.fsencode(photo.stem)[:LONGEST_BYTES])
         count = 1
-        while file_key(stem) in taken:
+        while file_key(stem) in taken or theirs.get(file_key(stem), own) != own:
             count += 1
             stem = f"{plain}-{count}"
         taken.add(file_key(stem))

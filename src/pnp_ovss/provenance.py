@@ -25,7 +25,8 @@ class Provenance:
 
     model: the adapter's name. weights: `fingerprint` of its weights. method: "preset", a method's name or "custom".
     policy: who decided which classes compete. refiner: the refiner's name. passes: GradCAM passes that were summed.
-    config: all settings. versions: of the libraries. time: when, in UTC, ISO 8601.
+    config: all settings. versions: of the libraries. time: when, in UTC, ISO 8601. tiles: windows that were looked at
+    beside the whole photo (`pnp_ovss.tiles`).
     """
 
     model: str
@@ -37,6 +38,7 @@ class Provenance:
     config: SegmenterConfig
     versions: Mapping[str, str] = field(default_factory=dict)
     time: str = ""
+    tiles: int = 0
 
     @classmethod
     def of(cls, segmenter: Any, policy: str, passes: int) -> Provenance:
@@ -54,8 +56,9 @@ class Provenance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {**asdict(self), "config": self.config.to_dict(), "versions": dict(self.versions)}
+        """As plain JSON values; `tiles` where there are any."""
+        values = {**asdict(self), "config": self.config.to_dict(), "versions": dict(self.versions)}
+        return values if self.tiles else {name: value for name, value in values.items() if name != "tiles"}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Provenance:

@@ -200,3 +200,20 @@ def test_a_report_and_an_export_can_be_made_again(run, photo, data, tmp_path):
     for format, name in (("coco", "c.json"), ("label-studio", "l.json"), ("cvat", "v.zip")):
         for _ in range(2):
             assert run("export", tmp_path / "run", "--to", format, "--out", tmp_path / name)[0] == 0
+
+
+def test_same_named_photos_of_two_folders_never_overwrite_each_other(run, tmp_path):
+    """Neither in one run nor in later ones; the same photo again replaces its own result."""
+    for folder, grey in (("a", 10), ("b", 200)):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (48, 32), (grey, grey, grey)).save(tmp_path / folder / "cat.png")
+    first, second = tmp_path / "a/cat.png", tmp_path / "b/cat.png"
+    for photos in ([first], [second], [first], [second], [second, first]):
+        assert run("segment", *photos, "-c", "red", "--out", tmp_path / "out")[0] == 0
+        assert not (tmp_path / "out/cat-3.json").exists()
+        made = [line for line in (tmp_path / "out/.pnp-ovss-made.jsonl").read_text().splitlines() if '"photo"' in line]
+        owners = {json.loads(line)["photo"]: sorted(json.loads(line)["files"])[0] for line in made}
+        assert owners.get(str(first), "cat.json") == "cat.json"
+        assert owners.get(str(second), "cat-2.json") == "cat-2.json"
+    assert (tmp_path / "out/cat.json").exists()
+    assert (tmp_path / "out/cat-2.json").exists()

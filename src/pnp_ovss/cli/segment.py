@@ -11,18 +11,24 @@ from rich.progress import track
 from rich.table import Table
 
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.screen import complain, console, say, say_json, show
+from pnp_ovss.cli.screen import complain, console, remark, say, say_json, show
 from pnp_ovss.errors import ImageError, OutputError, PnPError
 from pnp_ovss.files import locked, shown
 from pnp_ovss.outputs import LOCK, OutputFolder, refuse_inputs, result_names, unique_stems
 
 if TYPE_CHECKING:
+    from pnp_ovss.classes import Classes
     from pnp_ovss.segmentation import Segmentation
+    from pnp_ovss.segmenter import Segmenter
 
 MAX_ABSENT = 20
 """Absent classes that a photo's table lists; those with the best match scores."""
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+Tiles = Annotated[
+    bool | None,
+    typer.Option("--tiles/--no-tiles", help="Look at windows of a big photo, too; by itself above 24 megapixels."),
+]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a photo and nothing else.")]
 
 
@@ -33,6 +39,7 @@ def segment(
     classes_file: o.ClassesFile = None,
     out: Out = Path("out"),
     json_lines: JsonLines = False,
+    tiles: Tiles = None,
     *,
     spec: o.SegmenterSpec,
 ) -> int:
@@ -44,9 +51,9 @@ def segment(
     photos = list(dict.fromkeys(photos))
     check_folder(out)
     check_any(photos)
-    check_results(out, photos, unique_stems(photos))
+    check_results(out, photos, own_stems(out, photos))
     jobs = [(photo, names) for photo in photos]
-    failed = _run(spec, jobs, out, json_lines=json_lines)
+    failed = _run(spec, jobs, out, json_lines=json_lines, tiles=tiles)
     return 0 if not failed else 2 if failed == len(photos) else 1
 
 
@@ -102,6 +109,20 @@ def check_results(out: Path, photos: Sequence[Path], stems: Sequence[str]) -> No
     OutputFolder(out).check(names)
 
 
+def owners_of(made: OutputFolder) -> dict[str, str]:
+    """{stem: the photo that its result is of} of all runs into a folder."""
+    found = dict(made.facts.get("owners", {}))
+    for entry in made.entries:
+        names = (name for name in entry["files"] if name.endswith(".labels.png"))
+        found |= {name.removesuffix(".labels.png"): entry["photo"] for name in names if "photo" in entry}
+    return found
+
+
+def own_stems(out: Path, photos: Sequence[Path]) -> list[str]:
+    """One file stem a photo: no two share one, and none is that of another photo's result in the folder."""
+    return unique_stems(photos, owners_of(OutputFolder(out)))
+
+
 def check_any(photos: Sequence[Path]) -> None:
     """Fail before a model is loaded when no photo is there at all."""
     from pnp_ovss.images import check_file
@@ -125,25 +146,29 @@ def _may_exist(photo: Path) -> bool:
 
 def _run(
     spec: o.SegmenterSpec,
-    jobs: Sequence[tuple[Path, tuple[tuple[str, ...], ...]]],
+    jobs: Sequence[tuple[Path, Classes]],
     out: Path,
     *,
     json_lines: bool = False,
+    tiles: bool | None = False,
 ) -> int:
     """Segment, save and print each job; returns how many failed."""
     from pnp_ovss.candidates import Candidates
 
     segmenter, listed = spec.make(), Candidates(spec.candidates or {})
-    stems, failed = unique_stems([photo for photo, _ in jobs]), 0
+    stems, failed = own_stems(out, [photo for photo, _ in jobs]), 0
     bar = track(
         zip(jobs, stems, strict=True), "segmenting", total=len(jobs), console=console(stderr=True), transient=True,
         disable=json_lines or len(jobs) < 2,
     )  # fmt: skip
     with locked(out / LOCK):
-        made = OutputFolder(out).begin(name for stem in stems for name in result_names(stem))
+        before = OutputFolder(out)
+        owners = owners_of(before) | {stem: str(photo.absolute()) for stem, (photo, _) in zip(stems, jobs, strict=True)}
+        made = before.begin((name for stem in stems for name in result_names(stem)), owners=owners)
         for (photo, names), stem in bar:
             try:
-                result = segmenter(photo, names, keep=None if spec.candidates is None else listed.of(str(photo)))
+                keep = None if spec.candidates is None else listed.of(str(photo))
+                result = _segmented(segmenter, photo, names, tiles, keep)
                 paths = result.save(out, stem)
             except OutputError:
                 raise
@@ -155,6 +180,21 @@ def _run(
                 made.add(paths.values(), photo=str(photo.absolute()))
                 (_print_line if json_lines else _print_table)(result, paths)
     return failed
+
+
+def _segmented(
+    segmenter: Segmenter, photo: Path, names: Classes, tiles: bool | None, keep: Sequence[str] | None
+) -> Segmentation:
+    """A photo's result; that it is looked at in windows is said, because it takes its time."""
+    from pnp_ovss.images import read_image
+    from pnp_ovss.tiles import is_large, segment_any
+
+    image = read_image(photo)
+    if tiles is None and is_large(image.shape[:2]):
+        remark(
+            f"{photo.name}: {image.shape[0] * image.shape[1] / 1e6:.0f} megapixels, looked at in windows; else --no-tiles"
+        )
+    return segment_any(segmenter, image, names, tiles, keep=keep, image_name=str(photo))
 
 
 def _fail(_: Path, error: PnPError) -> None:

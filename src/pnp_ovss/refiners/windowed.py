@@ -1,0 +1,50 @@
+"""Refining a large photo piece by piece: windows with margins, so that memory does not grow with the photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pnp_ovss.refiners import Refiner
+
+WINDOW_PX = 1024
+MARGIN_PX = 160
+"""What a window sees beyond its own pixels: three standard deviations of the Dense CRF's position kernel."""
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """A refiner that sees windows of at most `window_px` and a margin around each, of which the window alone is kept."""
+
+    refiner: Refiner
+    window_px: int = WINDOW_PX
+    margin_px: int = MARGIN_PX
+
+    @property
+    def name(self) -> str:
+        """That of the refiner."""
+        return self.refiner.name
+
+    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+        """As `Refiner.refine`; a photo no larger than a window is refined as a whole."""
+        height, width = image.shape[:2]
+        if max(height, width) <= self.window_px + 2 * self.margin_px:
+            return self.refiner.refine(image, scores)
+        refined = torch.empty_like(scores, dtype=torch.float32)
+        for y in range(0, height, self.window_px):
+            for x in range(0, width, self.window_px):
+                self._refine_window(image, scores, refined, (y, x))
+        return refined
+
+    def _refine_window(
+        self, image: np.ndarray, scores: torch.Tensor, refined: torch.Tensor, corner: tuple[int, int]
+    ) -> None:
+        y, x = corner
+        top, left = max(0, y - self.margin_px), max(0, x - self.margin_px)
+        seen = np.s_[top : y + self.window_px + self.margin_px, left : x + self.window_px + self.margin_px]
+        part = self.refiner.refine(image[seen], scores[(slice(None), *seen)])
+        own = np.s_[:, y : y + self.window_px, x : x + self.window_px]
+        height, width = refined[own].shape[1:]
+        refined[own] = part[:, y - top : y - top + height, x - left : x - left + width]

@@ -1,0 +1,205 @@
+"""Big photos: windows of the model's input size beside the whole photo, their maps blended before anything is decided (ours).
+
+The whole photo, shrunk to the model's input, says what is there and roughly where; a window shows what is too small for that.
+A class competes where the whole photo or the window finds it. Maps are blended with weights that fall to the windows' rims,
+so no window's border can be seen. Thin over `prepare`, `look`, `label`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pnp_ovss.classes import ClassNames, parse_classes
+from pnp_ovss.clock import Clock
+from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.images import ImageSource, read_image
+from pnp_ovss.refiners.windowed import Windowed
+from pnp_ovss.segmentation import Segmentation
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.trace import Trace
+
+AUTO_MEGAPIXELS = 24
+"""Photos above this are segmented in windows unless it is said otherwise."""
+MOST = 8
+"""Windows along the longer side at most; where smaller ones would be more, they are larger and shrunk."""
+OVERLAP = 0.25
+"""Share of a window's side that it has in common with its neighbour."""
+
+Track = Callable[[Sequence["Window"]], Iterable["Window"]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the photo. pixels: its rows and columns in px; cells: those in the grid of blended maps."""
+
+    pixels: tuple[slice, slice]
+    cells: tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Windows over a photo of any size. size: (G_h, G_w) of the blended maps. side_px: of a window."""
+
+    windows: tuple[Window, ...]
+    size: tuple[int, int]
+    side_px: int
+
+
+def is_large(size: tuple[int, int]) -> bool:
+    """Whether a (H, W) photo is segmented in windows by itself."""
+    return size[0] * size[1] > AUTO_MEGAPIXELS * 1_000_000
+
+
+def segment_any(
+    segmenter: Segmenter, photo: np.ndarray, classes: ClassNames, tiles: bool | None, **options: Any
+) -> Segmentation:
+    """A photo (H, W, 3) as it is, or in windows: where `tiles` says so or, for None, where it `is_large`."""
+    size = (photo.shape[0], photo.shape[1])
+    wanted = is_large(size) if tiles is None else tiles
+    return segment_tiled(segmenter, photo, classes, **options) if wanted else segmenter(photo, classes, **options)
+
+
+def plan_windows(size: tuple[int, int], size_px: int, patches: int) -> Plan:
+    """Windows of `size_px` px, of `patches` cells a side, over a (H, W) photo; larger ones where they would be too many.
+
+    >>> plan = plan_windows((1000, 1000), 448, 28)
+    >>> len(plan.windows), plan.size, plan.side_px
+    (9, (62, 62), 448)
+    """
+    longest = math.ceil(max(size) / (1 + (MOST - 1) * (1 - OVERLAP)))
+    side_px = max(size_px, longest)
+    cell_px = side_px / patches
+    grid = (max(1, round(size[0] / cell_px)), max(1, round(size[1] / cell_px)))
+    rows, columns = (_axis(pixels, cells, patches) for pixels, cells in zip(size, grid, strict=True))
+    windows = tuple(Window((y, x), (i, j)) for y, i in rows for x, j in columns)
+    return Plan(windows, grid, side_px)
+
+
+def _axis(pixels: int, cells: int, patches: int) -> list[tuple[slice, slice]]:
+    """(pixels, cells) of the windows along one axis."""
+    most = min(patches, cells)
+    count = math.ceil((cells - most) / (patches * (1 - OVERLAP))) + 1
+    starts = np.linspace(0, cells - most, count).round().astype(int).tolist()
+    scale = pixels / cells
+    return [(slice(round(s * scale), round((s + most) * scale)), slice(s, s + most)) for s in starts]
+
+
+def segment_tiled(
+    segmenter: Segmenter,
+    image: ImageSource,
+    class_names: ClassNames,
+    *,
+    keep: Sequence[str] | None = None,
+    image_name: str | None = None,
+    track: Track = iter,
+) -> Segmentation:
+    """Segment a big photo. The arguments and errors are those of `Segmenter.prepare`; track: wraps the windows.
+
+    The provenance counts the windows. Blurs, shares of the longer side, are taken of a window's.
+    """
+    clock, classes, photo = Clock(), parse_classes(class_names), read_image(image, web=True)
+    config = segmenter.config
+    plan = plan_windows((photo.shape[0], photo.shape[1]), config.size_px, config.size_px // segmenter.vlm.patch_px)
+    name = image_name or (str(image) if isinstance(image, str) or hasattr(image, "__fspath__") else "")
+
+    def look(part: np.ndarray) -> Trace:
+        return segmenter.look(segmenter.prepare(part, classes, keep=keep, image_name=name))
+
+    with clock("whole photo"):
+        whole = look(photo)
+    with clock("windows"):
+        blend = _Blend(segmenter, plan.size, len(whole.prepared.match_scores))
+        for window in track(plan.windows):
+            blend.add(look(photo[window.pixels]), window)
+    result = _label(segmenter, blend, whole, plan, photo)
+    provenance = replace(result.provenance, config=config, tiles=len(plan.windows))
+    return replace(result, provenance=provenance, seconds={**clock.seconds, **result.seconds})
+
+
+class _Blend:
+    """The maps of all windows on one grid, with weights that fall to the windows' rims, and the best match of each class.
+
+    count: classes and rivals.
+    """
+
+    def __init__(self, segmenter: Segmenter, size: tuple[int, int], count: int) -> None:
+        self._segmenter = segmenter
+        self._sum, self._weight = torch.zeros(count, *size), torch.zeros(size)
+        self.found: set[int] = set()
+        self.scores: list[float | None] = [None] * count
+
+    def add(self, trace: Trace, window: Window) -> None:
+        """Take a window's maps; classes that it did not find have none there."""
+        rows, columns = window.cells
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        weight = _ramp(size[0])[:, None] * _ramp(size[1])
+        self._weight[rows, columns] += weight
+        for index, heat in self.maps_of(trace, size):
+            self._sum[index, rows, columns] += heat * weight
+
+    def maps_of(self, trace: Trace, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+        """(class, map (h, w)) of what a trace found, comparable between traces; notes its matches."""
+        prepared, config = trace.prepared, self._segmenter.config
+        self.found |= set(prepared.kept)
+        self.scores = [_larger(a, b) for a, b in zip(self.scores, prepared.match_scores, strict=True)]
+        total = self._segmenter.sum_maps(trace).cpu()
+        if _is_relative(config):  # only how a map is spread counts, so that peaks of all windows are one
+            total = total / total.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
+        large = F.interpolate(total[None], size, mode="bilinear", align_corners=False)[0] if len(total) else total
+        yield from zip(prepared.kept, large, strict=True)
+
+    def with_whole(self, whole: Trace) -> Tensor:
+        """(classes, G_h, G_w): the windows' maps, and for what the whole photo found the mean with its own."""
+        blended = self._sum / self._weight
+        for index, heat in self.maps_of(whole, (blended.shape[1], blended.shape[2])):
+            blended[index] = (blended[index] + heat) / 2
+        return blended
+
+
+def _label(segmenter: Segmenter, blend: _Blend, whole: Trace, plan: Plan, photo: np.ndarray) -> Segmentation:
+    """Steps 10 to 14 on the blended maps, the refiner in windows."""
+    total, config = blend.with_whole(whole), segmenter.config
+    kept = tuple(sorted(blend.found))
+    share = min(1.0, plan.side_px / max(photo.shape[:2]))
+    local = config.replace(blur=config.blur * share, share_blur=config.share_blur * share)
+    prepared = replace(whole.prepared, image=photo, kept=kept, match_scores=tuple(blend.scores))
+    labeller = _Blended(segmenter, local, total[list(kept)])
+    return labeller.label(replace(whole, prepared=prepared))
+
+
+class _Blended(Segmenter):
+    """A segmenter whose summed maps are there already."""
+
+    def __init__(self, segmenter: Segmenter, config: SegmenterConfig, total: Tensor) -> None:
+        super().__init__(
+            segmenter.vlm, config, refiner=Windowed(segmenter.refiner), policy=segmenter.policy,
+            presence=segmenter.presence, method=segmenter.method,
+        )  # fmt: skip
+        self.weights, self._total = segmenter.weights, total
+
+    def sum_maps(self, trace: Trace) -> Tensor:  # noqa: ARG002
+        """The maps that were blended."""
+        return self._total if len(self._total) else torch.zeros(0, 1, 1)
+
+
+def _is_relative(config: SegmenterConfig) -> bool:
+    """Whether T is compared with a min-max of the maps, so that their scale says nothing."""
+    return config.competition == "equal_mass" or config.accumulate == "raw"
+
+
+def _ramp(cells: int) -> Tensor:
+    """(cells,) weights along an axis, highest in the middle, lowest at both rims, above 0."""
+    place = torch.arange(cells) + 0.5
+    return torch.minimum(place, cells - place)
+
+
+def _larger(a: float | None, b: float | None) -> float | None:
+    return max((score for score in (a, b) if score is not None), default=None)
