@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -38,7 +37,9 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        say(f"pnp-ovss {metadata.version('pnp-ovss')}")
+        from importlib.metadata import version
+
+        say(f"pnp-ovss {version('pnp-ovss')}")
         raise typer.Exit
 
 
