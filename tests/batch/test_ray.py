@@ -1,5 +1,6 @@
 """The same batch on Ray; skipped where Ray is not installed."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class TestOnRay:
     @pytest.fixture(autouse=True)
     def _needs_ray(self, monkeypatch):
         pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
-        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
 
     def test_the_same_rows_as_here(self, tmp_path):
         for i in range(30):

@@ -19,6 +19,7 @@ from pnp_ovss.web.desk import Desk
 from pnp_ovss.web.guards import GuardHeaders, GuardOrigin, GuardQuota, own_folder
 from pnp_ovss.web.page import CSS, Offer, build_page
 
+TRIES = 5
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -47,16 +48,29 @@ def served(load: Callable[[str], Segmenter], offer: Offer, config: ServerConfig)
     with own_folder() as folder, _temporary(str(folder)):
         page = build_page(Desk(load, folder), offer)
         page.queue(max_size=config.waiting, default_concurrency_limit=1)
-        try:
-            _, address, _ = page.launch(**_launch_options(config, folder))
-        except OSError as error:
-            raise ConfigError(
-                f"port {config.port} of {config.host} cannot be used ({error}); choose another --port"
-            ) from error
+        address = _launch(page, config, folder)
         try:
             yield address
         finally:
             page.close(verbose=False)
+
+
+def _launch(page: gr.Blocks, config: ServerConfig, folder: Path, tries: int = TRIES) -> str:
+    """The address of the page, tried again where gradio's own look at it (3 s) comes too early on a slow machine."""
+    try:
+        return page.launch(**_launch_options(config, folder))[1]
+    except OSError as error:
+        raise ConfigError(
+            f"port {config.port} of {config.host} cannot be used ({error}); choose another --port"
+        ) from error
+    except ValueError as error:
+        page.close(verbose=False)
+        if tries == 1:
+            raise ConfigError(
+                f"the page was started {TRIES} times and did not answer on this machine: is it very busy, or is a proxy "
+                "set for localhost (no_proxy)?"
+            ) from error
+    return _launch(page, config, folder, tries - 1)
 
 
 def _launch_options(config: ServerConfig, folder: Path) -> dict[str, Any]:
