@@ -1,0 +1,130 @@
+"""Look-alikes: where two kept classes have nearly the same map, does the match on the crop know better which one is there?
+
+    python benchmarks/recheck.py ../shared/data/voc [--set voc --split train] [--overlap 0.5 0.8] [--limit N]
+
+Policy itm at the preset, no refiner. Two classes are look-alikes where Σ min / Σ max of their summed maps, each of mass 1, exceeds
+--overlap (several are tried in one run). The crop is the box around what exceeds half of the peak of either map. Of the two the
+one with the lower match on the crop leaves; "the photo decides" drops the one with the lower match on the whole photo instead.
+Not built in: this says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from machine import measured
+from numpy.typing import NDArray
+
+from pnp_ovss import Segmenter
+from pnp_ovss.datasets import VOID, open_dataset
+from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_difference, bootstrap_miou
+from pnp_ovss.evaluation.metrics import empty_confusion, update
+from pnp_ovss.evaluation.presence import Presence, presence
+from pnp_ovss.evaluation.tables import percent, signed
+from pnp_ovss.gradcam import encode
+from pnp_ovss.images import to_pixels
+from pnp_ovss.segmentation import Segmentation
+
+AS_IT_IS = "as it is"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two names whose maps overlap, and which of them the match on the crop and on the photo reject."""
+
+    names: tuple[str, str]
+    overlap: float
+    by_crop: str
+    by_photo: str
+
+
+def look_alikes(maps: NDArray[np.floating], least: float) -> Iterator[tuple[int, int, float]]:
+    """Pairs of rows of maps (K, P_h, P_w) that overlap by more than this, and by how much."""
+    shares = maps / np.maximum(maps.sum(axis=(1, 2), keepdims=True), 1e-12)
+    for one, other in combinations(range(len(maps)), 2):
+        overlap = float(np.minimum(shares[one], shares[other]).sum() / np.maximum(shares[one], shares[other]).sum())
+        if overlap > least:
+            yield one, other, overlap
+
+
+def crop_of(result: Segmentation, rows: Sequence[int]) -> NDArray[np.uint8]:
+    """The part of the photo where either map exceeds half of its peak."""
+    maps = result.maps[list(rows)]
+    strong = (maps >= maps.max(axis=(1, 2), keepdims=True) / 2).any(axis=0)
+    ys, xs = np.nonzero(strong)
+    scale_y, scale_x = (size / side for size, side in zip(result.image.shape[:2], strong.shape, strict=True))
+    box = [
+        int(ys.min() * scale_y),
+        int((ys.max() + 1) * scale_y),
+        int(xs.min() * scale_x),
+        int((xs.max() + 1) * scale_x),
+    ]
+    return result.image[box[0] : box[1], box[2] : box[3]]
+
+
+def pairs_of(segmenter: Segmenter, result: Segmentation, least: float) -> Iterator[Pair]:
+    """The look-alikes of one photo."""
+    kept = [result.class_names[label - 1] for label in result.kept]
+    for one, other, overlap in look_alikes(result.maps, least):
+        crop = crop_of(result, (one, other))
+        pixels = to_pixels(crop, segmenter.input_size(*crop.shape[:2]))
+        names = (kept[one], kept[other])
+        on_crop = segmenter.presence(encode(segmenter.vlm, pixels, segmenter.config), names)
+        on_photo = [result.match_scores[name] or 0.0 for name in names]
+        yield Pair(names, overlap, names[int(np.argmin(on_crop))], names[int(np.argmin(on_photo))])
+
+
+def ways_of(pairs: Sequence[Pair], overlaps: Sequence[float]) -> dict[str, set[str]]:
+    """{way: the names that leave}."""
+    ways: dict[str, set[str]] = {AS_IT_IS: set()}
+    for least in overlaps:
+        chosen = [pair for pair in pairs if pair.overlap > least]
+        ways[f"above {least:g} the crop decides"] = {pair.by_crop for pair in chosen}
+        ways[f"above {least:g} the photo decides"] = {pair.by_photo for pair in chosen}
+    return ways
+
+
+def main() -> None:
+    """Print the table and what the pairs were."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--set", default="voc")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--overlap", type=float, nargs="+", default=[0.5, 0.8])
+    parser.add_argument("--limit", type=int)
+    options = parser.parse_args()
+    about = measured()
+    dataset = open_dataset(options.set, options.root, **({"split": options.split} if options.split else {}))
+    segmenter = Segmenter.from_pretrained("pocket", refine="none", device="cpu")
+    counts: dict[str, list[ImageCounts]] = {way: [] for way in ways_of((), options.overlap)}
+    found = dict.fromkeys(counts, Presence())
+    print("| photo | two names | there | overlap | the crop rejects | the photo rejects |\n|---|---|---|---|---|---|")
+    for sample in list(dataset)[: options.limit]:
+        truth = sample.labels()
+        trace = segmenter.look(segmenter.prepare(sample.image, dataset.names))
+        result = segmenter.label(trace)
+        there = {dataset.names[label - 1] for label in np.unique(truth).tolist() if 0 < label < VOID}
+        pairs = list(pairs_of(segmenter, result, min(options.overlap)))
+        for pair in pairs:
+            cells = (sample.id, ", ".join(pair.names), ", ".join(sorted(there & {*pair.names})), f"{pair.overlap:.2f}")
+            print(f"| {' | '.join((*cells, pair.by_crop, pair.by_photo))} |", flush=True)
+        for way, gone in ways_of(pairs, options.overlap).items():
+            left = [dataset.names[label - 1] for label in result.kept if dataset.names[label - 1] not in gone]
+            answer = segmenter.label(trace.keep(left)) if gone else result
+            counts[way].append(ImageCounts.of(update(empty_confusion(len(dataset.names)), truth, answer.labels)))
+            found[way] += presence(there, left)
+    print(f"\n{options.set} {options.split}, {len(counts[AS_IT_IS])} photos; {about['date']}, {about['machine']}")
+    labels = list(range(len(dataset.names) + 1))
+    print("\n| | mIoU | against as it is | presence micro-F1 |\n|---|---|---|---|")
+    for way in counts:
+        miou, gain = bootstrap_miou(counts[way], labels), bootstrap_difference(counts[way], counts[AS_IT_IS], labels)
+        print(f"| {way} | {percent(miou.value, (miou.low, miou.high))} | {signed(gain)} | {found[way].micro_f1:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
