@@ -13,7 +13,7 @@ from pnp_ovss import Segmenter
 from pnp_ovss.calibration import calibrate, draw_photos, reference_names
 from pnp_ovss.competition import presence_weights
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.presence import PATCHES, NameBank, Presence, shift_of
+from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, shift_of
 from pnp_ovss.presets import get_preset, remark_on_threshold
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
 from pnp_ovss.vlms.base import ImageFeatures
@@ -31,6 +31,17 @@ class Numbers(FakeVLM):
         return torch.stack([torch.zeros(len(prompts)), margins], dim=1)
 
 
+class Together(Numbers):
+    """The same, with many photos at once; one after the other it would be found out."""
+
+    def match_photos(self, tokens, prompt):
+        margins = tokens.flatten(1)[:, 0] + OFFSETS[prompt.class_names[0]]
+        return torch.stack([torch.zeros(len(tokens)), margins], dim=1)
+
+    def match(self, image, prompts):
+        raise AssertionError("photos of a bank are matched at once where the adapter can")
+
+
 def features(value):
     return ImageFeatures(torch.full((1, 1, 1), float(value)), (1, 1))
 
@@ -46,6 +57,12 @@ def test_half_the_median_is_taken_off_by_hand(bank):
     # wall: 1 + 4 = 5, median -2 + 4 = 2, so 5 - 1 - shift 1 = 3; zebra: 1, median -2, so 1 + 1 - 1 = 1
     assert wall == pytest.approx(1 / (1 + math.exp(-3)))
     assert zebra == pytest.approx(1 / (1 + math.exp(-1)))
+
+
+@pytest.mark.parametrize("vlm", [Numbers(), Together()])
+def test_margins_are_photos_by_names(bank, vlm):
+    margins = bank_margins(vlm, bank, ["wall", "zebra"], "A picture of {classes}")
+    np.testing.assert_allclose(margins, [[-2, -6], [0, -4], [2, -2], [4, 0], [6, 2]])
 
 
 def test_without_a_bank_it_is_the_models_own_probability():

@@ -22,8 +22,9 @@ from pnp_ovss.errors import ConfigError
 from pnp_ovss.files import write_atomically
 from pnp_ovss.gradcam import match_logits
 from pnp_ovss.images import normalise_pixels, to_pixels
+from pnp_ovss.prompt import build_prompts
 from pnp_ovss.provenance import fingerprint
-from pnp_ovss.vlms.base import ImageFeatures, VisionLanguageModel
+from pnp_ovss.vlms.base import ImageFeatures, MatchesPhotos, VisionLanguageModel
 
 SHARE_OF_MEDIAN = 0.5
 """How much of its median a name is moved by: 1/2 was better than 0 and 1 on VOC train (docs/method.md)."""
@@ -125,8 +126,13 @@ class Presence:
 
 def bank_margins(vlm: VisionLanguageModel, bank: NameBank, names: Sequence[str], template: str) -> np.ndarray:
     """Match − no-match logits (photos, names) of every photo of the bank."""
-    rows = [match_logits(vlm, features, names, template) for features in bank.features(vlm)]
-    return np.stack([(row[:, 1] - row[:, 0]).float().cpu().numpy() for row in rows])
+    if isinstance(vlm, MatchesPhotos):
+        prompts = [p for name in names for p in build_prompts([name], template, vlm.tokenize, vlm.max_tokens)]
+        tokens = bank.tokens.to(vlm.device, next(vlm.model.parameters()).dtype)
+        logits = torch.stack([vlm.match_photos(tokens, prompt) for prompt in prompts], dim=1)
+    else:
+        logits = torch.stack([match_logits(vlm, photo, names, template) for photo in bank.features(vlm)])
+    return (logits[..., 1] - logits[..., 0]).float().cpu().numpy()
 
 
 def shift_of(margins: np.ndarray, match_threshold: float) -> float:

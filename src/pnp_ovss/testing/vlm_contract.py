@@ -20,7 +20,7 @@ import torch
 from pnp_ovss.testing.model_state import saved_elements, state_of
 from pnp_ovss.testing.vlm_case import refusal, relative_error, tensors_of
 from pnp_ovss.testing.vlm_contract_images import ImageContract
-from pnp_ovss.vlms.base import VisionLanguageModel
+from pnp_ovss.vlms.base import MatchesPhotos, VisionLanguageModel
 
 
 class VlmContract(ImageContract):
@@ -167,6 +167,15 @@ class VlmContract(ImageContract):
         vlm.match(image, [self._prompt(vlm)])
         assert state_of(vlm.model) == before
         assert torch.equal(torch.get_rng_state(), random)
+
+    def test_many_photos_match_as_each_does(self) -> None:
+        """One prompt with many photos at once, where an adapter offers that, is the same as one after the other."""
+        vlm: Any = self.make_exact()
+        photos = [vlm.encode(self._pixels(vlm) * scale) for scale in (1.0, 0.5, -1.0)]
+        if isinstance(vlm, MatchesPhotos):
+            together = vlm.match_photos(torch.stack([photo.tokens for photo in photos]), self._prompt(vlm))
+            alone = torch.cat([vlm.match(photo, [self._prompt(vlm)]) for photo in photos])
+            assert relative_error(together, alone) <= self.exact_tolerance
 
     def test_training_mode_changes_nothing(self) -> None:
         """Dropout never runs, whatever mode the model is in."""

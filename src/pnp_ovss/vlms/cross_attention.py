@@ -13,7 +13,7 @@ from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.prompt import Prompt, Tokens
 from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, at_least_float32, evaluating, scatter_patches
-from pnp_ovss.vlms.encoders.text_stream import CrossModalStream
+from pnp_ovss.vlms.encoders.text_stream import CrossModalStream, TextStream
 from pnp_ovss.vlms.encoders.wordpiece import TextTokenizer, pad_prompts
 
 
@@ -121,6 +121,14 @@ class CrossAttentionVLM:
         ids, mask = pad_prompts([p.token_ids for p in prompts], self.tokenizer.pad)
         with evaluating(self.model):
             return at_least_float32(self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)))
+
+    def match_photos(self, tokens: Tensor, prompt: Prompt) -> Tensor:
+        """Matching logits (P, 2), float32, of one prompt with P photos' tokens (P, states, N', D)."""
+        if not isinstance(self.text, TextStream):
+            return torch.cat([self.match(ImageFeatures(photo, (1, len(photo[0]))), [prompt]) for photo in tokens])
+        ids = torch.tensor([prompt.token_ids], device=self.device).expand(len(tokens), -1)
+        with evaluating(self.model):
+            return at_least_float32(self.text.match(tokens[:, 0], ids, torch.ones_like(ids, dtype=torch.bool)))
 
     def _scatter(self, values: Tensor, image: ImageFeatures) -> Tensor:
         return scatter_patches(values[..., self.prefix_tokens :], image.visible)

@@ -54,7 +54,7 @@ class TextStream:
 
     @torch.no_grad()
     def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Matching logits (B, 2). image: (1, M, D_v); ids: (B, T); mask: (B, T) bool, True = token."""
+        """Matching logits (B, 2). image: (1, M, D_v), or a text its own (B, M, D_v); ids, mask: (B, T), True = token."""
         return self._run(self.embeddings(ids), mask, self._keys_values(image), Records())
 
     def attend(
