@@ -111,7 +111,7 @@ def test_a_refiner_leaves_each_class_its_core():
     class Eraser:
         name = "eraser"
 
-        def refine(self, image, scores):
+        def refine(self, image, scores, evidence=None):
             return torch.cat([torch.ones_like(scores[:1]), torch.zeros_like(scores[1:])])
 
     shares = {}
@@ -120,6 +120,21 @@ def test_a_refiner_leaves_each_class_its_core():
         shares[core] = found.shares["red"], found.shares["blue"]
     assert shares[0.0] == (0, 0)
     assert min(shares[0.3]) > 0.01
+
+
+def test_a_refiner_sees_names_and_maps():
+    class Looking:
+        name = "looking"
+
+        def refine(self, image, scores, evidence=None):
+            self.evidence = evidence
+            return scores
+
+    refiner = Looking()
+    found = Segmenter(FakeVLM(), CONFIG, refiner=refiner)(two_squares(), NAMES)
+    assert refiner.evidence.names == ("", "red", "blue")
+    assert not refiner.evidence.maps[0].any()
+    assert np.array_equal(refiner.evidence.maps[1:].numpy(), found.maps)
 
 
 def test_a_likelier_class_wins_more_where_presence_is_soft():

@@ -83,7 +83,7 @@ class Mine:
 
     name = "mine"
 
-    def refine(self, image, scores):
+    def refine(self, image, scores, evidence=None):
         return scores
 
     def __call__(self, request):

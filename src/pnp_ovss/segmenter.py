@@ -25,7 +25,7 @@ from pnp_ovss.postprocess import argmax_labels
 from pnp_ovss.presence import Presence, get_bank
 from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
-from pnp_ovss.refiners import Refiner, get_refiner, refine_photo
+from pnp_ovss.refiners import Evidence, Refiner, get_refiner, refine_photo
 from pnp_ovss.rivals import add_rivals, rivals_of
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Prepared, Trace
@@ -106,8 +106,8 @@ class Segmenter:
         return other
 
     def __repr__(self) -> str:
-        made, config = f"{self.vlm.name}, method {self.method}", self.config
-        return f"Segmenter({made}, policy {self.policy.name}, refiner {self.refiner.name}, {config.size_px} px)"
+        names = f"{self.vlm.name}, method {self.method}, policy {self.policy.name}, refiner {self.refiner.name}"
+        return f"Segmenter({names}, {self.config.size_px} px)"
 
     def __call__(
         self,
@@ -202,15 +202,15 @@ class Segmenter:
 
     def label(self, trace: Trace) -> Segmentation:
         """Who gets each pixel (steps 9 to 14), with the settings of this segmenter."""
-        clock, prepared = Clock(), trace.prepared
-        size = prepared.image.shape[:2]
+        clock, prepared, size = Clock(), trace.prepared, trace.prepared.image.shape[:2]
         with clock("labels"):
             total = self.sum_maps(trace)  # step 9
             limited = limited_size(size, self.config.output_px)
             match_scores = [prepared.match_scores[index] for index in prepared.kept]
             scores, rows = compete(total, limited, self.config, match_scores)  # steps 10-12
         with clock("refine"):
-            scores = refine_photo(self.refiner, prepared.image, scores, keep=self.config.core_share)  # step 13
+            known = Evidence.of(total, rows, [prepared.names[group[0]] for group in prepared.groups])
+            scores = refine_photo(self.refiner, prepared.image, scores, known, keep=self.config.core_share)  # step 13
         own = [row for row, index in enumerate(prepared.kept) if index < len(prepared.classes)]  # the others are rivals
         channels = tuple(prepared.kept[row] + 1 if row in own else 0 for row in rows)
         sure = [None if row is None else match_scores[row] for row in rows]

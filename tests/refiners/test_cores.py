@@ -57,7 +57,7 @@ class Swallowing:
     def __init__(self, channel, highest=1.0, rest=0.0):
         self.channel, self.values = channel, (highest, rest)
 
-    def refine(self, image, scores):
+    def refine(self, image, scores, evidence=None):
         refined = torch.full_like(scores, self.values[1])
         refined[self.channel] = self.values[0]
         return refined

@@ -86,7 +86,7 @@ def test_the_refiner_gets_one_channel_for_each_class_that_lives(vlm):
     class Counting:
         name = "counting"
 
-        def refine(self, image, scores):
+        def refine(self, image, scores, evidence=None):
             channels.append(len(scores))
             return scores
 

@@ -1,11 +1,14 @@
 """Refiners: sharpen per-class scores along the edges of the picture. See docs/refiners.md.
 
-A refiner is any object with a `name` and a `refine(image, scores)`: pass your own wherever a refiner's name is taken.
+A refiner is any object with a `name` and a `refine(image, scores, evidence)`: pass your own wherever a refiner's name is
+taken.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pnp_ovss.errors import ConfigError
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["Refiner", "get_refiner", "list_refiners", "refine_photo"]
+__all__ = ["Evidence", "Refiner", "get_refiner", "list_refiners", "refine_photo"]
 
 _REFINERS = {
     "densecrf": ("pnp_ovss.refiners.densecrf", "DenseCRF"),
@@ -23,6 +26,27 @@ _REFINERS = {
     "pamr": ("pnp_ovss.refiners.pamr", "PAMR"),
     "none": ("pnp_ovss.refiners.unrefined", "Unrefined"),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the channels of a refiner's scores stand for.
+
+    names: (C,) the class of each, "" for background. maps: (C, P_h, P_w) float32 ≥ 0, the summed maps from which the scores
+    were made, before the threshold; zeros for background.
+    """
+
+    names: tuple[str, ...]
+    maps: torch.Tensor
+
+    @classmethod
+    def of(cls, total: torch.Tensor, rows: Sequence[int | None], names: Sequence[str]) -> Evidence:
+        """For channels that are `rows` of the summed maps `total` (K, P_h, P_w) of `names` (K,), None for background."""
+        maps = total.new_zeros(len(rows), *total.shape[1:])
+        for channel, row in enumerate(rows):
+            if row is not None:
+                maps[channel] = total[row]
+        return cls(tuple("" if row is None else names[row] for row in rows), maps)
 
 
 @runtime_checkable
@@ -34,11 +58,12 @@ class Refiner(Protocol):
         """The refiner's name, as in `get_refiner`."""
         ...
 
-    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+    def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
         """Refined scores (C, H, W) float32, on the device of `scores`, whose argmax over channels is the label.
 
         image: (H, W, 3) uint8 RGB. scores: (C, H, W), non-negative, any floating dtype, on any device; a background
-        channel may come first. Neither is written to. Raises RefinerError for other shapes, NaN or infinity.
+        channel may come first. evidence: each channel's name and class map, where they are known. None of them is written
+        to. Raises RefinerError for other shapes, NaN or infinity.
         """
         ...
 
@@ -71,7 +96,14 @@ def get_refiner(name: str, **options: object) -> Refiner:
     return factory(**options)
 
 
-def refine_photo(refiner: Refiner, photo: np.ndarray, scores: torch.Tensor, *, keep: float = 0.0) -> torch.Tensor:
+def refine_photo(
+    refiner: Refiner,
+    photo: np.ndarray,
+    scores: torch.Tensor,
+    evidence: Evidence | None = None,
+    *,
+    keep: float = 0.0,
+) -> torch.Tensor:
     """Refined scores (C, H', W') along a photo (H, W, 3) uint8 of any size; one channel alone is left as it is.
 
     keep: the share of its pixels, those it wins in `scores`, that refining leaves to every channel at the least, whatever
@@ -79,7 +111,7 @@ def refine_photo(refiner: Refiner, photo: np.ndarray, scores: torch.Tensor, *, k
     """
     if len(scores) == 1:
         return scores
-    refined = refiner.refine(resize_to(photo, scores.shape[1:]), scores)
+    refined = refiner.refine(resize_to(photo, scores.shape[1:]), scores, evidence)
     if not keep:
         return refined
     from pnp_ovss.refiners.cores import hold_cores

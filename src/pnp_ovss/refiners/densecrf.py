@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from pnp_ovss.errors import ConfigError, RefinerError
+from pnp_ovss.refiners import Evidence
 from pnp_ovss.refiners.inputs import check_inputs
 from pnp_ovss.refiners.permutohedral import Lattice, build_lattice
 
@@ -52,13 +53,13 @@ class DenseCRF:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+    def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
         """Mean-field probabilities Q (C, H, W) float32 after `iterations` updates.
 
         image: (H, W, 3) uint8 RGB. scores: (C, H, W), non-negative. Q sums to 1 over the channels and absent classes.
         Raises RefinerError for inputs that do not fit.
         """
-        checked = check_inputs(image, scores)
+        checked = check_inputs(image, scores, evidence)
         kernels = self._kernels(image, scores.device) if len(scores) + self.absent_classes > 1 else []
         q = mean_field(log_prior(checked, self).flatten(1), kernels, self.iterations, max(self.absent_classes, 1))
         return q[: len(scores)].view(scores.shape)

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.refiners import Evidence
 from pnp_ovss.refiners.inputs import check_inputs
 
 SMALLEST_DEVIATION = 1e-8  # keeps 0 / 0 out of constant neighbourhoods; the authors' value
@@ -44,12 +45,12 @@ class PAMR:
         if not 0 < self.bandwidth < math.inf:
             raise ConfigError(f"bandwidth={self.bandwidth} is not possible: use a number above 0")
 
-    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+    def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
         """Averaged scores (C, H, W) float32, within the range of each channel's `scores`.
 
         image: (H, W, 3) uint8 RGB. scores: (C, H, W), non-negative. Raises RefinerError for inputs that do not fit.
         """
-        scores = check_inputs(image, scores).clone()
+        scores = check_inputs(image, scores, evidence).clone()
         pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255).to(scores.device)
         shares = affinity(pixels, self.dilations_px, self.bandwidth) if self.iterations else []
         for _ in range(self.iterations):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pnp_ovss.errors import DependencyError
+from pnp_ovss.refiners import Evidence
 from pnp_ovss.refiners.densecrf import DenseCRF, log_prior
 from pnp_ovss.refiners.inputs import check_inputs
 
@@ -27,9 +28,9 @@ class ReferenceCRF(DenseCRF):
         super().__post_init__()
         _pydensecrf()
 
-    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+    def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
         """Mean-field probabilities Q (C, H, W) float32, as `DenseCRF.refine`."""
-        checked = check_inputs(image, scores).cpu()
+        checked = check_inputs(image, scores, evidence).cpu()
         channels, height, width = checked.shape
         padding = checked.new_zeros(self.absent_classes, height, width)
         prior = log_prior(torch.cat([checked, padding]), replace(self, absent_classes=0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pnp_ovss.refiners import Evidence
 from pnp_ovss.refiners.inputs import check_inputs
 
 
@@ -16,6 +17,6 @@ class Unrefined:
 
     name = "none"
 
-    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
+    def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
         """`scores` (C, H, W) as float32, checked like every refiner's."""
-        return check_inputs(image, scores).clone()
+        return check_inputs(image, scores, evidence).clone()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pnp_ovss.errors import RefinerError
-from pnp_ovss.refiners import Refiner, refine_photo
+from pnp_ovss.refiners import Evidence, Refiner, refine_photo
 
 SIZES = [(1, 1), (1, 23), (17, 1), (2, 2), (13, 19)]
 """Height and width of the pictures tried: single pixels, rows and columns included."""
@@ -37,10 +37,19 @@ def two_halves(height: int = 24, width: int = 32) -> tuple[np.ndarray, torch.Ten
     return image, scores, labels
 
 
-def refiner_error(refiner: Refiner, image: np.ndarray, scores: torch.Tensor) -> str | None:
+def some_evidence(channels: int, seed: int = 0) -> Evidence:
+    """Background and classes with maps (channels, 4, 5) in [0, 1), background's 0."""
+    maps = random_scores(channels, 4, 5, seed)
+    maps[0] = 0
+    return Evidence(("", *(f"class {i}" for i in range(1, channels))), maps)
+
+
+def refiner_error(
+    refiner: Refiner, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None
+) -> str | None:
     """The message of the RefinerError that `refiner` raises on these inputs, None where it raises none."""
     try:
-        refiner.refine(image, scores)
+        refiner.refine(image, scores, evidence)
     except RefinerError as error:
         return str(error)
     return None
@@ -135,6 +144,22 @@ class RefinerContract:
             owners = scores.argmax(0)
             for channel in owners.unique():
                 assert (kept[owners == channel] == channel).double().mean() >= 0.3
+
+    def test_evidence_is_taken_and_not_written_to(self) -> None:
+        image, scores, evidence = picture(13, 19), random_scores(3, 13, 19), some_evidence(3)
+        maps = evidence.maps.clone()
+        refined = self.make_refiner().refine(image, scores, evidence)
+        assert refined.shape == scores.shape
+        assert torch.isfinite(refined).all()
+        assert torch.equal(evidence.maps, maps)
+        kept = refine_photo(self.make_refiner(), image, scores, evidence, keep=0.3).argmax(0)
+        owners = scores.argmax(0)
+        assert all((kept[owners == c] == c).double().mean() >= 0.3 for c in owners.unique())
+
+    def test_evidence_of_other_channels_raises_a_refiner_error(self) -> None:
+        message = refiner_error(self.make_refiner(), picture(13, 19), random_scores(3, 13, 19), some_evidence(2))
+        assert message
+        assert "2 names and 2 maps" in message
 
     def test_inputs_that_do_not_fit_raise_refiner_errors(self) -> None:
         image, scores = picture(13, 19), random_scores(3, 13, 19)
