@@ -20,6 +20,10 @@ LIMITS = {
     "cross_attention_frequency": 200, "first_cross_layer": 200, "type_vocab_size": 1000, "cross_attention_hidden_size": 20_000,
 }  # fmt: skip
 """Whole numbers from 1 that size a model: larger ones would build for hours or fill the memory."""
+ANSWERS = "ForConditionalGeneration"
+"""How transformers ends the names of the models that answer in words."""
+ANY_SIZE_PX = 448
+"""For decoders that take any size (Qwen-VL): 256 or 196 image tokens."""
 SHARES = ("layer_norm_eps", "initializer_range", "initializer_factor", "attention_dropout", "dropout")
 """Finite numbers from 0 to 10."""
 
@@ -38,8 +42,42 @@ def refusing(folder: Path) -> Generator[None]:
 
 
 def family_of(folder: Path) -> str:
-    """The family of a checkpoint folder: `model_type` of its config.json, or `pocket` by a pocket model's file name."""
-    return "pocket" if (folder / "pocket.safetensors").is_file() else read_config(folder)["model_type"]
+    """The family of a checkpoint folder: `pocket` by its file's name, else by its config.json `decoder` or its `model_type`."""
+    if (folder / "pocket.safetensors").is_file():
+        return "pocket"
+    config = read_config(folder)
+    return "decoder" if _is_decoder(config) else config["model_type"]
+
+
+def _is_decoder(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of a language model that reads images among its tokens and answers in words."""
+    made_of = config.get("vision_config") and config.get("text_config") and not config.get("qformer_config")
+    return bool(made_of) and any(str(name).endswith(ANSWERS) for name in config.get("architectures") or ())
+
+
+def decoder_sizes(folder: Path) -> tuple[int, int]:
+    """How many layers a decoder's folder has, and the side of its input, px, a multiple of what one image token stands for."""
+    from transformers import AutoConfig
+
+    with refusing(folder):
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        vision, step = config.vision_config, token_px(config)
+        side = getattr(vision, "image_size", None) or ANY_SIZE_PX
+        side = side[0] if isinstance(side, list | tuple) else side
+        return int(config.get_text_config().num_hidden_layers), max(side // step, 1) * step
+
+
+def token_px(config: Any) -> int:
+    """The side of the square of pixels behind one image token of a decoder: its patches, and how many are merged a side."""
+    patch = config.vision_config.patch_size
+    return int(patch[0] if isinstance(patch, list | tuple) else patch) * merged_patches(config)
+
+
+def merged_patches(config: Any) -> int:
+    """Patches a side that become one image token of a decoder."""
+    ratio = getattr(config, "downsample_ratio", None)
+    merged = getattr(config.vision_config, "spatial_merge_size", None) or getattr(config, "scale_factor", None)
+    return round(1 / ratio) if ratio else int(merged or 1)
 
 
 def weights_count(folder: Path) -> int:

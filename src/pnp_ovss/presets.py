@@ -8,14 +8,14 @@ the preset, the preset over `OURS`, that over the defaults, which are the paper'
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pnp_ovss.checkpoint import family_of, weights_count
+from pnp_ovss.checkpoint import decoder_sizes, family_of, weights_count
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.files import read_toml
@@ -166,6 +166,8 @@ def alike(folder: Path) -> ModelPreset:
     """
     family = family_of(folder)
     presets = [preset for preset in built_in_presets() if preset.family == family]
+    if family == "decoder":
+        return _decoder(folder, presets)
     if not presets:
         known = ", ".join(sorted({preset.family for preset in built_in_presets()}))
         raise ModelError(f"{folder}: model_type '{family}' has no adapter with a preset; known are {known}")
@@ -183,6 +185,20 @@ def alike(folder: Path) -> ModelPreset:
         raise ModelError(f"{folder} could be {names}, whose settings differ; copy one as {folder / 'preset.toml'}")
     named = [preset for preset in presets if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
     return (named or presets)[0]
+
+
+QUESTION = "Is there {classes} in this picture? Answer yes or no."
+"""What a decoder is asked: its answer is the match."""
+
+
+def _decoder(folder: Path, presets: Sequence[ModelPreset]) -> ModelPreset:
+    """The preset of a decoder's folder: the built-in one of its name, else a middle layer, the mean over heads, its own size."""
+    named = [preset for preset in presets if folder.name in (preset.name, str(preset.hub_id).split("/")[-1])]
+    if named:
+        return named[0]
+    layers, size_px = decoder_sizes(folder)
+    settings = {"layer": (layers + 1) // 2, "head": "mean", "size_px": size_px, "template": QUESTION}
+    return ModelPreset(name="decoders: a middle layer, to be tuned", family="decoder", settings=settings)
 
 
 def _parse_preset(name: str, data: dict[str, Any], where: str) -> ModelPreset:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pnp_ovss.checkpoint import merged_patches
 from pnp_ovss.testing.small_decoders import chat_files, small_decoder
 from pnp_ovss.testing.vlm_contract import VlmContract
 from pnp_ovss.vlms.base import layer_index
@@ -11,7 +12,7 @@ from pnp_ovss.vlms.decoder import DecoderVLM
 
 def plain_inputs(vlm, pixels, prompt):
     """What the family's own processor would hand the model, whole: ids, pixels and what tells them apart."""
-    side, merged = vlm.patch_px, vlm.family.merged(vlm.model.config)
+    side, merged = vlm.patch_px, merged_patches(vlm.model.config)
     grid = (pixels.shape[1] // side, pixels.shape[2] // side)
     before, image = vlm.tokenizer.prefix, vlm.tokenizer.image_token
     ids = torch.tensor([[*before, *[image] * (grid[0] * grid[1]), *prompt.token_ids]])

@@ -37,7 +37,7 @@ def test_every_preset_is_complete(name):
     assert preset.parameters_m > 0
     if preset.family == "pocket":
         return
-    assert preset.heads in (12, 16)
+    assert preset.heads in (8, 9, 12, 14, 16, 28, 32)
     assert config.layer in parse_layers(preset.layers)
     assert config.head == "mean" or config.head <= preset.heads
     assert (preset.hub_id is None) == (preset.family in CONVERTED)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pnp_ovss.checkpoint import merged_patches, token_px
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.prompt import Prompt, Tokens
@@ -71,7 +72,7 @@ class DecoderVLM:
         text = model.config.get_text_config()
         self.layers = tuple(range(1, int(text.num_hidden_layers) + 1))
         self.heads = int(text.num_attention_heads)
-        self.patch_px = self.size_step_px = self.family.patch_px(model.config)
+        self.patch_px = self.size_step_px = token_px(model.config)
         self.max_tokens = min(MAX_WORDS, int(text.max_position_embeddings) // 2)
         self._width = int(text.hidden_size)
         self._latest: tuple[weakref.ref[Tensor], Any] | None = None
@@ -224,7 +225,7 @@ class DecoderVLM:
         index = getattr(self.model.model, "get_rope_index", None)
         if index is None:
             return None
-        merged = self.family.merged(self.model.config)
+        merged = merged_patches(self.model.config)
         thw = torch.tensor([[1, grid[0] * merged, grid[1] * merged]], device=ids.device)
         return index(ids, mm_token_type_ids=kinds, image_grid_thw=thw)[0]
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pnp_ovss.checkpoint import token_px
 from pnp_ovss.errors import ConfigError, ModelError
 
 Pixels = dict[str, Tensor | bool]
@@ -19,25 +20,18 @@ Pixels = dict[str, Tensor | bool]
 class DecoderFamily:
     """One `model_type` of transformers.
 
-    pixels: (1, 3, S_h, S_w) normalised, and the model's configuration, to what `get_image_features` takes. merged: patches a
-    side that become one image token. around: what the processor puts around the image's tokens. square: whether the
-    image must be. bidirectional: whether the image reads the words too, so that nothing of it can be kept for several
-    texts. stacked: whether the model wants image tokens as (1, N, D) instead of a list. plain: trained without a chat
-    template.
+    pixels: (1, 3, S_h, S_w) normalised, and the model's configuration, to what `get_image_features` takes. around: what
+    the processor puts around the image's tokens. square: whether the image must be. bidirectional: whether the image
+    reads the words too, so that nothing of it can be kept for several texts. stacked: whether the model wants image
+    tokens as (1, N, D) instead of a list. plain: trained without a chat template.
     """
 
     pixels: Callable[[Tensor, Any], Pixels]
-    merged: Callable[[Any], int]
     around: tuple[str, str] = ("", "")
     square: bool = False
     bidirectional: bool = False
     stacked: bool = False
     plain: bool = False
-
-    def patch_px(self, config: Any) -> int:
-        """The side of the square of pixels behind one image token."""
-        patch = config.vision_config.patch_size
-        return int(patch[0] if isinstance(patch, list | tuple) else patch) * self.merged(config)
 
     def image_features(self, model: Any, pixels: Tensor) -> Tensor:
         """(1, N, D·(1 + k)): the image's tokens, and beside them what k early layers get besides (Qwen3-VL).
@@ -48,7 +42,7 @@ class DecoderFamily:
         if self.square and height != width:
             raise ConfigError(f"{model.config.model_type} takes square images only; leave keep_aspect off")
         found = model.get_image_features(**self.pixels(pixels, model.config), return_dict=True)
-        side = self.patch_px(model.config)
+        side = token_px(model.config)
         parts = [found.pooler_output, *(getattr(found, "deepstack_features", None) or ())]
         flat = torch.cat([torch.cat([t.flatten(0, -2) for t in part]) for part in parts], dim=-1)
         if len(flat) != (height // side) * (width // side):
@@ -93,20 +87,15 @@ def _flat_patches(pixels: Tensor, config: Any) -> Pixels:
     return {"pixel_values": cells.reshape(rows * columns, -1), "image_grid_thw": grid}
 
 
-def _one(config: Any) -> int:  # noqa: ARG001
-    return 1
-
-
 _IDEFICS = DecoderFamily(
     _global_view,
-    lambda config: int(config.scale_factor),
     around=("<fake_token_around_image><global-img>", "<fake_token_around_image>"),
     square=True,
 )
-_QWEN = DecoderFamily(_flat_patches, lambda config: int(config.vision_config.spatial_merge_size))
+_QWEN = DecoderFamily(_flat_patches)
 FAMILIES = {
-    "llava": DecoderFamily(_interpolated, _one),
-    "paligemma": DecoderFamily(_interpolated, _one, bidirectional=True, stacked=True, plain=True),
+    "llava": DecoderFamily(_interpolated),
+    "paligemma": DecoderFamily(_interpolated, bidirectional=True, stacked=True, plain=True),
     "qwen2_vl": _QWEN,
     "qwen2_5_vl": _QWEN,
     "qwen3_vl": _QWEN,
@@ -114,14 +103,13 @@ FAMILIES = {
     "smolvlm": _IDEFICS,
     "internvl": DecoderFamily(
         _one_view,
-        lambda config: round(1 / config.downsample_ratio),
         around=("<img>", "</img>"),
         square=True,
         stacked=True,
     ),
 }
 """`model_type` -> what is known of it. Others are taken as one view of one patch a token, which is checked as they run."""
-OTHER = DecoderFamily(_one_view, _one)
+OTHER = DecoderFamily(_one_view)
 
 
 def family_for(model: Any) -> DecoderFamily:

@@ -96,7 +96,7 @@ def _plan(sizes: dict[str, int], preset: ModelPreset) -> Plan:
             f"{preset.hub_id} (revision {preset.revision or 'main'}) holds neither *.safetensors nor {PICKLE}.bin; "
             "set another revision in a preset's .toml file"
         )
-    others = [name for name in top if name.endswith((".json", ".txt")) and ".index." not in name]
+    others = [name for name in top if name.endswith((".json", ".txt", ".jinja")) and ".index." not in name]
     files = (*others, *weights)
     return Plan(files, sum(sizes[name] for name in files), weights[-1].endswith(".bin"))
 

@@ -1,0 +1,99 @@
+"""A small random decoder from a hub on loopback: every command works with it as with any other model."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pnp_ovss.errors import ModelError
+from pnp_ovss.model_check import check_model
+from pnp_ovss.presets import get_preset
+from pnp_ovss.testing.small_decoders import save_decoder
+from pnp_ovss.vlms.checkpoints.loading import load_vlm, settle
+from tests.commands import caller
+from tests.evaluation.conftest import write_rectangles
+from tests.vlms import test_download
+
+HUB_ID = "someone/a-decoder"
+hub = test_download.hub
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """{file: content} of a small LLaVA as transformers writes it."""
+    folder = save_decoder("llava", tmp_path_factory.mktemp("llava"))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def call(hub, saved, monkeypatch, capsys, tmp_path):
+    """call(command, ...) with --model HUB_ID; the hub is asked once, then it is gone, for workers too."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub.repositories = {HUB_ID: saved}
+    settle(get_preset(HUB_ID))
+    hub.repositories = {}
+    entry = caller(monkeypatch, capsys)
+    return lambda *arguments: entry(*arguments, "--model", HUB_ID, "--set", "refine=none")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        Image.fromarray(noise.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_a_decoder_of_the_hub_gets_a_middle_layer_and_a_question(hub, saved):
+    hub.repositories = {HUB_ID: saved}
+
+    preset = settle(get_preset(HUB_ID))
+
+    assert preset.settings["layer"] == 2
+    assert preset.settings["head"] == "mean"
+    assert preset.settings["size_px"] == 32
+    assert preset.settings["template"].startswith("Is there {classes}")
+    assert load_vlm(preset, device="cpu").mean == (0.5, 0.5, 0.5)
+
+
+def test_segment_and_explain(call, photos, tmp_path):
+    for command, more in (
+        ("segment", ("--policy", "all", "--out", tmp_path / "seg")),
+        ("explain", ("--out", tmp_path / "e.png")),
+    ):
+        code, _, error = call(command, photos / "a.png", "--classes", "cat, dog", *more)
+        assert code == 0, error
+
+
+@pytest.mark.slow
+def test_batch_and_evaluate(call, photos, tmp_path):
+    code, _, error = call("batch", photos, "--classes", "cat, dog", "--out", tmp_path / "batch")
+    assert code == 0, error
+    root = write_rectangles(tmp_path / "rectangles")
+    code, _, error = call("evaluate", "folder", root, "--out", tmp_path / "report.json", "--limit", 2)
+    assert code == 0, error
+    assert HUB_ID in json.loads((tmp_path / "report.json").read_text())["model"]
+
+
+@pytest.mark.slow
+def test_tune_writes_a_preset(call, photos, tmp_path):
+    tags = tmp_path / "tags.json"
+    tags.write_text(json.dumps({f"{name}.png": ["cat", "dog"] for name in "abc"}))
+    out = tmp_path / "tuned.toml"
+    code, _, error = call("tune", photos, "--tags", tags, "--out", out, "--sampler", "grid", "--scorer-size", 32)
+    assert code == 0, error
+    tuned = get_preset(out)
+    assert tuned.hub_id == HUB_ID
+    assert 1 <= tuned.settings["layer"] <= 3
+    assert tuned.settings["template"].startswith("Is there {classes}")
+    assert load_vlm(tuned, device="cpu").heads == 4
+
+
+def test_models_check_knows_a_decoder_with_random_weights(hub, saved):
+    hub.repositories = {HUB_ID: saved}
+    with pytest.raises(ModelError, match=r"known answer wrong"):
+        check_model(get_preset(HUB_ID), device="cpu")
