@@ -209,7 +209,6 @@ def test_limits_labels_void_and_candidates(call, root, tmp_path):
         (("datasets", "check", "voc", "ROOT", "--split", "a", "--data", "split=b"), "the split is given twice"),
         (("evaluate", "folder", "ROOT", "--class-split", "unseen"), "no split 'unseen' of the vocabulary"),
         (("evaluate", "folder", "ROOT", "--baselines", "magic"), "unknown baseline 'magic'"),
-        (("evaluate", "folder", "ROOT", "--limit", "0"), "limit of 0 images"),
         (("evaluate", "folder", "ROOT", "--only-baselines"), "--only-baselines needs --baselines"),
         (("sensitivity", "folder", "ROOT", "--stage", "x"), "stage 'x': choose from gradcam, full"),
         (("evaluate", "folder", "ROOT", "--policy", "file"), "policy 'file' needs candidates"),

@@ -23,19 +23,12 @@ if TYPE_CHECKING:
 
 
 @o.takes_segmenter
+@e.takes_asked
 def ablate(
     dataset: d.Name,
     root: d.Root,
-    split: d.Split = None,
-    data_option: d.DataOption = None,
-    limit: d.Limit = None,
-    seed: e.Seed = None,
-    void: e.Void = None,
-    recipe: e.RecipeName = None,
-    out: e.Out = None,
-    workers: e.Workers = 1,
-    resume: e.Resume = False,
     *,
+    asked: e.Asked,
     spec: o.SegmenterSpec,
 ) -> int:
     """What each step adds, as in the paper's Table 5: attention, GradCAM, each dropout, blur, CRF.
@@ -44,19 +37,19 @@ def ablate(
     """
     from pnp_ovss.evaluation.ablation import ablation_table
     from pnp_ovss.evaluation.job import AblationSpec, EvaluationJob
-    from pnp_ovss.evaluation.run import RunOptions
 
-    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
-    found, asked = e.follow(recipe, "ablate", spec)
+    data = asked.open(dataset, root)
+    recipe, chosen = e.follow(asked.recipe, "ablate", spec)
     job = EvaluationJob(
-        data=data, system=AblationSpec(asked), options=RunOptions(e.parse_void(void, found), False, resume, workers),
-        out=out or e.default_path(data.name, *e.words_of(spec), recipe or "ablation"),
+        data=data, system=AblationSpec(chosen), options=asked.options(recipe),
+        out=asked.out or e.default_path(data.name, *e.words_of(spec), asked.recipe or "ablation"),
     )  # fmt: skip
-    notes = e.tell(found, asked, data, job.options)
-    return _write_variants(job, "ablation", ablation_table, seed or 0, notes)
+    notes = e.tell(recipe, chosen, data, job.options)
+    return _write_variants(job, "ablation", ablation_table, asked.seed or 0, notes)
 
 
 @o.takes_segmenter
+@e.takes_asked
 def sensitivity(
     dataset: d.Name,
     root: d.Root,
@@ -67,33 +60,25 @@ def sensitivity(
         ),
     ] = None,
     every_head: Annotated[bool, typer.Option("--every-head", help="The heads of all layers, not of one.")] = False,
-    split: d.Split = None,
-    data_option: d.DataOption = None,
-    limit: d.Limit = None,
-    seed: e.Seed = None,
-    void: e.Void = None,
-    recipe: e.RecipeName = None,
-    out: e.Out = None,
-    workers: e.Workers = 1,
-    resume: e.Resume = False,
     *,
+    asked: e.Asked,
     spec: o.SegmenterSpec,
 ) -> int:
     """How much layer and head matter, as in the paper's Table 6: every layer's mean, every head of the layer."""
     from pnp_ovss.evaluation.job import EvaluationJob, SensitivitySpec
-    from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.sensitivity import sensitivity_table
 
-    found, asked = e.follow(recipe, "sensitivity", spec)
-    looked = _stage(stage or (found.stage if found else None) or "gradcam")
-    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
+    recipe, chosen = e.follow(asked.recipe, "sensitivity", spec)
+    looked = _stage(stage or (recipe.stage if recipe else None) or "gradcam")
+    data = asked.open(dataset, root)
     job = EvaluationJob(
-        data=data, system=SensitivitySpec(asked, looked, every_head),
-        options=RunOptions(e.parse_void(void, found), False, resume, workers),
-        out=out or e.default_path(data.name, *e.words_of(spec), recipe or f"sensitivity-{looked}"),
+        data=data, system=SensitivitySpec(chosen, looked, every_head), options=asked.options(recipe),
+        out=asked.out or e.default_path(data.name, *e.words_of(spec), asked.recipe or f"sensitivity-{looked}"),
     )  # fmt: skip
-    notes = e.tell(found, asked, data, job.options, looked)
-    return _write_variants(job, f"stage {looked}", lambda reports: sensitivity_table(reports, looked), seed or 0, notes)
+    notes = e.tell(recipe, chosen, data, job.options, looked)
+    return _write_variants(
+        job, f"stage {looked}", lambda reports: sensitivity_table(reports, looked), asked.seed or 0, notes
+    )
 
 
 def _stage(name: str) -> Stage:

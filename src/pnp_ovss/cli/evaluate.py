@@ -28,18 +28,13 @@ Examples = Annotated[
 
 
 @o.takes_segmenter
+@e.takes_asked
 def evaluate(
     dataset: d.Name,
     root: d.Root,
     sizes: Annotated[
         str | None, typer.Option("--sizes", help="Several sides of the input, px (224,336), a report each.")
     ] = None,
-    split: d.Split = None,
-    data_option: d.DataOption = None,
-    limit: d.Limit = None,
-    seed: e.Seed = None,
-    void: e.Void = None,
-    recipe: e.RecipeName = None,
     class_split: Annotated[
         str | None,
         typer.Option("--class-split", help="Only the paper's unseen or vil-seg classes (supplements 9, 11)."),
@@ -47,16 +42,14 @@ def evaluate(
     synonyms: Annotated[
         bool, typer.Option("--synonyms", help="Prompt all names of a class, not only its first.")
     ] = False,
-    out: e.Out = None,
     save_labels: Annotated[Path | None, typer.Option("--save-labels", help="Write each image's labels here.")] = None,
     examples: Examples = 3,
     baselines: Annotated[
         str | None, typer.Option("--baselines", help="Evaluated beside it: background, random, tags, maskclip, ...")
     ] = None,
     only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the method itself out.")] = False,
-    workers: e.Workers = 1,
-    resume: e.Resume = False,
     *,
+    asked: e.Asked,
     spec: o.SegmenterSpec,
 ) -> int:
     """Evaluate the method on a data set: mIoU with its interval, beside the paper's figures.
@@ -65,26 +58,28 @@ def evaluate(
     """
     from pnp_ovss.datasets import get_split
     from pnp_ovss.evaluation.job import EvaluationJob, MethodSpec, check_new
-    from pnp_ovss.evaluation.run import RunOptions
     from pnp_ovss.evaluation.systems import SegmenterSystem
 
-    data = d.open_with(dataset, root, split, data_option).subset(limit, seed)
+    data = asked.open(dataset, root)
     if class_split is not None:
         data = data.restrict(get_split(class_split, data.vocabulary.name).labels, class_split)
-    found, asked = e.follow(recipe, "evaluate", spec)
-    options = RunOptions(e.parse_void(void, found), synonyms, resume, workers, save_labels)
-    systems = _systems([] if only_baselines else [asked], e.parse_sizes(sizes), e.parse_baselines(baselines))
-    base = out or e.default_path(data.name, *([] if only_baselines else [*e.words_of(spec), recipe]))
+    recipe, chosen = e.follow(asked.recipe, "evaluate", spec)
+    options = asked.options(recipe, synonyms=synonyms, save_labels=save_labels)
+    systems = _systems([] if only_baselines else [chosen], e.parse_sizes(sizes), e.parse_baselines(baselines))
+    base = asked.out or e.default_path(data.name, *([] if only_baselines else [*e.words_of(spec), asked.recipe]))
     jobs = {
         name: EvaluationJob(
-            data=data, system=system, options=options, out=_named(base, name if len(systems) > 1 or out is None else "")
+            data=data,
+            system=system,
+            options=options,
+            out=_named(base, name if len(systems) > 1 or asked.out is None else ""),
         )
         for name, system in systems.items()
     }
-    check_new(jobs.values(), resume=resume)
+    check_new(jobs.values(), resume=asked.resume)
     d.look(data)
     told = {
-        name: e.tell(found, system.segmenter, data, options)
+        name: e.tell(recipe, system.segmenter, data, options)
         for name, system in systems.items()
         if isinstance(system, MethodSpec)
     }
@@ -92,7 +87,7 @@ def evaluate(
     for name, job in jobs.items():
         results, system = e.run_job(job, f"{data.name} {name or spec.model}", vlm)
         vlm = system.segmenter.vlm if isinstance(system, SegmenterSystem) else vlm
-        reports.append(_report(results, job, examples, system, seed, told.get(name, ())))
+        reports.append(_report(results, job, examples, system, asked.seed, told.get(name, ())))
     _print_beside(reports)
     for job in jobs.values():
         say(f"report: {job.out}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.progress import watching
 from pnp_ovss.cli.screen import remark, say
@@ -57,6 +60,41 @@ RecipeName = Annotated[
         "--recipe", help="table3, table5, table6, table8, open: all settings of that claim, its figures beside."
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What every evaluation is asked, its fields the options."""
+
+    split: d.Split = None
+    data_option: d.DataOption = None
+    limit: d.Limit = None
+    seed: Seed = None
+    void: Void = None
+    recipe: RecipeName = None
+    out: Out = None
+    workers: Workers = 1
+    resume: Resume = False
+
+    def open(self, name: str, root: Path) -> Dataset:
+        """The images of a data set that were asked for. Raises DatasetError."""
+        return d.open_with(name, root, self.split, self.data_option).subset(self.limit, self.seed)
+
+    def options(self, recipe: Recipe | None, *, synonyms: bool = False, save_labels: Path | None = None) -> RunOptions:
+        """How to run, void as the recipe has it unless it was given. Raises ConfigError."""
+        from pnp_ovss.evaluation.run import RunOptions
+
+        return RunOptions(parse_void(self.void, recipe), synonyms, self.resume, self.workers, save_labels)
+
+
+def takes_asked(command: o.Command) -> o.Command:
+    """The command with options in place of its parameter `asked: Asked`."""
+    hints = get_type_hints(Asked, include_extras=True)
+    parameters = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+        for f in fields(Asked)
+    ]
+    return o.taking("asked", parameters, lambda given: Asked(**given))(command)
 
 
 def default_path(dataset: str, *options: str | None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -56,25 +56,39 @@ Size = Annotated[int | None, typer.Option("--size", help=_HELP["size_px"], rich_
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help=_HELP["precision"], rich_help_panel=PANEL)]
 
 
-def takes_segmenter(command: Callable[..., int]) -> Callable[..., int]:
+Command = Callable[..., int]
+
+
+def taking(
+    name: str, options: Sequence[inspect.Parameter], make: Callable[[Mapping[str, Any]], Any]
+) -> Callable[[Command], Command]:
+    """A decorator: options in place of a command's parameter `name`, which gets what `make` makes of their values."""
+
+    def around(command: Command) -> Command:
+        def run(*positional: Any, **named: Any) -> int:
+            given = {**defaults, **dict(zip(own, positional, strict=False)), **named}
+            made = make({option.name: given[option.name] for option in options})
+            return command(**{name: made}, **{key: value for key, value in given.items() if key in own})
+
+        signature = inspect.signature(command)
+        hints = get_type_hints(command, include_extras=True)
+        own = {key: p.replace(annotation=hints[key]) for key, p in signature.parameters.items() if key != name}
+        parameters = [*own.values(), *options]
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        run.__doc__ = command.__doc__
+        run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+        run.__signature__ = signature.replace(parameters=[p.replace(kind=p.KEYWORD_ONLY) for p in parameters])  # ty: ignore
+        return run
+
+    return around
+
+
+def takes_segmenter(command: Command) -> Command:
     """The command with options in place of its parameter `spec: SegmenterSpec`: which model, method and settings.
 
     What the options say comes from `SegmenterConfig`, where each setting is declared once.
     """
-
-    def run(*positional: Any, **named: Any) -> int:
-        given = {**defaults, **dict(zip(own, positional, strict=False)), **named}
-        return command(spec=_spec(given), **{name: value for name, value in given.items() if name in own})
-
-    signature = inspect.signature(command)
-    hints = get_type_hints(command, include_extras=True)
-    own = {name: p.replace(annotation=hints[name]) for name, p in signature.parameters.items() if name != "spec"}
-    parameters = [*own.values(), *_segmenter_parameters()]
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    run.__doc__ = command.__doc__
-    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
-    run.__signature__ = signature.replace(parameters=[p.replace(kind=p.KEYWORD_ONLY) for p in parameters])  # ty: ignore
-    return run
+    return taking("spec", _segmenter_parameters(), _spec)(command)
 
 
 def _segmenter_parameters() -> list[inspect.Parameter]:
