@@ -21,6 +21,8 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "UPGRADING.md": "upgrading.md",
     "src/pnp_ovss/weights/MODEL_CARD.md": "model-card.md",
+    "licences/README.md": "third-parties.md",
+    "SKILL.md": "skill.md",
     "training/README.md": "training.md",
     "training/LOG.md": "training-log.md",
     "benchmarks/results/evaluation.md": "tables.md",

@@ -54,7 +54,7 @@ def pipe(monkeypatch, tmp_path, load_once):
     return run
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", "exports.md", "faq.md", "wild.md", "big-photos.md"])
+@pytest.mark.parametrize("page", ["tutorial.md", "exports.md", "faq.md", "wild.md", "../SKILL.md", "big-photos.md"])
 def test_page_runs_as_printed(page, pipe):
     names = {}
     blocks = BLOCK.findall((DOCS / page).read_text("utf-8"))

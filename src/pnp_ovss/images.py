@@ -49,6 +49,8 @@ FORMATS = (
     "WEBP",
 )
 """What is read. Pillow knows more, of which some run other programs (EPS starts Ghostscript)."""
+PLUGINS = ("Avif", "Bmp", "Gif", "Ico", "Jpeg", "Jpeg2K", "Pcx", "Png", "Ppm", "Qoi", "Tga", "Tiff", "WebP")
+"""Pillow's modules that read these; `Image.init` imports some forty."""
 
 ImageSource = Union[str, Path, bytes, IO[bytes], Image.Image, np.ndarray, "Tensor"]
 
@@ -88,7 +90,9 @@ def read_image(source: ImageSource, *, web: bool = False) -> np.ndarray:
 @cache
 def _readable() -> tuple[str, ...]:
     """The formats that this Pillow was built with, naming another one is an error; and HEIC with pillow-heif."""
-    Image.init()
+    for plugin in PLUGINS:
+        with suppress(ImportError):
+            import_module(f"PIL.{plugin}ImagePlugin")
     with suppress(ImportError):
         import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in (*FORMATS, "HEIF") if name in Image.OPEN)

@@ -120,8 +120,14 @@ class Presence:
         new = [name for name in dict.fromkeys(names) if name not in self._medians]
         if new and self.bank is not None:
             margins = bank_margins(self.vlm, self.bank, new, self.template)
-            self._medians |= dict(zip(new, np.median(margins, axis=0).tolist(), strict=True))
+            self._medians |= dict(zip(new, _median(margins).tolist(), strict=True))
         return {name: self._medians[name] for name in names}
+
+
+def _median(rows: np.ndarray) -> np.ndarray:
+    """Of each column; `np.median` without its import of masked arrays, a twentieth of a cold command."""
+    middle = np.sort(rows, axis=0)[(len(rows) - 1) // 2 : len(rows) // 2 + 1]
+    return middle.mean(axis=0)
 
 
 def bank_margins(vlm: VisionLanguageModel, bank: NameBank, names: Sequence[str], template: str) -> np.ndarray:

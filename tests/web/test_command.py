@@ -11,7 +11,7 @@ from pnp_ovss.errors import DependencyError
 
 def test_without_gradio_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(web, "find_spec", lambda name: None)
-    with pytest.raises(DependencyError, match=r"pip install 'pnp-ovss\[web\]'"):
+    with pytest.raises(DependencyError, match=r"pip install '.\[web\]'"):
         web.web()
 
 
