@@ -87,7 +87,27 @@ def vilt() -> Any:
     return ViltForImageAndTextRetrieval(ViltConfig()), ViltVLM
 
 
-MODELS = {
+class DecoderMaker:
+    """A decoder of its preset's size, built in the measured precision; its tokenizer is the tests'."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self) -> Any:
+        """The model and what makes its adapter. The tests' token ids are rows of its word table."""
+        from decoder_sizes import SIZES, config
+        from transformers import AutoModelForImageTextToText
+
+        from pnp_ovss.testing.small_decoders import IMAGE_TOKENS, chat_files, small_tokenizer
+        from pnp_ovss.vlms.decoder import DecoderVLM
+
+        kind = SIZES[self.name]["model_type"]
+        image = small_tokenizer().token_to_id(IMAGE_TOKENS.get(kind, "<image>"))
+        model = AutoModelForImageTextToText.from_config(config(self.name, image_token_id=image))
+        return model, lambda model, _, precision: DecoderVLM(model, chat_files(kind), precision=precision)
+
+
+MODELS: dict[str, tuple[Any, int, int]] = {
     "blip-base": (lambda: blip(768, 12), 336, 8),
     "blip-large": (lambda: blip(1024, 24), 336, 8),
     "albef": (albef, 336, 9),
@@ -95,7 +115,17 @@ MODELS = {
     "bridgetower-large": (bridgetower, 322, 2),
     "blip2-itm-vit-g": (blip2, 336, 7),
     "vilt": (vilt, 352, 8),
+    "smolvlm-256m": (DecoderMaker("smolvlm-256m"), 512, 15),
+    "internvl3-1b": (DecoderMaker("internvl3-1b"), 448, 12),
+    "paligemma-3b-mix-224": (DecoderMaker("paligemma-3b-mix-224"), 224, 9),
+    "qwen3-vl-4b": (DecoderMaker("qwen3-vl-4b"), 448, 18),
+    "qwen2.5-vl-7b": (DecoderMaker("qwen2.5-vl-7b"), 448, 14),
+    "llava-1.5-7b": (DecoderMaker("llava-1.5-7b"), 336, 16),
 }
+
+
+LARGE = ("qwen3-vl-4b", "qwen2.5-vl-7b", "llava-1.5-7b")
+"""Over 8 GB in bfloat16: only by name."""
 
 
 def measure(name: str, precision: str) -> dict[str, Any]:
@@ -112,8 +142,11 @@ def measure(name: str, precision: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     build, size_px, layer = MODELS[name]
+    dtype = torch.bfloat16 if precision == "bfloat16" and isinstance(build, DecoderMaker) else torch.float32
+    torch.set_default_dtype(dtype)  # of decoders alone: they are loaded in their precision, too
     with no_init_weights():
         model, adapter = build()
+    torch.set_default_dtype(torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.02)
@@ -147,7 +180,13 @@ def measure(name: str, precision: str) -> dict[str, Any]:
 def main() -> None:
     """Measure the named models (default: all), each precision in a process of its own, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME", help=", ".join(MODELS))
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=[name for name in MODELS if name not in LARGE],
+        metavar="NAME",
+        help=", ".join(MODELS),
+    )
     parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -96,6 +96,11 @@ class SegmenterConfig:
     softmax_over_classes: bool = setting(
         False, "look", "Softmax over the K maps before anything else (the text after Fig. 3; with gradient none)."
     )
+    baseline_prompt: str = setting(
+        "",
+        "look",
+        "A text whose map is subtracted from every class's, as 'Describe the picture.' (ours); empty = none.",
+    )
     drops: int = setting(4, "look", "Drops of Saliency DropOut, R; R + 1 passes are summed.", 0, 100)
     drop_share: float = setting(0.5, "look", "Share of the remaining patches that a drop takes.", 0, 1)
     drop_patches: int | None = setting(

@@ -85,6 +85,9 @@ def first_passes(vlm: VisionLanguageModel, prepared: Prepared, config: Segmenter
         found = vlm.attend(features, prompt, layers=vlm.layers, head="mean", gradient=config.gradient)
         chunks.append(torch.cat([head_maps(a.probs, a.grad, prompt.spans) for a in found]))
     maps = torch.cat(chunks, dim=1)
+    for prompt in _baseline(vlm, config):
+        found = vlm.attend(features, prompt, layers=vlm.layers, head="mean", gradient=config.gradient)
+        maps = (maps - torch.cat([head_maps(a.probs, a.grad, prompt.spans) for a in found])).clamp(min=0)
     maps = maps.softmax(dim=1) if config.softmax_over_classes else maps
     visible = torch.ones(features.grid, dtype=torch.bool, device=maps.device)
     pairs: list[tuple[int, Head]] = [(layer, head) for layer in vlm.layers for head in heads]
@@ -93,6 +96,12 @@ def first_passes(vlm: VisionLanguageModel, prepared: Prepared, config: Segmenter
 
 def _prompts(vlm: VisionLanguageModel, names: Sequence[str], config: SegmenterConfig) -> tuple[Prompt, ...]:
     return build_prompts(names, config.template, vlm.tokenize, vlm.max_tokens)
+
+
+def _baseline(vlm: VisionLanguageModel, config: SegmenterConfig) -> tuple[Prompt, ...]:
+    """The text about nothing in particular whose map is subtracted, its words taken as one name; none where it is off."""
+    text = (config.baseline_prompt,) if config.baseline_prompt else ()
+    return build_prompts(text, "{classes}", vlm.tokenize, vlm.max_tokens)
 
 
 def _gradcam(
@@ -110,6 +119,10 @@ def _gradcam(
         maps.append(class_maps(tokens, prompt.spans))
         saliency.append(scored_tokens(tokens, prompt.spans))
     stacked = torch.cat(maps)
+    for prompt in _baseline(vlm, config):
+        found = vlm.attend(features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient)[0]
+        generic = class_maps(token_saliency(found.probs, found.grad) * visible, prompt.spans)
+        stacked = (stacked - generic).clamp(min=0)
     if config.softmax_over_classes:
         stacked = stacked.softmax(dim=0) * visible
     total = torch.stack(saliency).sum(dim=0) if config.drop_score == "tokens" else stacked.sum(dim=0)

@@ -30,6 +30,7 @@ class Settings(TypedDict, total=False):
     empty: Literal["background", "best"]
     gradient: Gradient
     softmax_over_classes: bool
+    baseline_prompt: str
     drops: int
     drop_share: float
     drop_patches: int | None

@@ -1,13 +1,23 @@
 """Vision-language decoders: the contract on small random models of the true architectures, against eager autograd."""
 
+import json
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from tokenizers import AddedToken, Tokenizer
 
+from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.checkpoint import merged_patches
+from pnp_ovss.errors import ClassNameError, ConfigError, ModelError
+from pnp_ovss.presets import QUESTION
+from pnp_ovss.prompt import build_prompt
 from pnp_ovss.testing.small_decoders import chat_files, small_decoder
 from pnp_ovss.testing.vlm_contract import VlmContract
 from pnp_ovss.vlms.base import layer_index
 from pnp_ovss.vlms.decoder import DecoderVLM
+from pnp_ovss.vlms.decoder_prompt import Chat
 
 
 def plain_inputs(vlm, pixels, prompt):
@@ -38,6 +48,94 @@ def qwen_pixels(pixels, side, merged):
                     patch = pixels[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
                     flat.append(torch.stack([patch, patch], dim=1).flatten())
     return {"pixel_values": torch.stack(flat), "image_grid_thw": torch.tensor([[1, rows, columns]])}
+
+
+def adapter(kind="llava", files=None):
+    return DecoderVLM(small_decoder(kind), files or chat_files(kind))
+
+
+def test_the_rows_say_how_much_goes_to_the_image():
+    """Columns of text are dropped and nothing is divided by their absence."""
+    vlm = adapter()
+    prompt = build_prompt(["cat"], QUESTION, vlm.tokenize)
+    image = vlm.encode(torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    found = vlm.attend(image, prompt, layers=(2,), head="mean", gradient="none")[0]
+    assert 0.05 < float(found.probs.sum(dim=-1).mean()) < 0.95
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen3_vl"])
+def test_kept_keys_and_values_change_nothing(kind):
+    """Many texts over one image computed once equal each text's whole pass by the unchanged model."""
+    vlm = adapter(kind)
+    pixels = torch.randn(3, 2 * vlm.patch_px, 3 * vlm.patch_px, generator=torch.Generator().manual_seed(0))
+    prompts = [build_prompt([name], QUESTION, vlm.tokenize) for name in ("cat", "traffic light", "dog", "sofa", "bus")]
+    together = vlm.match(vlm.encode(pixels), prompts)
+    answers = [vlm.tokenizer.files.tokenizer.token_to_id(word) for word in ("no", "yes")]
+    for prompt, row in zip(prompts, together, strict=True):
+        inputs, _, _ = plain_inputs(vlm, pixels, prompt)
+        if kind == "llava":
+            vlm.model.model.get_image_features = resized(vlm.model.model.get_image_features)
+        plain = vlm.model(**inputs).logits[0, -1, answers]
+        vlm.model.model.__dict__.pop("get_image_features", None)
+        assert torch.allclose(row, plain, atol=1e-4)
+    assert len({round(float(value), 3) for value in together[:, 1]}) == len(prompts)
+
+
+def test_the_attention_implementation_is_put_back():
+    vlm = adapter()
+    before = vlm.model.config.text_config._attn_implementation
+    image = vlm.encode(torch.zeros(3, 16, 16))
+    prompt = build_prompt(["cat"], QUESTION, vlm.tokenize)
+    vlm.attend(image, prompt, layers=(1,), head=1, gradient="margin")
+    assert vlm.model.config.text_config._attn_implementation == before != "pnp_ovss"
+    with pytest.raises(ClassNameError, match="special token"):
+        vlm.attend(image, build_prompt(["<image>"], QUESTION, vlm.tokenize), layers=(1,), head=1, gradient="none")
+
+
+def test_answers_in_several_spellings_are_one():
+    """logsumexp over the spellings that are one token; a model without one for an answer is refused."""
+    files = chat_files("llava")
+    tokenizer = Tokenizer.from_str(files.tokenizer.to_str())
+    tokenizer.add_tokens([AddedToken("Yes", normalized=False)])
+    chat = Chat(replace(files, tokenizer=tokenizer), tokenizer.token_to_id("<image>"))
+    assert chat.answers()[1] == tuple(tokenizer.token_to_id(word) for word in ("yes", "Yes"))
+    letters = json.loads(files.tokenizer.to_str())
+    letters["model"]["vocab"]["nope"] = letters["model"]["vocab"].pop("no")
+    letters = replace(files, tokenizer=Tokenizer.from_str(json.dumps(letters)))
+    with pytest.raises(ModelError, match="'no' is no single token"):
+        adapter(files=letters)
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(ModelError, match="no chat template"):
+        adapter(files=replace(chat_files("llava"), template=""))
+    with pytest.raises(ModelError, match="image after the words"):
+        adapter(files=replace(chat_files("llava"), template="{{ messages[0]['content'][1]['text'] }}<image>"))
+    with pytest.raises(ConfigError, match="square"):
+        adapter("smolvlm").encode(torch.zeros(3, 32, 64))
+    with pytest.raises(ConfigError, match="float32 or bfloat16"):
+        DecoderVLM(small_decoder("llava"), chat_files("llava"), precision="bfloat16-vision")
+    model = small_decoder("llava")
+    model.config.model_type = "llava_next"
+    with pytest.raises(ModelError, match="tiles"):
+        DecoderVLM(model, chat_files("llava"))
+
+
+def test_the_baseline_prompt_is_subtracted():
+    """What every text looks at, sinks among it, leaves the maps; look_all says the same as look."""
+    photo = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    config = SegmenterConfig(layer=2, head="mean", size_px=32, refine="none", template=QUESTION, policy="all", drops=0)
+    plain = Segmenter(adapter(), config)
+    relative = plain.replace(baseline_prompt="Describe the picture.")
+    prepared = plain.prepare(photo, ["cat", "dog"])
+    before, after = plain.look(prepared).passes[0].maps, relative.look(prepared).passes[0].maps
+    prompt = build_prompt(["Describe the picture."], "{classes}", plain.vlm.tokenize)
+    found = plain.vlm.attend(prepared.features, prompt, layers=(2,), head="mean", gradient="match_logit")[0]
+    saliency = (found.probs * found.grad.clamp(min=0)).mean(dim=0)[list(prompt.spans[0])].mean(dim=0)
+    expected = (before - saliency.reshape(before.shape[1:])).clamp(min=0)
+    assert torch.allclose(after, expected, atol=1e-6)
+    assert not torch.allclose(after, before, atol=1e-4)
+    assert torch.allclose(relative.look_all(prepared)[(2, "mean")].passes[0].maps, after, atol=1e-6)
 
 
 class Decoder(VlmContract):

@@ -74,9 +74,9 @@ class Chat:
         """The whole text, with one placeholder for the image."""
         if not self.files.template:  # PaliGemma: the image, then <bos>, the question and a line's end
             return f"{self.place}{self.files.first}{text}\n"
-        content: Any = [{"type": "image"}, {"type": "text", "text": text}]
+        asked: Any = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
         rendered = self._renderer.apply_chat_template(
-            [{"role": "user", "content": content}],
+            asked,
             chat_template=self.files.template,
             tokenize=False,
             add_generation_prompt=True,
