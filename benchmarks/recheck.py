@@ -5,7 +5,7 @@
 Policy itm at the preset, no refiner. Two classes are look-alikes where Σ min / Σ max of their summed maps, each of mass 1, exceeds
 --overlap (several are tried in one run). The crop is the box around what exceeds half of the peak of either map. Of the two the
 one with the lower match on the crop leaves; "the photo decides" drops the one with the lower match on the whole photo instead.
-Not built in: this says why.
+The latter is the setting look_alikes; the crop is not built in, because it is no better judge.
 """
 
 from __future__ import annotations
@@ -108,14 +108,15 @@ def main() -> None:
         truth = sample.labels()
         trace = segmenter.look(segmenter.prepare(sample.image, dataset.names))
         result = segmenter.label(trace)
-        there = {dataset.names[label - 1] for label in np.unique(truth).tolist() if 0 < label < VOID}
+        there = {label for label in np.unique(truth).tolist() if 0 < label < VOID}
         pairs = list(pairs_of(segmenter, result, min(options.overlap)))
         for pair in pairs:
-            cells = (sample.id, ", ".join(pair.names), ", ".join(sorted(there & {*pair.names})), f"{pair.overlap:.2f}")
+            seen = [name for name in pair.names if dataset.names.index(name) + 1 in there]
+            cells = (sample.id, ", ".join(pair.names), ", ".join(seen), f"{pair.overlap:.2f}")
             print(f"| {' | '.join((*cells, pair.by_crop, pair.by_photo))} |", flush=True)
         for way, gone in ways_of(pairs, options.overlap).items():
-            left = [dataset.names[label - 1] for label in result.kept if dataset.names[label - 1] not in gone]
-            answer = segmenter.label(trace.keep(left)) if gone else result
+            left = [label for label in result.kept if dataset.names[label - 1] not in gone]
+            answer = segmenter.label(trace.keep([dataset.names[label - 1] for label in left])) if gone else result
             counts[way].append(ImageCounts.of(update(empty_confusion(len(dataset.names)), truth, answer.labels)))
             found[way] += presence(there, left)
     print(f"\n{options.set} {options.split}, {len(counts[AS_IT_IS])} photos; {about['date']}, {about['machine']}")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.competition import equal_mass
+from pnp_ovss.competition import compete, equal_mass, without_look_alikes
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.postprocess import overlay
 from pnp_ovss.testing.fake_vlm import FakeVLM
@@ -137,3 +137,22 @@ def test_equal_maps_share():
         assert int((labels == 2).sum()) == patch
         assert int((labels == 1).sum()) >= 5 * patch
     assert torch.equal(maps, before)
+
+
+def test_of_look_alikes_the_surer_alone_competes():
+    """Shapes of mass 1: equal but for 1 of 5 against 1 of 6 patches, Σ min / Σ max = 5/7 of them; the third lies apart."""
+    one, other, apart = torch.zeros(3, 4, 4)
+    one[0, :2] = one[1, :3] = 1
+    other[0, :2] = other[1, :3] = other[2, 0] = 2
+    apart[3] = 5
+    maps = torch.stack([one, other, apart])
+    overlap = (5 * 1 / 6) / (5 * 1 / 5 + 1 / 6)
+    left = without_look_alikes(maps, [0.6, 0.9, 0.1], overlap - 1e-3)
+    torch.testing.assert_close(left, torch.stack([torch.zeros(4, 4), other, apart]))
+    assert torch.equal(without_look_alikes(maps, [0.6, 0.9, 0.1], overlap + 1e-3), maps)
+    assert not without_look_alikes(maps, [0.7, 0.7, 0.7], 0.5)[1].any(), "of equally sure ones the first stays"
+    for competition in ("equal_mass", "overlay"):
+        config = CONFIG.replace(competition=competition, look_alikes=overlap - 1e-3)
+        assert compete(maps, (4, 4), config, [0.6, 0.9, 0.1])[1] == (None, 1, 2)
+        assert compete(maps, (4, 4), config, [None] * 3)[1] == (None, 0, 1, 2), "names that the caller is sure of stay"
+        assert compete(maps, (4, 4), config.replace(look_alikes=1.0), [0.6, 0.9, 0.1])[1] == (None, 0, 1, 2)

@@ -27,12 +27,38 @@ Scored = tuple[Tensor, tuple[int | None, ...]]
 def compete(
     total: Tensor, size: tuple[int, int], config: SegmenterConfig, match_scores: Sequence[float | None]
 ) -> Scored:
-    """Scores by the configured competition. match_scores: (K,) the policy's, by which `soft_presence` weighs classes."""
+    """Scores by the configured competition. match_scores: (K,) the policy's, which `look_alikes` and `soft_presence` go by."""
+    known = [score for score in match_scores if score is not None]
+    if config.look_alikes < 1 and len(known) == len(match_scores):
+        total = without_look_alikes(total, known, config.look_alikes)
     if config.competition == "overlay":
         return overlay(total, size, config)
-    known = [score for score in match_scores if score is not None]
     weighed = config.soft_presence and len(known) == len(match_scores)
     return equal_mass(total, size, config, presence_weights(known, config.match_threshold) if weighed else None)
+
+
+def without_look_alikes(total: Tensor, sure: Sequence[float], most: float) -> Tensor:
+    """The maps (K, P_h, P_w) ≥ 0 with zeros for each class whose map is nearly that of a surer one.
+
+    sure: (K,) how sure it is that each class is there; of equally sure ones the first stays. most: the overlap of two maps of mass
+    1, Σ min / Σ max in [0, 1], above which the less sure one goes. The argument is not written to.
+    """
+    shares = masses(total).flatten(1)
+    order = sorted(range(len(sure)), key=lambda row: -sure[row])
+    gone = [
+        row
+        for place, row in enumerate(order)
+        if any(_overlap(shares[row], shares[surer]) > most for surer in order[:place])
+    ]
+    kept = total.clone()
+    kept[gone] = 0
+    return kept
+
+
+def _overlap(one: Tensor, other: Tensor) -> float:
+    return float(
+        torch.minimum(one, other).sum() / torch.maximum(one, other).sum().clamp(min=torch.finfo(one.dtype).tiny)
+    )
 
 
 def equal_mass(
@@ -53,20 +79,24 @@ def equal_mass(
     if not rows:  # every pixel needs a class and no map says which
         return torch.zeros(len(total), *size), tuple(range(len(total)))
     inside = enlarge(foreground, size, config) if wants_background else torch.ones(1, *size)
-    masses = let_all_lead(large_masses(total[list(rows)], size, config), inside[0] > 1 / 2, size_of_patch(total, size))
+    led = let_all_lead(large_masses(total[list(rows)], size, config), inside[0] > 1 / 2, size_of_patch(total, size))
     if presence is not None:
-        masses *= masses.new_tensor([presence[row] for row in rows])[:, None, None]
-    leading = masses / masses.amax(dim=0).clamp(min=torch.finfo(masses.dtype).tiny)
+        led *= led.new_tensor([presence[row] for row in rows])[:, None, None]
+    leading = led / led.amax(dim=0).clamp(min=torch.finfo(led.dtype).tiny)
     if not wants_background:
         return leading, rows
     outside = 1 - inside if isinstance(config.background, str) else torch.full_like(inside, config.background)
     return torch.cat([outside, inside * leading]), (None, *rows)
 
 
+def masses(total: Tensor) -> Tensor:
+    """The maps (K, P_h, P_w) with a sum of 1 each; a map of zeros stays one."""
+    return total / total.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
+
+
 def large_masses(total: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Tensor:
     """The maps (K, P_h, P_w) with a sum of 1 each, enlarged to (K, H, W) with a small blur."""
-    mass = total / total.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
-    return resize_and_blur(mass, size, config.resize, config.share_blur)
+    return resize_and_blur(masses(total), size, config.resize, config.share_blur)
 
 
 def size_of_patch(total: Tensor, size: tuple[int, int]) -> int:

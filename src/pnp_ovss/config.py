@@ -85,6 +85,13 @@ class SegmenterConfig:
     soft_presence: bool = setting(
         False, "label", "Competition equal_mass: weigh each class by how sure it is that it is there (ours)."
     )
+    look_alikes: float = setting(
+        1.0,
+        "label",
+        "Of two classes whose maps overlap by more than this (sum min / sum max) the surer alone competes; 1 = off (ours).",
+        0,
+        1,
+    )
     empty: Literal["background", "best"] = setting(
         "background", "prepare", "When no class is kept: all background, or the best-matching class."
     )

@@ -27,6 +27,7 @@ class Settings(TypedDict, total=False):
     bank: str
     rivals: str
     soft_presence: bool
+    look_alikes: float
     empty: Literal["background", "best"]
     gradient: Gradient
     softmax_over_classes: bool
