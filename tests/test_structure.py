@@ -14,7 +14,7 @@ ROOMS = (
     "postprocess", "completion", "competition", "verdicts", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
     "policies", "rivals", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
     "testing", "tiles", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
-    "batch", "export", "integrations", "web", "serve", "cli",
+    "batch", "export", "integrations", "video", "web", "serve", "cli",
 )  # fmt: skip
 """Each may import those before it, TYPE_CHECKING included."""
 LONGEST = 250

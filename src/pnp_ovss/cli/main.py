@@ -22,6 +22,7 @@ from pnp_ovss.cli import (
     segment,
     serve,
     tune,
+    video,
     web,
 )
 from pnp_ovss.cli.screen import complain, drop_output, say, take_any_text
@@ -60,6 +61,7 @@ app.command("export")(export.export)
 app.command("gallery")(gallery.gallery)
 app.command("web")(web.web)
 app.command("serve")(serve.serve)
+app.command("video")(video.video)
 app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
 app.command("ablate")(ablate.ablate)

@@ -1,0 +1,158 @@
+"""A film in, an overlay film and a mask for every frame that was segmented out; a run that was stopped goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pnp_ovss.classes import Classes
+from pnp_ovss.errors import DependencyError, ImageError
+from pnp_ovss.files import read_json, shown, write_atomically, write_json
+from pnp_ovss.masks.labels import class_shares
+from pnp_ovss.pictures.labels_image import labels_image, png_bytes
+from pnp_ovss.pictures.overlay import draw_overlay
+from pnp_ovss.provenance import digest
+from pnp_ovss.segmenter import Segmenter
+from pnp_ovss.video.smoothing import Smoother
+
+Report = Callable[[int, int], None]
+"""Told (frames done, frames in the film or 0)."""
+RECORD, OVERLAY, MASKS = "film.json", "overlay.mp4", "masks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmConfig:
+    """every: each n-th frame is segmented, those between have its masks. smooth: share of what was before in the scores."""
+
+    every: int = 1
+    smooth: float = 0.6
+
+
+def segment_film(
+    segmenter: Segmenter, film: Path, classes: Classes, out: Path, config: FilmConfig, report: Report = lambda *_: None
+) -> dict[str, Any]:
+    """Write OUT/masks/FRAME.png of every frame that is segmented, OUT/overlay.mp4 and OUT/film.json.
+
+    Masks that a stopped run with the same film, names and settings left are not made again; smoothing begins anew there.
+    Returns film.json's content. Raises ImageError for what is no film, DependencyError without PyAV, OutputError.
+    """
+    rate = rate_of(film)
+    made_by = _made_by(segmenter, film, classes, config)
+    marker = out / RECORD
+    fresh = not marker.exists() or read_json(marker).get("made_by") != made_by
+    write_json(marker, {"made_by": made_by, "finished": False})
+    smoother, labels = Smoother(config.smooth), None
+    painted = _Overlay(out / OVERLAY, rate)
+    shares: list[dict[str, float]] = []
+    count = 0
+    with painted:
+        for number, frame, total in frames_of(film):
+            if number % config.every == 0:
+                path = out / MASKS / f"{number:06d}.png"
+                labels = None if fresh else _read(path, frame.shape[:2])
+                if labels is None:
+                    labels = smoother.labels(segmenter(frame, classes, image_name=f"{film.name} {number}"))
+                    write_atomically(path, png_bytes(labels_image(labels, len(classes))))
+                shares.append({"frame": number, **class_shares(labels, classes.names)})
+            painted.add(frame, labels, classes)
+            count = number + 1
+            report(count, total)
+    record = {"made_by": made_by, "finished": True, "film": film.name, "frames": count, "every": config.every,
+              "classes": list(classes.names), "shares": shares, "config": segmenter.config.to_dict()}  # fmt: skip
+    write_json(marker, record)
+    return record
+
+
+def rate_of(film: Path) -> Fraction:
+    """Frames in a second; 25 where the film does not say. Raises ImageError, DependencyError."""
+    with _opened(film) as container:
+        return container.streams.video[0].average_rate or Fraction(25)
+
+
+def frames_of(film: Path) -> Iterator[tuple[int, NDArray[np.uint8], int]]:
+    """(number from 0, (H, W, 3) uint8, frames in all or 0) of a film's frames. Raises ImageError, DependencyError."""
+    with _opened(film) as container:
+        stream = container.streams.video[0]
+        for number, frame in enumerate(container.decode(stream)):
+            yield number, frame.to_ndarray(format="rgb24"), stream.frames
+
+
+@contextmanager
+def _opened(film: Path) -> Generator[Any]:
+    av = _av()
+    try:
+        with av.open(str(film)) as container:
+            if not container.streams.video:
+                raise ImageError(f"{shown(film)} has no pictures; give a film")
+            yield container
+    except (av.FFmpegError, OSError) as error:
+        raise ImageError(f"{shown(film)} cannot be read as a film: {error}") from None
+
+
+def _made_by(segmenter: Segmenter, film: Path, classes: Classes, config: FilmConfig) -> str:
+    status = film.stat()
+    facts = [
+        status.st_size,
+        status.st_mtime_ns,
+        segmenter.weights,
+        segmenter.config.to_dict(),
+        [list(g) for g in classes],
+    ]
+    return digest([*facts, config.every, config.smooth])
+
+
+def _read(path: Path, size: tuple[int, ...]) -> NDArray[np.uint16] | None:
+    """The labels that an earlier run wrote, if they are there and of this size."""
+    try:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture).astype(np.uint16)
+    except (OSError, ValueError):
+        return None
+    return labels if labels.shape == size else None
+
+
+class _Overlay:
+    """Writes the overlay film, H.264 or what this PyAV has, at the film's own rate."""
+
+    def __init__(self, path: Path, rate: Fraction) -> None:
+        self._path, self._rate = path, rate
+
+    def __enter__(self) -> _Overlay:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._container = _av().open(str(self._path), "w")
+        self._stream: Any = None
+        return self
+
+    def add(self, frame: NDArray[np.uint8], labels: NDArray[np.uint16] | None, classes: Classes) -> None:
+        """One frame under the labels that hold at it."""
+        assert labels is not None  # frame 0 is always segmented
+        names = classes.names
+        picture = draw_overlay(frame, labels, names, legend=False)
+        even = picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
+        if self._stream is None:
+            self._stream = self._container.add_stream("libx264", rate=self._rate)
+            self._stream.width, self._stream.height, self._stream.pix_fmt = even.width, even.height, "yuv420p"
+        for packet in self._stream.encode(_av().VideoFrame.from_image(even)):
+            self._container.mux(packet)
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            for packet in self._stream.encode():
+                self._container.mux(packet)
+        self._container.close()
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise DependencyError("films need PyAV: pip install '.[video]'") from None
+    return av

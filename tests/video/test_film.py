@@ -1,0 +1,79 @@
+"""Films: smoothed over time, begun anew at cuts, gone on with after a stop. The film is made here."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.classes import parse_classes
+from pnp_ovss.errors import ImageError
+from pnp_ovss.testing.fake_vlm import FakeVLM
+from pnp_ovss.video.smoothing import Smoother
+from tests.scenes import two_squares
+
+CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="none", drops=0)
+NAMES = parse_classes("red, blue")
+
+
+@pytest.fixture
+def segmenter():
+    return Segmenter(FakeVLM(), CONFIG)
+
+
+def test_a_flicker_is_smoothed_and_a_cut_is_not(segmenter):
+    seen = segmenter(two_squares(), NAMES)
+    flicker = two_squares()
+    flicker[48:80] = 127  # the blue square is gone for a frame
+    gone = segmenter(flicker, NAMES)
+    smoother = Smoother(0.6)
+    np.testing.assert_array_equal(smoother.labels(seen), seen.labels)
+    assert (smoother.labels(gone) == 2).any()
+    assert not gone["blue"].any()
+    assert not (Smoother(0).labels(gone) == 2).any()
+    cut = segmenter(np.full((96, 128, 3), (0, 255, 0), np.uint8), NAMES)
+    assert not smoother.labels(cut).any()
+
+
+@pytest.fixture
+def film(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv444p"
+        for shift in range(7):
+            frame = av.VideoFrame.from_ndarray(np.roll(two_squares(), shift, axis=1), format="rgb24")
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def test_masks_overlay_and_going_on(segmenter, film, tmp_path):
+    av = pytest.importorskip("av")
+    from pnp_ovss.video.film import FilmConfig, segment_film
+
+    out, said = tmp_path / "out", []
+    record = segment_film(segmenter, film, NAMES, out, FilmConfig(every=3), lambda *done: said.append(done))
+    assert [path.name for path in sorted((out / "masks").iterdir())] == ["000000.png", "000003.png", "000006.png"]
+    first = np.asarray(Image.open(out / "masks/000000.png"))
+    assert set(np.unique(first)) == {0, 1, 2}
+    assert (record["frames"], said[-1][0]) == (7, 7)
+    with av.open(str(out / "overlay.mp4")) as overlay:
+        assert len(list(overlay.decode(video=0))) == 7
+    encoded = segmenter.vlm.encoded
+    (out / "masks/000006.png").unlink()
+    segment_film(segmenter, film, NAMES, out, FilmConfig(every=3))
+    assert segmenter.vlm.encoded == encoded + 1  # the others were there
+    segment_film(segmenter.replace(threshold=0.5), film, NAMES, out, FilmConfig(every=3))
+    assert segmenter.vlm.encoded == encoded + 4  # other settings: nothing counts
+
+
+def test_what_is_no_film(segmenter, tmp_path):
+    pytest.importorskip("av")
+    from pnp_ovss.video.film import FilmConfig, segment_film
+
+    (tmp_path / "no.mp4").write_bytes(b"no film at all" * 100)
+    with pytest.raises(ImageError, match="cannot be read as a film"):
+        segment_film(segmenter, tmp_path / "no.mp4", NAMES, tmp_path / "out", FilmConfig())
