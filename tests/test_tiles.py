@@ -82,7 +82,7 @@ def test_the_refiner_sees_windows():
     class Recorder:
         name, sizes = "recorder", []
 
-        def refine(self, image, scores):
+        def refine(self, image, scores, evidence=None):
             self.sizes.append(image.shape[:2])
             return scores.clone()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pnp_ovss.refiners import Refiner
+from pnp_ovss.refiners import Evidence, Refiner
 
 WINDOW_PX = 1024
 MARGIN_PX = 160
@@ -27,11 +27,11 @@ class Windowed:
         """That of the refiner."""
         return self.refiner.name
 
-    def refine(self, image: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
-        """As `Refiner.refine`; a photo no larger than a window is refined as a whole."""
+    def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
+        """As `Refiner.refine`; a photo no larger than a window is refined as a whole, and has its evidence alone."""
         height, width = image.shape[:2]
         if max(height, width) <= self.window_px + 2 * self.margin_px:
-            return self.refiner.refine(image, scores)
+            return self.refiner.refine(image, scores, evidence)
         refined = torch.empty_like(scores, dtype=torch.float32)
         for y in range(0, height, self.window_px):
             for x in range(0, width, self.window_px):
