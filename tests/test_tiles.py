@@ -69,7 +69,10 @@ def test_maps_fade_where_a_window_no_longer_finds_the_class():
     blend = _Blend(SimpleNamespace(config=OURS, sum_maps=lambda trace: trace.total), plan.size, 1)
     for number, window in enumerate(plan.windows):
         found = number % 2 == 0
-        prepared = SimpleNamespace(kept=(0,) if found else (), match_scores=(float(found),))
+        rows = (0,) if found else ()
+        prepared = SimpleNamespace(
+            kept=rows, names=("cat",)[: len(rows)], groups=((0,),)[: len(rows)], match_scores=(float(found),)
+        )
         total = torch.ones(1, 24, 24) if found else torch.zeros(0, 1, 1)
         blend.add(SimpleNamespace(prepared=prepared, total=total), window)
     heat = (blend._sum / blend._weight)[0].numpy()

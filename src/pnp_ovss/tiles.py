@@ -133,7 +133,7 @@ class _Blend:
     def __init__(self, segmenter: Segmenter, size: tuple[int, int], count: int) -> None:
         self._segmenter = segmenter
         self._sum, self._weight = torch.zeros(count, *size), torch.zeros(size)
-        self.found: set[int] = set()
+        self.names: dict[int, str] = {}
         self.scores: list[float | None] = [None] * count
 
     def add(self, trace: Trace, window: Window) -> None:
@@ -148,7 +148,7 @@ class _Blend:
     def maps_of(self, trace: Trace, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
         """(class, map (h, w)) of what a trace found, comparable between traces; notes its matches."""
         prepared, config = trace.prepared, self._segmenter.config
-        self.found |= set(prepared.kept)
+        self.names |= {i: prepared.names[rows[0]] for i, rows in zip(prepared.kept, prepared.groups, strict=True)}
         self.scores = [_larger(a, b) for a, b in zip(self.scores, prepared.match_scores, strict=True)]
         total = self._segmenter.sum_maps(trace).cpu()
         if _is_relative(config):  # only how a map is spread counts, so that peaks of all windows are one
@@ -167,10 +167,12 @@ class _Blend:
 def _label(segmenter: Segmenter, blend: _Blend, whole: Trace, plan: Plan, photo: np.ndarray) -> Segmentation:
     """Steps 10 to 14 on the blended maps, the refiner in windows."""
     total, config = blend.with_whole(whole), segmenter.config
-    kept = tuple(sorted(blend.found))
+    kept = tuple(sorted(blend.names))
+    names, groups = tuple(blend.names[index] for index in kept), tuple((row,) for row in range(len(kept)))
     share = min(1.0, plan.side_px / max(photo.shape[:2]))
     local = config.replace(blur=config.blur * share, share_blur=config.share_blur * share)
-    prepared = replace(whole.prepared, image=photo, kept=kept, match_scores=tuple(blend.scores))
+    found = {"kept": kept, "names": names, "groups": groups, "match_scores": tuple(blend.scores)}
+    prepared = replace(whole.prepared, image=photo, **found)
     labeller = _Blended(segmenter, local, total[list(kept)])
     return labeller.label(replace(whole, prepared=prepared))
 
