@@ -39,6 +39,15 @@ TESTED = re.compile(r"^```(\w+)[^\n]*")
 CODE = re.compile(r"(```.*?```)", re.DOTALL)
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """A page of docs/ that mkdocs.yml does not place comes last, under "More"."""
+    placed = set(re.findall(r"[\w-]+\.md", str(config.nav)))
+    more = sorted(page.name for page in Path(config.docs_dir).glob("*.md") if page.name not in placed)
+    if config.nav is not None and more:
+        config.nav.append({"More": more})
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that lie elsewhere and the reference."""
     for source, place in PAGES.items():
