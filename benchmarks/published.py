@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 import pnp_ovss
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.images import normalise_pixels, punch_holes, to_pixels
 from pnp_ovss.postprocess import accumulate, argmax_labels
 from pnp_ovss.prompt import build_prompts
@@ -23,14 +24,10 @@ from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
 from pnp_ovss.vlms.blip import ENC_TOKEN, BlipVLM
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
-VOCABULARIES = Path(pnp_ovss.__file__).parent / "datasets" / "vocabularies"
-
 
 def class_names(count: int) -> list[str]:
     """The first names of COCO Stuff-171."""
-    lines = (VOCABULARIES / "coco_stuff171.txt").read_text("utf-8").splitlines()
-    names = [line.split(",")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
-    return names[:count]
+    return list(get_vocabulary("coco_stuff171").names[:count])
 
 
 def wrap(model, precision: str = "float32") -> BlipVLM:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pnp_ovss import files
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.files import (
     below,
@@ -218,3 +219,12 @@ def test_names_that_are_no_utf_8_are_found(tmp_path):
 )
 def test_the_same_rule_for_members_of_archives(name, reason):
     assert why_left_out(name) == reason
+
+
+def test_a_system_without_locks_is_told_of_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    files._say_no_locks.cache_clear()
+    for _ in range(2):
+        with files.locked(tmp_path / ".lock"):
+            pass
+    assert caplog.text.count("no file locks") == 1

@@ -1,6 +1,8 @@
 """The whole method on a model whose answers are known."""
 
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 from PIL import Image
 
 from pnp_ovss import PnPError, Segmenter
+from pnp_ovss.batch.pool import resident_gib
+from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
 from pnp_ovss.images import to_pixels
 from pnp_ovss.presets import list_methods, resolve
@@ -214,3 +218,18 @@ def test_plain_attention_is_zero_too_where_a_patch_was_dropped():
     later = passes_of(gradient="none", drops=1)[1]
     assert (later.maps[:, later.visible] > 0).any()
     assert (later.maps[:, ~later.visible] == 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_a_thousand_photos_do_not_grow():
+    segmenter = Segmenter(FakeVLM(), SegmenterConfig(layer=2, head=2, size_px=96, refine="none"))
+    rng = np.random.default_rng(0)
+
+    def work(count):
+        for _ in range(count):
+            segmenter(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8), ["red", "blue"])
+        return resident_gib(os.getpid())
+
+    before = work(100)
+    assert work(1000) - before < 0.05  # one photo's maps and scores are 0.1 MiB: 1,000 that were kept were 0.1 GiB

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 import os
 import threading
 import tomllib
@@ -11,10 +12,13 @@ import zlib
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
 from pnp_ovss.errors import ConfigError, OutputError, PnPError
+
+log = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp-"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -143,12 +147,18 @@ def remove_temporaries(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@cache
+def _say_no_locks() -> None:
+    log.warning("this system has no file locks: do not let two runs write into one folder")
+
+
 @contextmanager
 def locked(path: Path) -> Generator[None]:
     """Hold the lock file `path` (made, and left there); it dies with its process. Raises OutputError if another has it."""
     try:
         import fcntl
-    except ImportError:  # no such locks on this system
+    except ImportError:
+        _say_no_locks()
         yield
         return
     with writing(path):

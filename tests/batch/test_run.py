@@ -262,3 +262,9 @@ def test_killed_and_interrupted_drivers_leave_no_process_and_lose_nothing(tmp_pa
     assert without_times(read_rows(tmp_path / "out")) == without_times(read_rows(tmp_path / "whole"))
     outcomes = [run["outcome"] for run in json.loads((tmp_path / "out" / "manifest.json").read_text())["runs"]]
     assert outcomes == ["stopped", "complete"]  # the killed one could not say anything
+
+
+def test_a_limit_that_the_system_cannot_keep_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("pnp_ovss.batch.pool.resident_gib", lambda pid: 0.0)
+    Pool(job(), tmp_path, Resources(memory_gib=1.0))
+    assert "the memory limit is not kept" in caplog.text

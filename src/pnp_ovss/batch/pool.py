@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import time
@@ -21,6 +22,8 @@ from pnp_ovss.batch.sources import PhotoRef
 from pnp_ovss.batch.worker import serve
 from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, ModelError
+
+log = logging.getLogger(__name__)
 
 Task = tuple[int, PhotoRef]
 Row = dict[str, Any]
@@ -65,6 +68,8 @@ class Pool:
         self._failed_starts = self._losses = 0
         self.facts: dict[str, Any] = {}
         self.restarts = 0
+        if resources.memory_gib and not resident_gib(os.getpid()):
+            log.warning("this system does not tell what a process takes: the memory limit is not kept")
 
     def __enter__(self) -> Pool:
         return self

@@ -105,7 +105,10 @@ def tune(
     segmenter = spec.make()
     own_size = segmenter.config.size_px if scorer == "self" else None
     judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size or own_size, device=spec.device)
-    with tempfile.TemporaryDirectory(prefix="pnp-ovss-") as folder, _progress() as (track, report):
+    with (
+        tempfile.TemporaryDirectory(prefix="pnp-ovss-", ignore_cleanup_errors=True) as folder,
+        _progress() as (track, report),
+    ):
         store = MapStore(segmenter.vlm, tagged, segmenter.config, Path(folder)).build(track)
         tuned = search(store, judge, options, journal=out.with_suffix(".journal"), resume=resume, report=report)
         found = evidence(store, judge, options, tuned)

@@ -7,8 +7,10 @@ taken.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pnp_ovss.errors import ConfigError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["Evidence", "Refiner", "get_refiner", "list_refiners", "refine_photo"]
+
+log = logging.getLogger(__name__)
 
 _REFINERS = {
     "densecrf": ("pnp_ovss.refiners.densecrf", "DenseCRF"),
@@ -96,6 +100,23 @@ def get_refiner(name: str, **options: object) -> Refiner:
     return factory(**options)
 
 
+def _refine(refiner: Refiner, photo: np.ndarray, scores: torch.Tensor, evidence: Evidence | None) -> torch.Tensor:
+    """On the CPU where the device lacks an operation: MPS has no embedding_bag, the Dense CRF's, before torch 2.10."""
+    try:
+        return refiner.refine(photo, scores, evidence)
+    except NotImplementedError as error:
+        if scores.device.type == "cpu":
+            raise
+        _say_on_cpu(str(scores.device), str(error).split("\n")[0][:200])
+        there = None if evidence is None else replace(evidence, maps=evidence.maps.cpu())
+        return refiner.refine(photo, scores.cpu(), there)
+
+
+@cache
+def _say_on_cpu(device: str, reason: str) -> None:
+    log.warning("the refiner works on the CPU, %s cannot do it (%s)", device, reason)
+
+
 def refine_photo(
     refiner: Refiner,
     photo: np.ndarray,
@@ -111,7 +132,7 @@ def refine_photo(
     """
     if len(scores) == 1:
         return scores
-    refined = refiner.refine(resize_to(photo, scores.shape[1:]), scores, evidence)
+    refined = _refine(refiner, resize_to(photo, scores.shape[1:]), scores, evidence)
     if not keep:
         return refined
     from pnp_ovss.refiners.cores import hold_cores
