@@ -164,7 +164,11 @@ class SegmenterConfig:
         "complement", "label", "The background channel; a number is a constant score.", 0, 1000
     )
     output_px: int = setting(2048, "label", "Longer side at which scores of larger photos are computed.", 16, 16384)
-    refine: str = setting("densecrf", "label", "What sharpens the masks: densecrf, pamr, densecrf-reference or none.")
+    refine: str = setting(
+        "densecrf",
+        "label",
+        "What sharpens the masks: densecrf, pamr, densecrf-reference, sam (trained on masks) or none.",
+    )
     core_share: float = setting(
         0.0, "label", "Share of its pixels that refining leaves a class at least (ours); 0 = it may vanish.", 0, 1
     )

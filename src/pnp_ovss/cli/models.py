@@ -52,10 +52,14 @@ def models(context: typer.Context, as_json: AsJson = False) -> int:
 
 @app.command("fetch")
 def fetch(name: Name) -> int:
-    """Download a model's weights into the hub's cache, with progress; a lost connection is taken up again."""
+    """Download weights (also those of `--refine sam`) into the hub's cache; a lost connection is taken up again."""
     from pnp_ovss.presets import get_preset
+    from pnp_ovss.refiners.promptable_presets import fetch_promptable, promptable_presets
     from pnp_ovss.vlms.checkpoints.loading import fetch_weights
 
+    if name in promptable_presets():
+        say(str(fetch_promptable(name)))
+        return 0
     preset = get_preset(name)
     folder = fetch_weights(preset)
     found = f"{preset.name} is built in: nothing to fetch" if folder is None else str(folder)

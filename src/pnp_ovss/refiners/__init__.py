@@ -28,6 +28,7 @@ _REFINERS = {
     "densecrf": ("pnp_ovss.refiners.densecrf", "DenseCRF"),
     "densecrf-reference": ("pnp_ovss.refiners.reference", "ReferenceCRF"),
     "pamr": ("pnp_ovss.refiners.pamr", "PAMR"),
+    "sam": ("pnp_ovss.refiners.sam", "SAM"),
     "none": ("pnp_ovss.refiners.unrefined", "Unrefined"),
 }
 
@@ -76,7 +77,7 @@ def list_refiners() -> list[str]:
     """Names that `get_refiner` knows.
 
     >>> list_refiners()
-    ['densecrf', 'densecrf-reference', 'pamr', 'none']
+    ['densecrf', 'densecrf-reference', 'pamr', 'sam', 'none']
     """
     return list(_REFINERS)
 

@@ -1,0 +1,170 @@
+"""Promptable segmenters: a photo is encoded once, and points give proposals. MobileSAM, SAM and SAM 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pnp_ovss.errors import ModelError
+from pnp_ovss.images import resize_to
+
+SIDE = 1024
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's photos, as SAM's and SAM 2's own processors have them, of pixels in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A prompt: x, y in pixels of the photo; positive: on the thing, else off it."""
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+class Promptable(Protocol):
+    """What the refiner asks of a promptable segmenter."""
+
+    @property
+    def name(self) -> str:
+        """Which checkpoint it is."""
+        ...
+
+    def encode(self, image: np.ndarray) -> Any:
+        """What `propose` needs of a photo (H, W, 3) uint8, once for all its prompts."""
+        ...
+
+    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Tensor:
+        """Proposals (len(prompts), n, h, w) float32 logits over the whole photo, above 0 where the mask is.
+
+        size: (H, W) of the photo, in whose pixels the prompts are; (h, w) has its aspect, any scale.
+        """
+        ...
+
+
+class SamSegmenter:
+    """Any of transformers' SAM models that takes `image_embeddings` and points.
+
+    model: a SamModel or Sam2Model, frozen. squash: SAM 2 stretches a photo to a square; SAM fits its longer side.
+    """
+
+    def __init__(self, model: Any, name: str, *, side: int = SIDE, squash: bool = False) -> None:
+        self.model, self.name, self.side, self.squash = model, name, side, squash
+
+    def encode(self, image: np.ndarray) -> Any:
+        """The encoder's features, on the model's device."""
+        height, width = self._fitted(image.shape[:2])
+        small = torch.from_numpy(resize_to(image, (height, width)).astype(np.float32) / 255).permute(2, 0, 1)
+        pixels = (small - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+        padded = F.pad(pixels, (0, self.side - width, 0, self.side - height))[None]
+        with torch.inference_mode():
+            return self.model.get_image_embeddings(padded.to(next(self.model.parameters()).device))
+
+    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Tensor:
+        """Three proposals for each prompt: (len(prompts), 3, h, w)."""
+        points, labels = self._points(size, prompts)
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            found = self.model(
+                image_embeddings=features,
+                input_points=points.to(device),
+                input_labels=labels.to(device),
+                multimask_output=True,
+            )
+        masks = found.pred_masks[0].float()
+        height, width = self._fitted(size)
+        rows = max(1, round(masks.shape[-2] * height / self.side))
+        columns = max(1, round(masks.shape[-1] * width / self.side))
+        return masks[..., :rows, :columns].clone()
+
+    def _fitted(self, size: tuple[int, ...]) -> tuple[int, int]:
+        if self.squash:
+            return self.side, self.side
+        scale = self.side / max(size)
+        return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
+
+    def _points(self, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> tuple[Tensor, Tensor]:
+        """(1, P, n, 2) float32 x, y of the model's input and (1, P, n) int labels, shorter prompts filled with −10."""
+        height, width = self._fitted(size)
+        most = max(len(prompt) for prompt in prompts)
+        points = torch.zeros(1, len(prompts), most, 2)
+        labels = torch.full((1, len(prompts), most), -10)
+        for row, prompt in enumerate(prompts):
+            for column, point in enumerate(prompt):
+                points[0, row, column, 0] = point.x * width / size[1]
+                points[0, row, column, 1] = point.y * height / size[0]
+                labels[0, row, column] = int(point.positive)
+        return points, labels
+
+
+_NAMES = {
+    "image_encoder.": "vision_encoder.",
+    "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": "shared_image_embedding.positional_embedding",
+    ".point_embeddings.": ".point_embed.",
+    ".mask_downscaling.0.": ".mask_embed.conv1.",
+    ".mask_downscaling.1.": ".mask_embed.layer_norm1.",
+    ".mask_downscaling.3.": ".mask_embed.conv2.",
+    ".mask_downscaling.4.": ".mask_embed.layer_norm2.",
+    ".mask_downscaling.6.": ".mask_embed.conv3.",
+    ".norm1.": ".layer_norm1.",
+    ".norm2.": ".layer_norm2.",
+    ".norm3.": ".layer_norm3.",
+    ".norm4.": ".layer_norm4.",
+    ".norm_final_attn.": ".layer_norm_final_attn.",
+    ".output_upscaling.0.": ".upscale_conv1.",
+    ".output_upscaling.1.": ".upscale_layer_norm.",
+    ".output_upscaling.3.": ".upscale_conv2.",
+}
+_FEED_FORWARD = {".layers.0.": ".proj_in.", ".layers.1.": ".layers.0.", ".layers.2.": ".proj_out."}
+_UNUSED = ("image_encoder.head.", "image_encoder.norm_head.")
+_TIED = ("shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding")
+
+
+def mobile_sam(state: Mapping[str, Tensor], name: str = "mobile-sam") -> SamSegmenter:
+    """MobileSAM from its published weights' state. Raises ModelError for anything that is not exactly that."""
+    from transformers import SamConfig, SamModel
+
+    from pnp_ovss.refiners.tinyvit import TinyViT
+
+    small = {
+        "hidden_size": 8,
+        "num_hidden_layers": 0,
+        "num_attention_heads": 1,
+        "mlp_dim": 8,
+        "global_attn_indexes": [],
+    }
+    model = SamModel(SamConfig(vision_config=small))
+    model.add_module("vision_encoder", TinyViT())
+    renamed = {_renamed(key): value for key, value in state.items() if not key.startswith(_UNUSED)}
+    renamed[_TIED[1]] = renamed.get(_TIED[0], torch.empty(0))
+    _fill(model, renamed, name)
+    return SamSegmenter(model.eval().requires_grad_(False), name)
+
+
+def _renamed(key: str) -> str:
+    """The name in transformers' SamModel of a weight of MobileSAM."""
+    if key.startswith("image_encoder."):
+        return key.replace("image_encoder.", "vision_encoder.", 1)
+    for old, new in _NAMES.items():
+        key = key.replace(old, new)
+    if "_mlps." in key or "_prediction_head." in key:
+        first = next((old for old in _FEED_FORWARD if old in key), "")
+        key = key.replace(first, _FEED_FORWARD.get(first, first))
+    return key
+
+
+def _fill(model: Any, state: Mapping[str, Tensor], name: str) -> None:
+    try:
+        result = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"{name}: {str(error).splitlines()[-1].strip()}; not MobileSAM's weights") from error
+    if result.missing_keys or result.unexpected_keys:
+        raise ModelError(
+            f"{name}: missing {result.missing_keys[:3]}, left over {result.unexpected_keys[:3]}; not MobileSAM's weights"
+        )

@@ -1,0 +1,105 @@
+"""Masks from a promptable segmenter where it agrees with the class maps, from the dense CRF where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.refiners import Evidence
+from pnp_ovss.refiners.densecrf import DenseCRF
+from pnp_ovss.refiners.inputs import check_inputs
+from pnp_ovss.refiners.promptable import Point, Promptable
+from pnp_ovss.refiners.promptable_weights import load_promptable
+from pnp_ovss.refiners.proposals import AGREEMENT, POINTS, Chosen, choose, peaks, support
+
+REST = 1e-3
+"""What a class keeps of its CRF score outside its mask where no channel is background: someone must win there."""
+
+
+@dataclass(frozen=True)
+class SAM:
+    """A promptable segmenter of the SAM family, trained on class-agnostic masks: its results are not mask-free.
+
+    model: "mobile-sam", another name of `promptable.toml`, a hub id or a folder. device: of torch. points:
+    candidates of a class at most. agreement: soft IoU with a class's scores in [0, 1] below which its mask is the CRF's.
+    """
+
+    model: str = "mobile-sam"
+    device: str = "cpu"
+    points: int = POINTS
+    agreement: float = AGREEMENT
+
+    @property
+    def name(self) -> str:
+        """The checkpoint and what it learned from, as every result and table says it."""
+        return f"sam ({self.model}, trained on masks)"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.agreement <= 1:
+            raise ConfigError(f"agreement={self.agreement} is not possible: use a number from 0 to 1")
+        if self.points < 1:
+            raise ConfigError(f"points={self.points} is not possible: use 1 or more")
+
+    def refine(self, image: np.ndarray, scores: Tensor, evidence: Evidence | None = None) -> Tensor:
+        """Scores (C, H, W) float32: 1 to 2 in a class's mask, elsewhere at most the CRF's.
+
+        Raises RefinerError for inputs that do not fit, ModelError without the model's weights.
+        """
+        checked = check_inputs(image, scores, evidence)
+        known = evidence or Evidence(tuple("?" * len(scores)), checked)
+        rough = DenseCRF().refine(image, checked)
+        classes = [channel for channel, name in enumerate(known.names) if name]
+        heat = support(known.maps[classes].cpu())
+        points = [peaks(each, self.points) for each in heat]
+        if not any(points):
+            return rough
+        found = self._ask(image, checked[classes], points)
+        return merged(rough, checked, dict(zip(classes, found, strict=True)), self.agreement)
+
+    def _ask(self, image: np.ndarray, scores: Tensor, points: Sequence[Sequence[tuple[float, float]]]) -> list[Chosen]:
+        """What is chosen for each class. scores: (K, H, W); points: of each class, in [0, 1]."""
+        model = _loaded(self.model, self.device)
+        features, size = model.encode(image), (image.shape[0], image.shape[1])
+        chosen = []
+        for row, own in enumerate(points):
+            if not own:
+                chosen.append(Chosen(torch.zeros(1, 1, dtype=torch.bool), 0.0))
+                continue
+            proposals = model.propose(features, size, prompts_of(own, size))
+            small = F.interpolate(scores[row][None, None], proposals.shape[-2:], mode="area")[0, 0].to(proposals.device)
+            taken = choose(proposals > 0, small.clamp(max=1))
+            mask = F.interpolate(taken.mask[None, None].float(), size, mode="bilinear")[0, 0] > 1 / 2
+            chosen.append(Chosen(mask.to(scores.device), taken.agreement, taken.prompts))
+        return chosen
+
+
+def prompts_of(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[list[Point]]:
+    """A prompt for each point, in pixels of a photo (H, W)."""
+    return [[Point(x * size[1], y * size[0])] for x, y in points]
+
+
+def merged(rough: Tensor, scores: Tensor, chosen: dict[int, Chosen], agreement: float) -> Tensor:
+    """The CRF's `rough` (C, H, W) with the masks of the channels whose agreement reaches `agreement`.
+
+    In a mask its channel has 1 + agreement · score, so that where masks overlap the higher product wins; outside it,
+    nothing.
+    """
+    result = rough.clone()
+    rest = 0.0 if len(chosen) < len(rough) else REST  # background takes what is left
+    for channel, each in chosen.items():
+        if each.agreement > 0 and each.agreement >= agreement:
+            inside = 1 + each.agreement * scores[channel].clamp(max=1)
+            result[channel] = torch.where(each.mask, inside, result[channel] * rest)
+    return result
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str, device: str) -> Promptable:
+    return load_promptable(model, device)

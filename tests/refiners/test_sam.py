@@ -1,0 +1,175 @@
+"""The SAM refiner: its rule on known answers, and its adapters on small random models."""
+
+import numpy as np
+import pytest
+import torch
+
+from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.refiners import Evidence, get_refiner, sam
+from pnp_ovss.refiners.promptable import Point, SamSegmenter, mobile_sam
+from pnp_ovss.refiners.promptable_weights import load_promptable
+from pnp_ovss.refiners.proposals import choose, peaks, soft_iou, support
+from pnp_ovss.refiners.sam import merged
+from pnp_ovss.testing.refiner_contract import RefinerContract
+
+LEFT, RIGHT = np.s_[:, :8], np.s_[:, 24:]
+
+
+class Parts:
+    """A promptable segmenter that knows upright parts of the photo, which end at these quarters; counts what it encodes."""
+
+    name = "parts"
+
+    def __init__(self, *quarters, whole=True):
+        self.quarters, self.whole = quarters, whole
+        self.encoded = 0
+
+    def encode(self, image):
+        self.encoded += 1
+        return image
+
+    def propose(self, features, size, prompts):
+        height, width = size
+        masks = -torch.ones(len(prompts), 3, height, width)
+        for row, (point, *_) in enumerate(prompts):
+            ends = [quarter * width // 4 for quarter in self.quarters]
+            part = sum(point.x >= end for end in ends[:-1])
+            masks[row, 0, :, (0, *ends)[part] : ends[part]] = 1
+            masks[row, 1] = 1 if self.whole else -1  # everything, as confident
+        return masks
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    model = Parts(1, 3, 4)
+    monkeypatch.setattr(sam, "_loaded", lambda *_: model)
+    return model
+
+
+def photo_and_scores():
+    """A grey photo 16 x 32, background and a class that is strong on both outer parts, and the class's map 4 x 8."""
+    scores = torch.full((2, 16, 32), 0.1)
+    scores[0] = 0.9
+    scores[(1, *LEFT)], scores[(1, *RIGHT)] = 0.8, 0.6
+    scores[0] -= scores[1] - 0.1
+    maps = torch.zeros(2, 4, 8)
+    maps[1, 1, 0], maps[1, 2, 7] = 1.0, 0.8
+    return np.full((16, 32, 3), 127, np.uint8), scores, Evidence(("", "thing"), maps)
+
+
+class TestSAM(RefinerContract):
+    @pytest.fixture(autouse=True)
+    def two_halves(self, monkeypatch):
+        monkeypatch.setattr(sam, "_loaded", lambda *_: Parts(2, 4, whole=False))
+
+    def make_refiner(self):
+        return get_refiner("sam")
+
+
+def test_two_things_of_a_class_are_both_found_and_the_photo_is_encoded_once(parts):
+    labels = get_refiner("sam").refine(*photo_and_scores()).argmax(0)
+    assert labels[LEFT].all()
+    assert labels[RIGHT].all()
+    assert not labels[:, 8:24].any()
+    assert parts.encoded == 1
+
+
+def test_a_mask_that_the_scores_do_not_support_is_refused(parts):
+    image, scores, evidence = photo_and_scores()
+    scores[1] *= 0.05
+    rough = get_refiner("densecrf").refine(image, scores)
+    assert torch.equal(get_refiner("sam", agreement=0.5).refine(image, scores, evidence), rough)
+    assert not torch.equal(get_refiner("sam", agreement=0.0).refine(image, scores, evidence), rough)
+
+
+def test_where_masks_overlap_the_higher_product_wins():
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    rough, scores = torch.full((3, 1, 2), 0.3), torch.tensor([[[0.0, 0.0]], [[0.9, 0.1]], [[0.5, 0.5]]])
+    chosen = {1: sam.Chosen(mask, 0.8), 2: sam.Chosen(mask, 0.6)}
+    assert merged(rough, scores, chosen, 0.5).argmax(0).tolist() == [[1, 2]]
+
+
+def test_peaks_are_local_maxima_the_highest_first():
+    heat = torch.zeros(5, 5)
+    heat[1, 1], heat[1, 2], heat[4, 4], heat[0, 4] = 1.0, 0.9, 0.8, 0.4
+    assert peaks(heat) == [(0.3, 0.3), (0.9, 0.9)]
+    assert peaks(heat, 1) == [(0.3, 0.3)]
+    assert peaks(torch.ones(3, 3)) == []
+
+
+def test_support_is_low_where_another_class_is_ahead():
+    maps = torch.tensor([[[4.0, 4.0, 0.0]], [[0.0, 8.0, 0.0]]])
+    heat = support(maps)
+    assert heat[0, 0, 0] > 2 * heat[0, 0, 1]
+
+
+def test_agreement_counts_both_ways():
+    scores = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    masks = torch.tensor([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 1, 1, 1]]]) > 0
+    assert soft_iou(masks, scores).tolist() == [1.0, 0.5, 0.5]
+    found = choose(masks[1:][:, None] & torch.tensor([1, 1, 0, 0]).bool(), scores)
+    assert found.agreement == 1.0
+
+
+@pytest.fixture(scope="module")
+def small_sam(tmp_path_factory):
+    """A random SAM of 64 px in a folder."""
+    from transformers import SamConfig, SamModel
+
+    torch.manual_seed(0)
+    vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16, "image_size": 64,
+              "global_attn_indexes": [], "output_channels": 16, "num_pos_feats": 8, "window_size": 2}  # fmt: skip
+    prompt = {"hidden_size": 16, "image_size": 64, "image_embedding_size": 4}
+    mask = {"hidden_size": 16, "mlp_dim": 16, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
+    config = SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=mask)
+    folder = tmp_path_factory.mktemp("sam")
+    SamModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_folder_with_sam_gives_three_proposals_a_prompt_of_the_photo_alone(small_sam):
+    model = load_promptable(str(small_sam))
+    image = np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8)
+    features = model.encode(image)
+    found = model.propose(features, (30, 60), [[Point(10, 10)], [Point(50, 20), Point(5, 5, False)]])
+    assert found.shape == (2, 3, 8, 16)
+    alone = model.propose(features, (30, 60), [[Point(10, 10)]])
+    torch.testing.assert_close(found[:1], alone, atol=1e-4, rtol=0)
+
+
+def test_a_folder_that_lacks_weights_is_refused(small_sam, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(small_sam / "model.safetensors")
+    state.pop("mask_decoder.iou_token.weight")
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_text((small_sam / "config.json").read_text())
+    with pytest.raises(ModelError, match=r"1 weights are missing \(mask_decoder.iou_token.weight"):
+        load_promptable(str(tmp_path))
+
+
+def test_weights_that_are_not_mobile_sams_are_refused(tmp_path):
+    (tmp_path / "mobile_sam.pt").write_bytes(b"something else")
+    with pytest.raises(ModelError, match="sha256"):
+        load_promptable(str(tmp_path))
+    with pytest.raises(ModelError, match="not MobileSAM's weights"):
+        mobile_sam({"image_encoder.neck.0.weight": torch.zeros(256, 320, 1, 1)})
+
+
+def test_weights_that_are_not_here_say_how_to_fetch_them(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="pnp-ovss models fetch mobile-sam"):
+        load_promptable("mobile-sam")
+
+
+@pytest.mark.parametrize(("option", "value"), [("agreement", 2), ("points", 0)])
+def test_impossible_options_are_named(option, value):
+    with pytest.raises(ConfigError, match=option):
+        get_refiner("sam", **{option: value})
+
+
+def test_points_are_moved_into_the_models_frame():
+    model = SamSegmenter(None, "none", side=100)
+    points, labels = model._points((30, 60), [[Point(30, 15)], [Point(60, 30), Point(0, 0, False)]])
+    assert points[0, 0, 0].tolist() == [50, 25]
+    assert labels.tolist() == [[[1, -10], [1, 0]]]
