@@ -15,7 +15,7 @@ from pnp_ovss.presets import QUESTION
 from pnp_ovss.prompt import build_prompt
 from pnp_ovss.testing.small_decoders import chat_files, small_decoder
 from pnp_ovss.testing.vlm_contract import VlmContract
-from pnp_ovss.vlms.base import layer_index
+from pnp_ovss.vlms.base import ImageFeatures, layer_index
 from pnp_ovss.vlms.decoder import DecoderVLM
 from pnp_ovss.vlms.decoder_prompt import Chat
 
@@ -79,6 +79,24 @@ def test_kept_keys_and_values_change_nothing(kind):
         vlm.model.model.__dict__.pop("get_image_features", None)
         assert torch.allclose(row, plain, atol=1e-4)
     assert len({round(float(value), 3) for value in together[:, 1]}) == len(prompts)
+
+
+def test_no_word_sees_a_removed_patch():
+    """In the first layer the others share out what a word would have given it."""
+    vlm = adapter()
+    visible = torch.tensor([True, False, True, False])
+    some = vlm.encode(torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0)), visible)
+    empty = torch.zeros(1, 4, some.tokens.shape[-1])
+    empty[:, visible] = some.tokens
+    seen, unseen = (
+        vlm.attend(image, build_prompt(["cat"], QUESTION, vlm.tokenize), layers=(1,), head="mean", gradient="none")[
+            0
+        ].probs
+        for image in (ImageFeatures(empty, some.grid), some)
+    )
+    lost = seen[..., ~visible].sum(dim=-1, keepdim=True)
+    assert float(lost.max()) > 0.05
+    assert torch.allclose(unseen[..., visible], seen[..., visible] / (1 - lost), rtol=1e-4)
 
 
 def test_the_attention_implementation_is_put_back():
