@@ -112,17 +112,19 @@ def _gradcam(
     config: SegmenterConfig,
 ) -> tuple[Tensor, Tensor]:
     """Class maps (M, N), zero where dropped, and U (N,) of Eq. 2."""
+
+    def tokens_of(prompt: Prompt) -> Tensor:
+        found = vlm.attend(features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient)[0]
+        return token_saliency(found.probs, found.grad) * visible
+
     maps, saliency = [], []
     for prompt in prompts:
-        found = vlm.attend(features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient)[0]
-        tokens = token_saliency(found.probs, found.grad) * visible
+        tokens = tokens_of(prompt)
         maps.append(class_maps(tokens, prompt.spans))
         saliency.append(scored_tokens(tokens, prompt.spans))
     stacked = torch.cat(maps)
     for prompt in _baseline(vlm, config):
-        found = vlm.attend(features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient)[0]
-        generic = class_maps(token_saliency(found.probs, found.grad) * visible, prompt.spans)
-        stacked = (stacked - generic).clamp(min=0)
+        stacked = (stacked - class_maps(tokens_of(prompt), prompt.spans)).clamp(min=0)
     if config.softmax_over_classes:
         stacked = stacked.softmax(dim=0) * visible
     total = torch.stack(saliency).sum(dim=0) if config.drop_score == "tokens" else stacked.sum(dim=0)

@@ -28,7 +28,8 @@ def options_of(command):
     return {name for parameter in found for name in parameter.opts} & set(SETTINGS)
 
 
-SEGMENTING = [command for command in MODEL_COMMANDS if command != "calibrate"]  # it matches names alone
+SEGMENTING = [command for command in MODEL_COMMANDS if command not in ("calibrate", "serve")]
+"""Not what matches names alone, nor what waits for requests."""
 CASES = [(command, option) for command in SEGMENTING for option in sorted(options_of(command))]
 
 
