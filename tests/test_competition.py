@@ -33,6 +33,13 @@ def test_by_hand_on_four_by_four():
     torch.testing.assert_close(stuff, expected[1:])
 
 
+def test_a_blurred_foreground_of_less_than_one_half_is_background():
+    scores, _ = equal_mass(torch.stack([BROAD, NARROW]), (40, 40), CONFIG.replace(blur=0.1))
+    inside = 1 - scores[0]
+    assert 0.1 < (inside > 1 / 2).float().mean() < (inside > 0.01).float().mean() - 0.1  # a soft edge
+    assert ((scores[1:].amax(dim=0) > scores[0]) == (inside > 1 / 2)).all()
+
+
 def test_overlay_loses_the_nested_class_and_equal_mass_keeps_it():
     maps = torch.stack([BROAD, NARROW])
     config = CONFIG.replace(competition="overlay", threshold=0.5)
