@@ -119,7 +119,13 @@ def _check_values(values: Mapping[str, Any], path: Path) -> None:
             _check_values(value, path)
         elif key.endswith("_config") and value is not None:
             raise ModelError(f"{path}: {key} is {str(value)[:50]!r}, not an object")
-        elif key in LIMITS and not (type(value) is int and 1 <= value <= LIMITS[key]):
+        elif key in LIMITS and not all(type(side) is int and 1 <= side <= LIMITS[key] for side in _sides(key, value)):
             raise ModelError(f"{path}: {key} is {str(value)[:50]!r}, not a whole number from 1 to {LIMITS[key]:,}")
         elif key in SHARES and not (type(value) in (int, float) and 0 <= value <= 10):
             raise ModelError(f"{path}: {key} is {str(value)[:50]!r}, not a number from 0 to 10")
+
+
+def _sides(key: str, value: Any) -> list[Any]:
+    """One number, or height and width where a picture or a patch has both (InternVL writes [448, 448])."""
+    two = key in ("image_size", "patch_size") and isinstance(value, list) and len(value) == 2
+    return value if two else [value]

@@ -20,6 +20,7 @@ from pnp_ovss.presets import ModelPreset, built_in_presets, get_preset
 from pnp_ovss.spec import SegmenterSpec
 from pnp_ovss.testing import small_models
 from pnp_ovss.testing.fake_hub import COMMIT, FakeHub, serving
+from pnp_ovss.testing.small_decoders import save_decoder
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
 from pnp_ovss.vlms.checkpoints.download import download
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, converted_folder
@@ -73,7 +74,35 @@ def offline(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-@pytest.mark.parametrize("preset", [p for p in built_in_presets() if p.hub_id], ids=lambda preset: preset.name)
+PICKLED = [preset for preset in built_in_presets() if preset.hub_id and preset.family in MODELS]
+DECODERS = {
+    "internvl3-1b": "internvl", "llava-1.5-7b": "llava", "paligemma-3b-mix-224": "paligemma", "qwen2.5-vl-7b": "qwen2_5_vl",
+    "qwen3-vl-4b": "qwen3_vl", "smolvlm-256m": "smolvlm",
+}  # fmt: skip
+"""Preset -> architecture, which its family leaves open."""
+
+
+def test_every_preset_of_the_hub_is_tried_below():
+    assert {preset.name for preset in built_in_presets() if preset.hub_id} == {p.name for p in PICKLED} | set(DECODERS)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_decoder_is_fetched_loaded_and_found_offline(hub, name, monkeypatch, tmp_path):
+    """With safetensors, a chat template and what the processor says, as they are on the hub."""
+    preset, folder = get_preset(name), save_decoder(DECODERS[name], tmp_path)
+    hub.repositories = {preset.hub_id: {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}}
+    hub.revisions.add(preset.revision)
+
+    loaded = load_vlm(preset, device="cpu")
+
+    offline(monkeypatch)
+    again = load_vlm(preset, device="cpu")
+    weights = [model.model.state_dict() for model in (loaded, again)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert again.name == name
+
+
+@pytest.mark.parametrize("preset", PICKLED, ids=lambda preset: preset.name)
 def test_every_preset_is_fetched_loaded_and_found_offline(hub, saved, preset, monkeypatch, capsys):
     """With only a pickle, as most of them are on the hub; the weights are random and small."""
     hub.repositories = {preset.hub_id: without(saved[preset.family], "model.safetensors")}
