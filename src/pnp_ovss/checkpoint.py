@@ -57,14 +57,22 @@ def _is_decoder(config: Mapping[str, Any]) -> bool:
 
 def decoder_sizes(folder: Path) -> tuple[int, int]:
     """How many layers a decoder's folder has, and the side of its input, px, a multiple of what one image token stands for."""
-    from transformers import AutoConfig
-
     with refusing(folder):
-        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = transformers_config(folder)
         vision, step = config.vision_config, token_px(config)
         side = getattr(vision, "image_size", None) or ANY_SIZE_PX
         side = side[0] if isinstance(side, list | tuple) else side
         return int(config.get_text_config().num_hidden_layers), max(side // step, 1) * step
+
+
+def transformers_config(folder: Path) -> Any:
+    """The configuration object of a folder's config.json, as `read_config` reads it. Raises ModelError."""
+    from transformers import CONFIG_MAPPING
+
+    values = read_config(folder)
+    if values["model_type"] not in CONFIG_MAPPING:
+        raise ModelError(f"{folder}: transformers knows no model_type '{values['model_type']}'")
+    return CONFIG_MAPPING[values["model_type"]].from_dict(values)
 
 
 def token_px(config: Any) -> int:

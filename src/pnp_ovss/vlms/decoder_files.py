@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pnp_ovss.checkpoint import read_config, refusing
+from pnp_ovss.checkpoint import refusing, transformers_config
 from pnp_ovss.config import Precision
 from pnp_ovss.errors import ModelError
 from pnp_ovss.files import read_json
@@ -28,13 +28,12 @@ def load_decoder(preset: ModelPreset, folder: Path, *, precision: Precision = "f
 
 def read_decoder(folder: Path, precision: Precision) -> tuple[Any, ChatFiles, tuple[Triple, Triple]]:
     """The model, its texts, and mean and std of pixels in [0, 1]. Raises ModelError that says what is missing."""
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoModelForImageTextToText
 
-    model_type = read_config(folder)["model_type"]
     with refusing(folder):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = transformers_config(folder)
     if type(config) not in AutoModelForImageTextToText._model_mapping:
-        raise ModelError(f"{folder}: transformers has no image-text-to-text model of model_type '{model_type}'")
+        raise ModelError(f"{folder}: transformers has no image-text-to-text model of model_type '{config.model_type}'")
     kind = AutoModelForImageTextToText._model_mapping[type(config)]
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     return load_pretrained(kind, folder, config, dtype=dtype), ChatFiles.from_folder(folder), read_normalisation(folder)
