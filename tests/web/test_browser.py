@@ -59,7 +59,7 @@ def vlm():
 def address(vlm, photos):
     from pnp_ovss.web.server import Offer, ServerConfig, served
 
-    offer = Offer(["fake"], [(str(photos / "squares.png"), "red, blue")])
+    offer = Offer(["blip-large-flickr"], [(str(photos / "squares.png"), "red, blue")])
     with served(lambda _: Segmenter(vlm, CONFIG), offer, ServerConfig(port=0, max_upload_mb=1)) as running:
         yield running
 
@@ -117,11 +117,10 @@ def test_upload_segment_step_toggle_download(visit, photos, tmp_path):
     colours = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).reshape(-1, 3)
     assert (colours == [230, 159, 0]).all(axis=1).sum() > 100  # the outline of class 1 is on the screen
 
-    slider = page.locator("#step input[type=range]")
-    slider.focus()
-    slider.press("ArrowLeft")
+    page.get_by_label("8 refiner densecrf").focus()
+    page.keyboard.press("ArrowUp")
     page.get_by_text("Step 7 of 8: blur.").wait_for()
-    slider.press("ArrowLeft")
+    page.get_by_label("6 drop 4").check()
     page.get_by_text("Step 6 of 8: drop 4.").wait_for()
     page.get_by_text("What the model saw in this pass").wait_for()
     page.get_by_role("checkbox", name="red", exact=True).uncheck()
@@ -208,6 +207,57 @@ def test_phone_width(visit, photos, tmp_path):
         assert box["x"] + box["width"] <= 375
 
 
+def test_thresholds_are_moved_without_another_run(visit, photos, vlm):
+    page = visit()
+    ask(page, photos / "squares.png", "red, blue")
+    page.get_by_text("Done. Found: red; blue.").wait_for()
+    encoded, before = vlm.encoded, page.locator("table.classes").inner_text()
+    number = page.locator("#match-now input[type=number]")
+    number.fill("1")
+    number.press("Enter")
+    number.blur()
+    page.get_by_text("Done. Found: none of the classes.").wait_for()
+    assert page.locator("table.classes").inner_text() != before
+    assert vlm.encoded == encoded
+
+
+def test_a_changed_question_marks_the_result_as_old_and_a_new_run_clears_errors(visit, photos):
+    page = visit()
+    page.get_by_label("Class names").fill("red")
+    page.get_by_label("Class names").press("Enter")
+    page.get_by_role("alert").filter(has_text="there is no photo yet").wait_for()
+    ask(page, photos / "squares.png", "red")
+    page.get_by_text("Done. Found: red.").wait_for()
+    assert page.get_by_role("alert").count() == 0
+    page.get_by_label("Class names").fill("blue")
+    page.get_by_text("have changed since").wait_for()
+    page.get_by_label("Class names").press("Enter")
+    page.get_by_text("Done. Found: blue.").wait_for()
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_targets_are_large_enough_and_a_phone_scrolls_to_the_result(visit, photos, width):
+    page = visit(width=width)
+    ask(page, photos / "squares.png", "red, blue")
+    page.get_by_text("Done. Found: red; blue.").wait_for()
+    page.wait_for_timeout(1000)
+    if width == 390:
+        top = page.locator("#masks").bounding_box()["y"]
+        assert -500 < top < 900
+    for button in page.get_by_role("button").all():
+        if button.is_visible() and button.inner_text().strip():
+            assert button.bounding_box()["height"] >= 32, button.inner_text()
+
+
+def test_endpoint_with_a_name(address, photos):
+    client = pytest.importorskip("gradio_client")
+    answer = client.Client(address, verbose=False).predict(
+        client.handle_file(str(photos / "squares.png")), "red, green", api_name="/segment"
+    )
+    assert [entry["name"] for entry in answer["classes"]] == ["red", "green"]
+    assert list(answer["rle"]) == ["red"]
+
+
 def test_two_people_at_once(visit, photos, vlm):
     first, second = visit(), visit()
     vlm.pause_s = 0.5
@@ -234,7 +284,7 @@ def test_files_are_gone_when_the_page_stops(photos):
     from pnp_ovss.web.server import Offer, ServerConfig, served
 
     threads = threading.active_count()
-    with served(lambda _: Segmenter(FakeVLM(), CONFIG), Offer(["m"]), ServerConfig(port=0)) as address:
+    with served(lambda _: Segmenter(FakeVLM(), CONFIG), Offer(["blip-large-flickr"]), ServerConfig(port=0)) as address:
         import os
 
         folder = Path(os.environ["GRADIO_TEMP_DIR"])
@@ -250,6 +300,6 @@ def test_a_taken_port_is_an_error_in_words(address):
     port = int(address.rstrip("/").rsplit(":", 1)[1])
     with (
         pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 cannot be used"),
-        served(lambda _: None, Offer(["m"]), ServerConfig(port=port)),
+        served(lambda _: None, Offer(["blip-large-flickr"]), ServerConfig(port=port)),
     ):
         pass

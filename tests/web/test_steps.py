@@ -22,7 +22,7 @@ CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="pamr", drops=3)
 def steps_of(config, names="red, green, blue"):
     said = []
     segmenter = Segmenter(FakeVLM(), config)
-    result, steps = segment_in_steps(segmenter, faint_objects(), names, image_id="x.png", report=said.append)
+    result, steps, _ = segment_in_steps(segmenter, faint_objects(), names, image_id="x.png", report=said.append)
     return result, steps, said
 
 

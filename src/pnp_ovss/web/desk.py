@@ -8,15 +8,17 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pnp_ovss.classes import parse_classes
+from pnp_ovss.classes import Classes, parse_classes
 from pnp_ovss.errors import ClassNameError, ImageError
 from pnp_ovss.images import read_image
+from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.web.steps import Report, segment_in_steps
+from pnp_ovss.trace import Trace
+from pnp_ovss.web.steps import Report, Step, segment_in_steps, shrink_labels
 from pnp_ovss.web.views import Shown, shrink_photo
 
 MAX_CLASSES = 200
@@ -24,6 +26,8 @@ MAX_CLASSES = 200
 KEPT_S = 3600
 """Results and uploads are removed after this time."""
 _KEPT_MODELS = 2
+_KEPT_TRACES = 20
+"""Results whose thresholds can be moved; older ones would need another run."""
 _PREFIX = "result-"
 
 log = logging.getLogger(__name__)
@@ -46,28 +50,37 @@ class Desk:
         self._load = load
         self._folder = folder
         self._models: OrderedDict[str, Segmenter] = OrderedDict()
+        self._kept: OrderedDict[Path, _Kept] = OrderedDict()
 
     def segment(self, order: Order, report: Report = lambda _: None) -> Shown:
         """The result of an order, its files written. Raises PnPError, whose text is shown to the person."""
-        if not order.photo:
-            raise ImageError("there is no photo yet; drop one on the field, or choose an example")
-        classes = parse_classes(order.classes)
-        if len(classes) > MAX_CLASSES:
-            raise ClassNameError(f"{len(classes)} classes were given; this page takes {MAX_CLASSES} at once")
+        place, classes = _asked(order.photo, order.classes)
         report("loading the model")
         ready = self.segmenter(order.model)
         chosen = ready.replace(**order.settings)
-        name = Path(order.photo).name
+        name = Path(place).name
         try:
-            photo = read_image(order.photo)
+            photo = read_image(place)
         except ImageError as error:  # the person knows the file's name, not where this page keeps it
-            raise ImageError(str(error).replace(order.photo, name)) from error
-        result, steps = segment_in_steps(chosen, photo, classes, image_id=name, report=report)
+            raise ImageError(str(error).replace(place, name)) from error
+        result, steps, trace = segment_in_steps(chosen, photo, classes, image_id=name, report=report)
         self._sweep()
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder))
-        files = result.save(folder, Path(name).stem[:80])
-        scores = dict(result.match_scores)
-        return Shown(shrink_photo(result.image), result.class_names, scores, steps, folder, files)
+        self._kept[folder] = _Kept(chosen, trace, steps, folder)
+        while len(self._kept) > _KEPT_TRACES:
+            self._kept.popitem(last=False)
+        return self._kept[folder].show(result)
+
+    def relabel(self, shown: Shown, threshold: float, match_threshold: float) -> Shown | None:
+        """The same result decided anew, without another run of the model; None where it is no longer kept."""
+        kept = self._kept.get(shown.folder)
+        return kept.shown(threshold, max(match_threshold, shown.lowest_match)) if kept else None
+
+    def answer(self, photo: str | None, names: str, model: str) -> dict[str, Any]:
+        """A result as JSON values, with COCO's run lengths of what was found; no file is written. Raises PnPError."""
+        photo, classes = _asked(photo, names)
+        result = self.segmenter(model)(read_image(Path(photo)), classes, image_name=Path(photo).name)
+        return {**result.to_dict(), "rle": {name: result.rle(name) for name in result}}
 
     def segmenter(self, model: str) -> Segmenter:
         """The model, loaded once; the two used last are kept."""
@@ -83,6 +96,53 @@ class Desk:
         for folder in self._folder.glob(f"{_PREFIX}*"):
             if time.time() - folder.stat().st_mtime > KEPT_S:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asked(photo: str | None, names: str) -> tuple[str, Classes]:
+    """What was asked, if it can be. Raises ImageError, ClassNameError."""
+    if not photo:
+        raise ImageError("there is no photo yet; drop one on the field, or choose an example")
+    classes = parse_classes(names)
+    if len(classes) > MAX_CLASSES:
+        raise ClassNameError(f"{len(classes)} classes were given; this page takes {MAX_CLASSES} at once")
+    return photo, classes
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a result is decided from, kept so that two thresholds can be moved without another run of the model."""
+
+    segmenter: Segmenter
+    trace: Trace
+    steps: list[Step]
+    folder: Path
+
+    def shown(self, threshold: float, match_threshold: float) -> Shown:
+        """The result with these thresholds. Below the run's own match threshold no class was looked at."""
+        prepared = self.trace.prepared
+        chosen = self.segmenter.replace(threshold=threshold, match_threshold=match_threshold)
+        sure = [
+            group[0]
+            for group, score in zip(prepared.classes, prepared.match_scores, strict=False)
+            if score is None or score >= match_threshold or prepared.policy != "itm"
+        ]
+        return self.show(chosen.label(self.trace.keep(sure)))
+
+    def show(self, result: Segmentation) -> Shown:
+        """A result of the trace, its files written."""
+        own, config = self.segmenter.config, result.provenance.config
+        last = replace(self.steps[-1], labels=shrink_labels(result.labels))
+        return Shown(
+            photo=shrink_photo(result.image),
+            class_names=result.class_names,
+            match_scores=dict(result.match_scores),
+            steps=[*self.steps[:-1], last],
+            folder=self.folder,
+            files=result.save(self.folder, Path(result.image_name).stem[:80]),
+            threshold=config.threshold,
+            match_threshold=config.match_threshold,
+            lowest_match=own.match_threshold if self.trace.prepared.policy == "itm" else 0.0,
+        )
 
 
 def forget(shown: Shown | None) -> None:

@@ -110,7 +110,9 @@ def _options(models: Sequence[str]) -> list[Any]:
     threshold = gr.Slider(0, 1, value=config.threshold, step=0.01, label="Threshold T")
     drops = gr.Slider(0, 8, value=config.drops, step=1, label="Drops of Saliency DropOut")
     refine = gr.Radio(
-        [("dense CRF", "densecrf"), ("PAMR", "pamr"), ("none", "none")], value=config.refine, label="Refiner"
+        [("dense CRF", "densecrf"), ("PAMR", "pamr"), ("SAM (trained on masks)", "sam"), ("none", "none")],
+        value=config.refine,
+        label="Refiner",
     )
 
     def follow(name: str) -> list[Any]:

@@ -32,8 +32,8 @@ class Step:
 
 def segment_in_steps(
     segmenter: Segmenter, image: ImageSource, class_names: ClassNames, *, image_id: str, report: Report
-) -> tuple[Segmentation, list[Step]]:
-    """The result of `segmenter` and its steps: attention, GradCAM, each drop, blur, refiner.
+) -> tuple[Segmentation, list[Step], Trace]:
+    """The result of `segmenter`, its steps (attention, GradCAM, each drop, blur, refiner), and what it was made of.
 
     Without a class that competes there is one step, the result. Raises what the segmenter raises.
     """
@@ -43,7 +43,7 @@ def segment_in_steps(
     result = segmenter.label(trace)
     final = Step("result", "The labels.", shrink_labels(result.labels))
     if not trace.passes:
-        return result, [final]
+        return result, [final], trace
     config = segmenter.config
     shown = segmenter.replace(refine="none", output_px=min(LONGEST_PX, config.output_px))
     paper = shown.replace(completion="none", competition="overlay", blur=0.0)
@@ -58,7 +58,7 @@ def segment_in_steps(
     if config.refine != "none":
         text = "Edges moved to those of the photo: the result."
         steps.append(Step(f"refiner {config.refine}", text, final.labels))
-    return result, steps
+    return result, steps, trace
 
 
 def display_size(size: tuple[int, int]) -> tuple[int, int]:

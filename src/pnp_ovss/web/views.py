@@ -23,7 +23,10 @@ OPACITY = 0.5
 
 @dataclass
 class Shown:
-    """One tab's last result. photo: (h, w, 3) uint8 at display size. folder: its files, removed with it."""
+    """One tab's last result. photo: (h, w, 3) uint8 at display size. folder: its files, removed with it.
+
+    threshold, match_threshold: what decided it. lowest_match: under it no class was looked at.
+    """
 
     photo: NDArray[np.uint8]
     class_names: tuple[str, ...]
@@ -31,6 +34,9 @@ class Shown:
     steps: list[Step]
     folder: Path
     files: dict[str, Path] = field(default_factory=dict)
+    threshold: float = 0.0
+    match_threshold: float = 0.0
+    lowest_match: float = 0.0
 
     def found(self, steps: Sequence[Step]) -> list[str]:
         """The classes that have a pixel in any of these steps, in their order."""
