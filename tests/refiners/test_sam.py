@@ -67,7 +67,7 @@ class TestSAM(RefinerContract):
 
 
 def test_two_things_of_a_class_are_both_found_and_the_photo_is_encoded_once(parts):
-    labels = get_refiner("sam").refine(*photo_and_scores()).argmax(0)
+    labels = get_refiner("sam", points=4).refine(*photo_and_scores()).argmax(0)
     assert labels[LEFT].all()
     assert labels[RIGHT].all()
     assert not labels[:, 8:24].any()
@@ -92,7 +92,7 @@ def test_where_masks_overlap_the_higher_product_wins():
 def test_peaks_are_local_maxima_the_highest_first():
     heat = torch.zeros(5, 5)
     heat[1, 1], heat[1, 2], heat[4, 4], heat[0, 4] = 1.0, 0.9, 0.8, 0.4
-    assert peaks(heat) == [(0.3, 0.3), (0.9, 0.9)]
+    assert peaks(heat, 4) == [(0.3, 0.3), (0.9, 0.9)]
     assert peaks(heat, 1) == [(0.3, 0.3)]
     assert peaks(torch.ones(3, 3)) == []
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-POINTS = 4
+POINTS = 1
 """Candidate points of a class at most; each costs one pass of the mask decoder."""
-AGREEMENT = 0.3
+AGREEMENT = 0.1
 """Soft IoU with the class's scores below which a mask is refused. Chosen on training photos: docs/refiners.md."""
 
 
