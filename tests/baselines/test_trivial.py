@@ -54,5 +54,5 @@ def test_missing_weights_and_files_are_one_line(tmp_path, monkeypatch):
     for name in (f"maskclip:{tmp_path}/empty", f"groupvit:{tmp_path}/empty"):
         with pytest.raises(ModelError, match=r"holds no \*\.safetensors"):
             make_baseline(name, background=True)
-    with pytest.raises(DatasetError, match=r"cannot read the tags"):
+    with pytest.raises(DatasetError, match=r"cannot read .*none\.jsonl"):
         make_baseline(f"cam:{tmp_path}/none.jsonl", background=True)
