@@ -13,6 +13,8 @@ from tests.scenes import two_squares
 
 POLICIES = ("all", "itm", "oracle")
 """Those that need no file and no second model."""
+ELSEWHERE = ("densecrf-reference", "sam")
+"""Refiners that need a package or weights of their own; their own tests have them."""
 
 
 @pytest.mark.parametrize("name", list_presets())
@@ -40,7 +42,7 @@ def test_a_preset_resolves_with_every_method_and_policy(name, policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("refine", [name for name in list_refiners() if "reference" not in name])
+@pytest.mark.parametrize("refine", [name for name in list_refiners() if name not in ELSEWHERE])
 @pytest.mark.parametrize("name", list_presets())
 def test_its_settings_segment_on_a_tiny_model(name, refine, policy):
     config = resolve(name, policy=policy if policy == "all" else None)

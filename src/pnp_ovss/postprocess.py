@@ -146,11 +146,11 @@ def argmax_labels(
 ) -> np.ndarray:
     """(H, W) uint16: the label of the highest channel at each pixel (step 14).
 
-    sure: (C,) how sure it is that each channel's class is there; at ties the surest has the pixel, background (None) before all;
-    without it the first channel.
+    sure: (C,) how sure it is that each channel's class is there, None for background; at ties the surest has the pixel, what
+    has None before all; without it the first channel.
     """
     if sure is not None:
-        order = sorted(range(len(channels)), key=lambda row: (channels[row] != 0, -(sure[row] or 0.0)))
+        order = sorted(range(len(channels)), key=lambda row: (sure[row] is not None, -(sure[row] or 0.0)))
         if order != list(range(len(channels))):
             scores, channels = scores[order], [channels[row] for row in order]
     table = np.asarray(channels, dtype=np.uint16)

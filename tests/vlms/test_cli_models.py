@@ -47,7 +47,7 @@ def test_a_narrow_window_leaves_whole_columns_out_and_says_which(monkeypatch, ca
     assert code == 0
     assert all(name in out for name in list_presets())
     assert "…" not in out
-    assert "left out here: layer/head, of, licence" in " ".join(out.split())
+    assert "left out here: layer/head, of, match ≥, licence" in " ".join(out.split())
 
 
 def test_fetch_what_cannot_be_fetched(monkeypatch, capsys):

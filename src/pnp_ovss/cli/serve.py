@@ -21,9 +21,13 @@ def serve(
         str, typer.Option("--host", help=f"0.0.0.0 opens it to the network; needs ${TOKEN}.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 = any free one.")] = 8000,
-    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest request.")] = 20,
-    waiting: Annotated[int, typer.Option("--waiting", min=1, help="Jobs that may wait; more get 429.")] = 16,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for a job with its waiting.")] = 120.0,
+    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, max=1000, help="Largest request.")] = 20,
+    waiting: Annotated[
+        int, typer.Option("--waiting", min=1, max=10_000, help="Jobs that may wait; more get 429.")
+    ] = 16,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", min=1, max=86_400, help="Seconds for a job with its waiting.")
+    ] = 120.0,
     label_studio: Annotated[
         str | None, typer.Option("--label-studio", help=f"Answer this Label Studio's projects; needs ${STUDIO_KEY}.")
     ] = None,

@@ -20,7 +20,7 @@ def video(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for masks, overlay film and film.json.")] = Path(
         "film"
     ),
-    every: Annotated[int, typer.Option("--every", min=1, help="Segment each n-th frame only.")] = 1,
+    every: Annotated[int, typer.Option("--every", min=1, max=1_000_000, help="Segment each n-th frame only.")] = 1,
     smooth: Annotated[
         float,
         typer.Option("--smooth", min=0, max=0.99, help="Share of the frames before in a frame's scores; 0 = none."),
