@@ -1,7 +1,7 @@
 """Self-training targets: where a teacher sees the named things in the training photos, cleaned up along colour edges.
 
 No annotation enters but captions and tags: the maps are the teacher's own, made competitive between the things of one photo and
-smoothed by pixel-adaptive refinement (Araslanov and Roth, CVPR 2020), written anew here.
+smoothed by pixel-adaptive refinement.
 """
 
 from pathlib import Path
@@ -16,36 +16,17 @@ from start import MIRRORED, PLAIN, blank_model
 from torch import Tensor
 from torch.nn import functional as F
 
+from pnp_ovss.refiners.pamr import affinity, neighbours
+
 GRID, GUIDE_PX, MOST = 24, 48, 8
-DILATIONS, ROUNDS = (1, 2, 4), 6
+DILATIONS_PX, BANDWIDTH, ROUNDS = (1, 2, 4), 0.3, 6
 
 
-def pixel_affinities(guide: Tensor) -> Tensor:
-    """Softmax affinities (B, 24, S, S) of each pixel to 8 neighbours at 3 distances, by colour."""
-    shifted = _neighbours(guide)
-    spread = shifted.std(2, keepdim=True) + 1e-4
-    distance = (shifted - guide[:, :, None]).abs() / (0.3 * spread)
-    return (-distance.mean(1)).softmax(1)
-
-
-def _neighbours(maps: Tensor) -> Tensor:
-    """(B, C, S, S) → (B, C, 24, S, S)."""
-    found = []
-    for step in DILATIONS:
-        padded = F.pad(maps, (step,) * 4, mode="replicate")
-        size = maps.shape[-1]
-        for dy in (0, step, 2 * step):
-            for dx in (0, step, 2 * step):
-                if (dy, dx) != (step, step):
-                    found.append(padded[..., dy : dy + size, dx : dx + size])
-    return torch.stack(found, 2)
-
-
-def refine(maps: Tensor, guide: Tensor, rounds: int = ROUNDS) -> Tensor:
-    """Average maps (B, C, S, S) along the guide's colours, several times."""
-    weights = pixel_affinities(guide)[:, None]
-    for _ in range(rounds):
-        maps = (_neighbours(maps) * weights).sum(2)
+def refine(maps: Tensor, guide: Tensor) -> Tensor:
+    """Average maps (C, S, S) along the colours of the guide (3, S, S), several times."""
+    weights = affinity(guide, DILATIONS_PX, BANDWIDTH)
+    for _ in range(ROUNDS):
+        maps = sum(share * near for share, near in zip(weights, neighbours(maps, DILATIONS_PX), strict=True))
     return maps
 
 
@@ -95,7 +76,7 @@ def targets(maps: list[Tensor], guides: Tensor, background: float, rivals: list[
         low, high = own.amin((1, 2), keepdim=True), own.amax((1, 2), keepdim=True)
         photo[1 : 1 + len(own)] = (own - low) / (high - low + 1e-6)
     wide = F.interpolate(layers, size=(GUIDE_PX, GUIDE_PX), mode="bilinear", align_corners=False)
-    refined = refine(wide, guides)
+    refined = [refine(*both) for both in zip(wide, guides, strict=True)]
     return [_sharpen(photo[: 1 + len(own)], r) for photo, own, r in zip(refined, maps, rivals, strict=True)]
 
 

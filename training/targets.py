@@ -1,29 +1,25 @@
-"""Targets of the last stage: the GradCAM of the stage before, completed by affinity, decided by equal mass, refined along colours.
+"""Targets of the students: labels of the whole pipeline, Dense CRF and all, at the preset's size and with the names that are there.
 
-They are made with the steps of inference, and then some: what they know beyond one look of the teacher is the photo's tags, its
-colour edges and which things of a photo cannot lie on each other.
+What the teacher sees at 448 px and what the Dense CRF finds along the photo's colours, the student is to see at 320 or 384 px by
+its maps alone. No annotation enters but captions and tags.
 """
 
+import functools
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from batches import Batches
-from cache import read_pixels
-from forward import first_layer_cams, read_texts
-from losses import affinity
-from pseudo import GRID, TargetFile, concepts_to_map, on_grid, rarest_photos, refine
+from pseudo import GRID, TargetFile, concepts_to_map, rarest_photos
 from samples import Knowledge, Photo
-from start import MIRRORED, blank_model
+from start import blank_model
 from torch import Tensor
 from torch.nn import functional as F
 
-from pnp_ovss.vlms.encoders.pocket_model import PocketModel
+from pnp_ovss.segmenter import Segmenter
 
-PHOTOS, GUIDE_PX, ROUNDS, VIEW, AT_ONCE = 6000, 48, 16, MIRRORED, 8
-THRESHOLD, SOFT, SHARP, STEEP = 0.25, 0.05, 2.0, 10.0
-"""Foreground is where a thing's map over its peak is beyond the threshold, softly; how much the winner's share is raised, and the
-refined winner's."""
+PHOTOS, PART, WORKERS = 6000, 250, 2
 ALONE = [
     "hat", "helmet", "sunglasses", "tie", "shirt", "jacket", "dress", "suit", "shoe", "shorts", "gloves", "wetsuit", "uniform",
     "costume", "clothes", "wheel", "window", "door", "leaves", "food", "fruit", "vegetable", "salad", "bedroom", "kitchen",
@@ -39,66 +35,61 @@ def rivals_among(knowledge: Knowledge, row: list[int]) -> list[bool]:
     return [knowledge.root(concept) not in alone for concept in row]
 
 
-def completed_cams(model: PocketModel, batches: Batches, photos: list[Photo], lists: list[list[int]]) -> list[Tensor]:
-    """The first layer's GradCAM, completed by the tokens' affinity, (K, GRID, GRID) of each photo, all names in one text."""
-    batch = batches.prompts(photos, lists, VIEW, together=True)
-    with torch.no_grad():
-        tokens = model.image_encoder.tokens(batch.middle)
-    states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
-    cams = first_layer_cams(states, batch.spans).detach()
-    return on_grid(cams @ affinity(tokens).transpose(1, 2), lists, VIEW)
+@functools.cache
+def teacher_of(weights: Path) -> Segmenter:
+    """The pipeline around a weights file, as the preset has it; one a process."""
+    torch.set_num_threads(1)
+    return Segmenter.from_pretrained(weights, bank="", policy="oracle")
 
 
-def peak_one(maps: Tensor) -> Tensor:
-    """Maps (..., N) ≥ 0 over their peak."""
-    return maps / maps.amax(-1, keepdim=True).clamp(min=1e-8)
+def pipeline_masks(teacher: Segmenter, photo: Photo, names: list[str], rivals: list[bool]) -> Tensor:
+    """Soft masks (K, GRID, GRID) of a photo's things: each patch's share of pixels that got the name.
 
-
-def decide(maps: Tensor, rivals: list[bool], guide: Tensor) -> Tensor:
-    """Soft masks (K, GRID, GRID) of a photo's things from their completed maps (K, GRID, GRID) ≥ 0.
-
-    Foreground first (any map over its peak beyond the threshold), then the class by shares of mass 1, among the things that
-    are rivals; the others have only the background to compete with. All follow the colours of the guide (3, S, S).
+    Things that are rivals compete; the others (parts, clothes, whole scenes) lie on them, so each has only the background.
     """
-    compete = torch.tensor(rivals)[:, None, None]
-    unit = peak_one(maps.flatten(1)).unflatten(1, maps.shape[1:])
-    there = ((unit - THRESHOLD) / SOFT).sigmoid()
-    shares = maps / maps.sum((1, 2), keepdim=True).clamp(min=1e-8) * compete
-    shares = (shares / shares.sum(0).clamp(min=1e-8)) ** SHARP
-    foreground = (there * compete).amax(0, keepdim=True)
-    won = foreground * shares / shares.sum(0).clamp(min=1e-8)
-    scores = torch.cat([1 - foreground, torch.where(compete, won, there)])
-    return _sharpen(_follow_colours(scores, guide), compete[:, 0, 0])
+    trace = teacher.look(teacher.prepare(photo.path, names, keep=names))
+    groups = [[name for name, rival in zip(names, rivals, strict=True) if rival]]
+    groups += [[name] for name, rival in zip(names, rivals, strict=True) if not rival]
+    masks = torch.zeros(len(names), *trace.prepared.image.shape[:2])
+    for group in filter(None, groups):
+        labels = teacher.label(trace.keep(group)).labels
+        for name in group:
+            masks[names.index(name)] = torch.from_numpy(labels == 1 + names.index(name))
+    return F.interpolate(masks[None], size=(GRID, GRID), mode="area")[0]
 
 
-def _follow_colours(scores: Tensor, guide: Tensor) -> Tensor:
-    """(C, GRID, GRID) to (C, GUIDE_PX, GUIDE_PX)."""
-    wide = F.interpolate(scores[None], size=guide.shape[1:], mode="bilinear", align_corners=False)
-    return refine(wide, guide[None], ROUNDS)[0]
-
-
-def _sharpen(refined: Tensor, rivals: Tensor) -> Tensor:
-    """(1 + K, GUIDE_PX, GUIDE_PX) of background and things, rivals (K,) bool among them, to soft masks (K, GRID, GRID)."""
-    own = refined[1:]
-    sharp = (STEEP * (2 * own - 1)).sigmoid()
-    sharp[rivals] = (STEEP * torch.cat([refined[:1], own[rivals]])).softmax(0)[1:]
-    return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
-
-
-def write_completed(knowledge: Knowledge, work: Path, teacher: Path, out: Path) -> None:
-    """The targets of stage "student", if they are not there, from the checkpoint `teacher`."""
+def _write_part(job: tuple[Path, Path, list[tuple[Photo, list[int], list[str], list[bool]]]]) -> None:
+    out, weights, items = job
     if out.exists():
         return
-    model, tokenizer = blank_model()
-    model.load_state_dict(torch.load(teacher, weights_only=True)["model"])
-    model.eval().bfloat16()
-    batches, found = Batches(knowledge, tokenizer, work, 0), TargetFile()
-    photos = rarest_photos(batches, PHOTOS)
-    for first in range(0, len(photos), AT_ONCE):
-        part = photos[first : first + AT_ONCE]
-        lists = [concepts_to_map(knowledge, photo) for photo in part]
-        maps = completed_cams(model, batches, part, lists)
-        guides = torch.from_numpy(np.stack([read_pixels(photo.path, GUIDE_PX) for photo in part]))
-        decided = [decide(m, rivals_among(knowledge, row), g) for m, row, g in zip(maps, lists, guides, strict=True)]
-        found.add(part, lists, decided)
+    found, teacher = TargetFile(), teacher_of(weights)
+    for photo, row, names, rivals in items:
+        found.add([photo], [row], [pipeline_masks(teacher, photo, names, rivals)])
     found.write(out)
+
+
+def write_targets(knowledge: Knowledge, work: Path, weights: Path, out: Path) -> None:
+    """The targets of the photos with the rarest things, from the weights file `weights`; finished parts are kept."""
+    if out.exists():
+        return
+    parts = out.with_suffix("")
+    parts.mkdir(exist_ok=True)
+    items = [(photo, *_asked(knowledge, photo)) for photo in rarest_photos(_batches(knowledge, work), PHOTOS)]
+    jobs = [(parts / f"{first:05d}.npz", weights, items[first : first + PART]) for first in range(0, len(items), PART)]
+    with get_context("spawn").Pool(WORKERS) as pool:
+        pool.map(_write_part, jobs, chunksize=1)
+    stored = [np.load(path) for path, *_ in jobs]
+    unfinished = out.with_suffix(".tmp.npz")
+    np.savez(unfinished, **{key: np.concatenate([part[key] for part in stored]) for key in stored[0].files})
+    unfinished.rename(out)
+
+
+def _batches(knowledge: Knowledge, work: Path) -> Batches:
+    return Batches(knowledge, blank_model()[1], work, 0)
+
+
+def _asked(knowledge: Knowledge, photo: Photo) -> tuple[list[int], list[str], list[bool]]:
+    """Concepts, their names, and whether each is a rival of the others; one concept a name."""
+    names = {knowledge.concepts.items[concept].names[0]: concept for concept in concepts_to_map(knowledge, photo)}
+    row = list(names.values())
+    return row, list(names), rivals_among(knowledge, row)

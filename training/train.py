@@ -4,8 +4,8 @@ python training/train.py --data ../shared/data/pairs --more ../shared/data/more 
 
 Does what is not done yet, resuming from checkpoints: feature caches, alignment with ImageNet, stage "words" (captions and tags
 only, frozen trunk), the self-training targets of its maps, stage "masks" (last trunk blocks learn), stage "cams" (GradCAM itself is
-fitted to the targets), targets from that GradCAM, completed and decided as in inference, stage "student" (the completed GradCAM
-is fitted to them). DIR/pocket.safetensors is the mean of the last two stages' weights.
+fitted to the targets). Then twice: the whole pipeline's labels of the training photos become targets, a student's completed GradCAM
+is fitted to them, and the mean of its weights and its teacher's is the next teacher. DIR/pocket.safetensors is the last mean.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from memory import keep_memory
 from pseudo import write_targets
 from samples import Knowledge
 from start import MIRRORED, PLAIN, THAWED, blank_model, new_model, read_knowledge
-from targets import write_completed
+from targets import write_targets as write_labels
 from torch import nn
 
 from pnp_ovss.vlms.encoders.pocket_model import PocketModel, save_pocket, weights_folder
@@ -55,7 +55,7 @@ class Recipe:
 WORDS = Recipe(steps=900, rate=1e-3)
 MASKS = Recipe(steps=1000, rate=6e-4, thaw_from=0.0, targets="pseudo.npz")
 CAMS = replace(MASKS, steps=700, batch=20, rate=3e-4, thawed_rate=3e-5, cams=True, cover=0.5, scale=2 * SCALE)
-STUDENT = replace(CAMS, steps=500, batch=16, rate=4e-4, thawed_rate=1e-4, targets="pseudo2.npz", cover=1.0)
+STUDENT = replace(CAMS, steps=500, batch=16, rate=4e-4, thawed_rate=1e-4, cover=1.0)
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
@@ -220,22 +220,34 @@ def say(kind: str, name: str) -> None:
     print(json.dumps({kind: name, "at": time.strftime("%H:%M:%S")}), flush=True)
 
 
-def self_train(place: Place, third: Path, seed: int) -> Path:
-    """Stage "student", from any checkpoint whose GradCAM was trained."""
-    say("targets", STUDENT.targets)
-    write_completed(place.knowledge, place.work, third, place.work / STUDENT.targets)
-    return run_stage(replace(STUDENT, seed=seed + 1), place, "student", third)
+def self_train(place: Place, teacher: Path, number: int, seed: int) -> Path:
+    """Round `number` of self-training, from any checkpoint whose GradCAM was trained; the checkpoint of the mean."""
+    folder, targets = place.work / f"student{number}", f"labels{number}.npz"
+    folder.mkdir(exist_ok=True)
+    write_weights(teacher, folder / "teacher.safetensors")
+    say("targets", targets)
+    write_labels(place.knowledge, place.work, folder / "teacher.safetensors", place.work / targets)
+    student = run_stage(replace(STUDENT, targets=targets, seed=seed + number), place, folder.name, teacher)
+    return average((teacher, student), folder / "mean.pt")
 
 
-def average(checkpoints: tuple[Path, Path], out: Path) -> None:
+def average(checkpoints: tuple[Path, Path], out: Path) -> Path:
     """Write the mean of two checkpoints' weights, the second trained on from the first (Wortsman et al., CVPR 2022).
 
     What the first knew of names with few photos in the second's targets stays; places are those of the second.
     """
-    first, second = (torch.load(path, weights_only=True)["model"] for path in checkpoints)
+    first, second = (torch.load(path, weights_only=True) for path in checkpoints)
+    mean = {name: (first["model"][name] + second["model"][name]) / 2 for name in first["model"]}
+    torch.save({"model": mean, "recipe": second["recipe"]}, out)
+    return out
+
+
+def write_weights(checkpoint: Path, out: Path) -> None:
+    """The weights of a checkpoint as the package reads them, with the vocabulary beside them."""
     model, _ = blank_model()
-    model.load_state_dict({name: (first[name] + second[name]) / 2 for name in first})
-    save_pocket(model, out, {"mean": " ".join(path.parent.name for path in checkpoints)})
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["model"])
+    save_pocket(model, out, {"checkpoint": f"{checkpoint.parent.name}/{checkpoint.name}"})
+    shutil.copy(weights_folder() / "pocket-vocab.txt", out.parent)
 
 
 def main() -> None:
@@ -246,6 +258,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--third", type=Path, help="skip the first three stages: a checkpoint to go on from")
+    parser.add_argument("--rounds", type=int, default=2, help="of self-training")
     options = parser.parse_args()
     keep_memory()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -253,9 +266,10 @@ def main() -> None:
     for view in (PLAIN, MIRRORED):
         say("features", view.name)
         fill(place.records, options.work, view)
-    third = options.third or first_stages(place, options.seed)
-    average((third, self_train(place, third, options.seed)), options.work / "pocket.safetensors")
-    shutil.copy(weights_folder() / "pocket-vocab.txt", options.work / "pocket-vocab.txt")
+    teacher = options.third or first_stages(place, options.seed)
+    for number in range(1, options.rounds + 1):
+        teacher = self_train(place, teacher, number, options.seed)
+    write_weights(teacher, options.work / "pocket.safetensors")
     say("done", str(options.work / "pocket.safetensors"))
 
 

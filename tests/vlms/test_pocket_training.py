@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from pnp_ovss import Segmenter
+from pnp_ovss.testing.fake_vlm import FAKE_PRESET
 from pnp_ovss.vlms.encoders.pocket_model import PocketConfig, PocketModel
 
 
@@ -122,28 +125,6 @@ def test_two_names_of_one_thing_are_not_two_things(training):
     assert losses.affinity_loss(alike, batch).item() < 0.1
 
 
-def maps_of_halves(size):
-    upper = torch.zeros(size, size)
-    upper[: size // 2] = 1
-    return torch.stack([upper, 1 - upper])
-
-
-def test_targets_give_each_patch_to_one_rival_and_a_part_keeps_its_own(training):
-    targets = training("targets")
-    guide = torch.zeros(3, targets.GUIDE_PX, targets.GUIDE_PX)
-    halves = maps_of_halves(targets.GRID)
-    overlapping = torch.stack([halves[0], torch.ones_like(halves[0])])
-
-    rivals = targets.decide(halves, [True, True], guide)
-    part = targets.decide(overlapping, [False, True], guide)
-
-    quarter = targets.GRID // 4
-    assert rivals[0, :quarter].min() > 0.9
-    assert rivals[1, :quarter].max() < 0.1
-    assert rivals.sum(0).max() <= 1 + 1e-5
-    assert part[:, :quarter].min() > 0.9
-
-
 def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, tmp_path):
     config = PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64)
     before, after = PocketModel(config), PocketModel(config)
@@ -187,9 +168,10 @@ def test_the_file_is_the_mean_of_two_checkpoints(training, tmp_path):
         first.itm_head.bias.fill_(1.0)
         second.itm_head.bias.fill_(3.0)
     for name, model in (("first", first), ("second", second)):
-        torch.save({"model": model.state_dict()}, tmp_path / f"{name}.pt")
+        torch.save({"model": model.state_dict(), "recipe": {"scale": 8.0}}, tmp_path / f"{name}.pt")
 
-    train.average((tmp_path / "first.pt", tmp_path / "second.pt"), tmp_path / "pocket.safetensors")
+    mean = train.average((tmp_path / "first.pt", tmp_path / "second.pt"), tmp_path / "mean.pt")
+    train.write_weights(mean, tmp_path / "pocket.safetensors")
 
     assert load_file(tmp_path / "pocket.safetensors")["itm_head.bias"].tolist() == [2.0, 2.0]
 
@@ -215,3 +197,24 @@ def test_a_run_goes_on_only_with_its_own_recipe(training, tmp_path):
         assert torch.equal(one, other)
     with pytest.raises(SystemExit, match="use another --work"):
         train.Run(train.replace(train.WORDS, seed=1), PocketModel(config), NoData(), tmp_path).resume()
+
+
+def test_targets_are_the_pipelines_labels_and_a_part_lies_on_its_thing(training, tmp_path):
+    targets, samples = training("targets"), training("samples")
+    pixels = np.zeros((96, 192, 3), np.uint8)
+    pixels[:, 16:64, 0], pixels[:, 112:176, 1] = 255, 255
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    teacher = Segmenter.from_pretrained(FAKE_PRESET, policy="oracle")
+
+    masks = targets.pipeline_masks(
+        teacher, samples.Photo(0, tmp_path / "x.png"), ["red", "green", "reddish red"], [True, True, False]
+    )
+
+    assert masks.shape == (3, targets.GRID, targets.GRID)
+    red, green, part = masks
+    assert red[:, 3:7].min() > 0.9  # of 24 columns the red ones are 2 to 7, the green ones 14 to 21
+    assert green[:, 15:21].min() > 0.9
+    assert (red * green).max() == 0
+    assert (red + green)[:, 10:12].max() == 0
+    assert part[:, 3:7].min() > 0.9
+    assert part[:, 15:21].max() == 0

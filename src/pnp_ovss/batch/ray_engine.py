@@ -22,6 +22,7 @@ from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.pool import Pool, identity
 from pnp_ovss.batch.shards import Tally, complete_shards
+from pnp_ovss.environment import environment
 from pnp_ovss.errors import ConfigError, DependencyError, ModelError, PnPError
 
 RETRIES = 3
@@ -118,27 +119,13 @@ def _require_ray(*, alone: bool) -> Any:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Generator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def _connected(ray: Any, address: str | None, resources: Resources) -> Generator[None]:
     """A Ray of our own, with room for the workers, or the cluster at the address; disconnected afterwards."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     cores = max(os.cpu_count() or 1, resources.workers * resources.threads + 1)
     own = {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}  # nobody else's to reach
     try:
-        with _environment(_ALONE if address is None else {}):
+        with environment(_ALONE if address is None else {}):
             ray.init(**(own if address is None else {"address": address}), **quiet)
     except Exception as error:  # Ray raises plain Exceptions too, for example when its node is slow to start
         line = " ".join(str(error).split())[:200]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from pnp_ovss.environment import environment
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.web.desk import Desk
@@ -39,7 +39,7 @@ class ServerConfig:
     open_browser: bool = False
 
 
-@contextlib.contextmanager
+@contextmanager
 def served(load: Callable[[str], Segmenter], offer: Offer, config: ServerConfig) -> Generator[str]:
     """The running page's address inside the block; after it the server is closed and every file of it removed.
 
@@ -105,17 +105,8 @@ def _theme() -> gr.themes.Base:
     return theme.set(**dark, block_title_text_color="*neutral_700", body_text_color_subdued="*neutral_600")
 
 
-@contextlib.contextmanager
-def _temporary(folder: str) -> Generator[None]:
+def _temporary(folder: str) -> AbstractContextManager[None]:
     """gradio's uploads and results go to this folder, its telemetry nowhere."""
-    wanted = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    return environment(
+        {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    )
