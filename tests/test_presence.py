@@ -34,9 +34,9 @@ class Numbers(FakeVLM):
 class Together(Numbers):
     """The same, with many photos at once; one after the other it would be found out."""
 
-    def match_photos(self, tokens, prompt):
-        margins = tokens.flatten(1)[:, 0] + OFFSETS[prompt.class_names[0]]
-        return torch.stack([torch.zeros(len(tokens)), margins], dim=1)
+    def match_photos(self, tokens, prompts):
+        margins = tokens.flatten(1)[:, :1] + torch.tensor([OFFSETS[p.class_names[0]] for p in prompts])
+        return torch.stack([torch.zeros_like(margins), margins], dim=2)
 
     def match(self, image, prompts):
         raise AssertionError("photos of a bank are matched at once where the adapter can")

@@ -223,10 +223,10 @@ def say(kind: str, name: str) -> None:
 def self_train(place: Place, teacher: Path, number: int, seed: int) -> Path:
     """Round `number` of self-training, from any checkpoint whose GradCAM was trained; the checkpoint of the mean."""
     folder, targets = place.work / f"student{number}", f"labels{number}.npz"
-    folder.mkdir(exist_ok=True)
-    write_weights(teacher, folder / "teacher.safetensors")
+    weights = folder / "teacher" / "pocket.safetensors"
+    write_weights(teacher, weights)
     say("targets", targets)
-    write_labels(place.knowledge, place.work, folder / "teacher.safetensors", place.work / targets)
+    write_labels(place.knowledge, place.work, weights, place.work / targets)
     student = run_stage(replace(STUDENT, targets=targets, seed=seed + number), place, folder.name, teacher)
     return average((teacher, student), folder / "mean.pt")
 
@@ -244,6 +244,7 @@ def average(checkpoints: tuple[Path, Path], out: Path) -> Path:
 
 def write_weights(checkpoint: Path, out: Path) -> None:
     """The weights of a checkpoint as the package reads them, with the vocabulary beside them."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     model, _ = blank_model()
     model.load_state_dict(torch.load(checkpoint, weights_only=True)["model"])
     save_pocket(model, out, {"checkpoint": f"{checkpoint.parent.name}/{checkpoint.name}"})

@@ -135,7 +135,7 @@ def bank_margins(vlm: VisionLanguageModel, bank: NameBank, names: Sequence[str],
     if isinstance(vlm, MatchesPhotos):
         prompts = [p for name in names for p in build_prompts([name], template, vlm.tokenize, vlm.max_tokens)]
         tokens = bank.tokens.to(vlm.device, next(vlm.model.parameters()).dtype)
-        logits = torch.stack([vlm.match_photos(tokens, prompt) for prompt in prompts], dim=1)
+        logits = vlm.match_photos(tokens, prompts)
     else:
         logits = torch.stack([match_logits(vlm, photo, names, template) for photo in bank.features(vlm)])
     return (logits[..., 1] - logits[..., 0]).float().cpu().numpy()

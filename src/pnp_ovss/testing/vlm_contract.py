@@ -169,12 +169,13 @@ class VlmContract(ImageContract):
         assert torch.equal(torch.get_rng_state(), random)
 
     def test_many_photos_match_as_each_does(self) -> None:
-        """One prompt with many photos at once, where an adapter offers that, is the same as one after the other."""
+        """Prompts with many photos at once, where an adapter offers that, are the same as one after the other."""
         vlm: Any = self.make_exact()
         photos = [vlm.encode(self._pixels(vlm) * scale) for scale in (1.0, 0.5, -1.0)]
         if isinstance(vlm, MatchesPhotos):
-            together = vlm.match_photos(torch.stack([photo.tokens for photo in photos]), self._prompt(vlm))
-            alone = torch.cat([vlm.match(photo, [self._prompt(vlm)]) for photo in photos])
+            prompts = [self._prompt(vlm), self._prompt(vlm, self.class_names[0])]
+            together = vlm.match_photos(torch.stack([photo.tokens for photo in photos]), prompts)
+            alone = torch.stack([vlm.match(photo, prompts) for photo in photos])
             assert relative_error(together, alone) <= self.exact_tolerance
 
     def test_training_mode_changes_nothing(self) -> None:

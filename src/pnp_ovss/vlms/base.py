@@ -107,10 +107,10 @@ class VisionLanguageModel(Protocol):
 
 @runtime_checkable
 class MatchesPhotos(Protocol):
-    """An adapter that can match one prompt with many photos at once, which a bank of names is several times faster by."""
+    """An adapter that can match prompts with many photos at once, which a bank of names is several times faster by."""
 
-    def match_photos(self, tokens: Tensor, prompt: Prompt) -> Tensor:
-        """Image-text matching logits (P, 2) of P photos' `ImageFeatures.tokens` (P, ...), column 1 = match, without a graph."""
+    def match_photos(self, tokens: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+        """Matching logits (P, len(prompts), 2) of P photos' `ImageFeatures.tokens` (P, ...), column 1 = match, without a graph."""
         ...
 
 

@@ -122,13 +122,13 @@ class CrossAttentionVLM:
         with evaluating(self.model):
             return at_least_float32(self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)))
 
-    def match_photos(self, tokens: Tensor, prompt: Prompt) -> Tensor:
-        """Matching logits (P, 2), float32, of one prompt with P photos' tokens (P, states, N', D)."""
+    def match_photos(self, tokens: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+        """Matching logits (P, len(prompts), 2), float32, of P photos' tokens (P, states, N', D)."""
         if not isinstance(self.text, TextStream):
-            return torch.cat([self.match(ImageFeatures(photo, (1, len(photo[0]))), [prompt]) for photo in tokens])
-        ids = torch.tensor([prompt.token_ids], device=self.device).expand(len(tokens), -1)
+            return torch.stack([self.match(ImageFeatures(photo, (1, len(photo[0]))), prompts) for photo in tokens])
+        texts = [torch.tensor([prompt.token_ids], device=self.device) for prompt in prompts]
         with evaluating(self.model):
-            return at_least_float32(self.text.match(tokens[:, 0], ids, torch.ones_like(ids, dtype=torch.bool)))
+            return at_least_float32(self.text.match_photos(tokens[:, 0], texts))
 
     def _scatter(self, values: Tensor, image: ImageFeatures) -> Tensor:
         return scatter_patches(values[..., self.prefix_tokens :], image.visible)

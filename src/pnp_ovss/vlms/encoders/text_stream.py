@@ -54,8 +54,16 @@ class TextStream:
 
     @torch.no_grad()
     def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Matching logits (B, 2). image: (1, M, D_v), or a text its own (B, M, D_v); ids, mask: (B, T), True = token."""
+        """Matching logits (B, 2). image: (1, M, D_v); ids, mask: (B, T), True = token."""
         return self._run(self.embeddings(ids), mask, self._keys_values(image), Records())
+
+    @torch.no_grad()
+    def match_photos(self, photos: Tensor, texts: Sequence[Tensor]) -> Tensor:
+        """Matching logits (P, len(texts), 2) of photos (P, M, D_v) with each of several texts, ids (1, T)."""
+        keys_values = self._keys_values(photos)
+        masks = [torch.ones_like(ids, dtype=torch.bool) for ids in texts]
+        found = [self._run(self.embeddings(i), m, keys_values, Records()) for i, m in zip(texts, masks, strict=True)]
+        return torch.stack(found, dim=1)
 
     def attend(
         self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
