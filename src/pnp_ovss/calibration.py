@@ -16,6 +16,7 @@ from pnp_ovss.images import read_image
 from pnp_ovss.presence import NameBank, bank_margins, look_at, shift_of
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.settings import check_seed
+from pnp_ovss.words import counted
 
 REFERENCE = ("voc20", "coco_object80", "context59")
 """Vocabularies whose names say how often a name is found: the shift is one number for any list, so it needs many."""
@@ -53,7 +54,9 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
         if number % SAVED_EVERY == 0:
             _bank_of(segmenter, found).save(out)
     if len(found) < FEWEST:
-        raise ConfigError(f"{len(found)} photos could be read; a bank needs at least {FEWEST}, and 64 are better")
+        raise ConfigError(
+            f"{counted(len(found), 'photo')} could be read; a bank needs at least {FEWEST}, and 64 are better"
+        )
     bank = _bank_of(segmenter, found)
     margins = bank_margins(segmenter.vlm, bank, reference_names(), segmenter.config.template)
     bank = replace(bank, shift=shift_of(margins, bank.match_threshold))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.files import read_json
+from pnp_ovss.words import counted
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Candidates:
         if len(alike) == 1:
             return self.names[alike[0]]
         raise ConfigError(
-            f"the candidates name no image '{photo}'; they name {len(self.names)} others: add it, or use policy itm"
+            f"the candidates name no image '{photo}'; they name {counted(len(self.names), 'other')}: add it, or use policy itm"
         )
 
 

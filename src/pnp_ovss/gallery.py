@@ -23,6 +23,7 @@ from pnp_ovss.pictures import html
 from pnp_ovss.pictures.overlay import MAX_SIDE_PX, draw_overlay
 from pnp_ovss.pictures.sheet import beside, fitted, on_white, stacked, words, wrapped
 from pnp_ovss.segmentation import Segmentation
+from pnp_ovss.words import counted
 
 TILE_PX = 400
 _GAP_PX, _LINE_PX, _FONT_PX = 10, 24, 15
@@ -172,7 +173,7 @@ def _strip(row: Row, width_px: int, tile_px: int) -> Image.Image:
 def render_page(rows: Sequence[Row]) -> str:
     """The HTML page: each picture a link to its file, what it shows as text; no script, nothing from elsewhere."""
     first = rows[0].result.provenance
-    asked = f"model {first.model}, method {first.method}, class policy {first.policy}, {len(rows)} photos"
+    asked = f"model {first.model}, method {first.method}, class policy {first.policy}, {counted(len(rows), 'photo')}"
     return html.page("PnP-OVSS gallery", [f"<p>{escape(asked)}</p>", *map(_section, rows)])
 
 

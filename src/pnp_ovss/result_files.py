@@ -16,6 +16,7 @@ from pnp_ovss.errors import ConfigError, DatasetError
 from pnp_ovss.files import read_json, shown, write_atomically, write_json
 from pnp_ovss.pictures.labels_image import png_bytes
 from pnp_ovss.provenance import Provenance
+from pnp_ovss.words import counted
 
 ARRAYS = ("scores", "channels", "maps", "kept", "image")
 """What STEM.scores.npz holds beside the labels."""
@@ -48,7 +49,7 @@ def find_stem(folder: Path, stem: str | None) -> str:
         return stem
     stems = sorted(path.name.removesuffix(".labels.png") for path in folder.glob("*.labels.png"))
     if len(stems) != 1:
-        found = f"{len(stems)} results ({', '.join(map(shown, stems[:5]))}); say which: load(folder, stem)"
+        found = f"{counted(len(stems), 'result')} ({', '.join(map(shown, stems[:5]))}); say which: load(folder, stem)"
         raise DatasetError(f"{shown(folder)} holds {found if stems else 'no *.labels.png; give the --out folder'}")
     return stems[0]
 

@@ -12,6 +12,7 @@ from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import Classes, kept_indices
 from pnp_ovss.vlms.base import ImageFeatures
+from pnp_ovss.words import counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,7 +41,7 @@ class Prepared:
 
     def __repr__(self) -> str:
         kept = ", ".join(self.classes[index][0] for index in self.kept if index < len(self.classes)) or "none"
-        return f"Prepared({self.image_name or 'photo'!s}, {len(self.classes)} classes, competing: {kept})"
+        return f"Prepared({self.image_name or 'photo'!s}, {counted(len(self.classes), 'class')}, competing: {kept})"
 
     def check(self, config: SegmenterConfig) -> None:
         """Raise ConfigError for settings that `prepare` would have read otherwise."""
@@ -73,7 +74,7 @@ class Trace:
     mirrored: Trace | None = None
 
     def __repr__(self) -> str:
-        return f"Trace({len(self.passes)} passes of {self.prepared!r})"
+        return f"Trace({counted(len(self.passes), 'pass')} of {self.prepared!r})"
 
     def first(self, count: int) -> Trace:
         """The first passes alone, as if there had been `count` − 1 drops."""

@@ -98,7 +98,7 @@ def test_command(out, tmp_path):
     result = CliRunner().invoke(app, ["export", str(out), "--to", "coco", "--out", str(tmp_path / "x.json")])
     assert result.exit_code == 0
     assert "7 photos, 3 classes, " in result.output
-    assert "; 1 photos of the run failed or are not done" in result.output
+    assert "; left out: 1 photo of the run, failed or not done" in result.output
     data = json.loads((tmp_path / "x.json").read_text())
     assert "b/x.bmp" in [image["file_name"] for image in data["images"]]
 

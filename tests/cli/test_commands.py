@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pnp_ovss.cli.segment import DEMO, MAX_ABSENT
+from pnp_ovss.cli.segment import DEMO
+from pnp_ovss.cli.telling import MAX_ABSENT
 from tests.scenes import two_squares
 
 

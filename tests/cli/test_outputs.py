@@ -35,7 +35,7 @@ def test_a_photo_that_failed_is_not_exported_with_its_old_labels(run, photo, bad
 
     assert [image["file_name"] for image in data["images"]] == ["cup.png"]
     assert [category["name"] for category in data["categories"]] == ["blue"]
-    assert "1 photos of the run failed" in said
+    assert "left out: 1 photo of the run, failed or not done" in said
 
 
 def test_a_run_of_which_all_failed_is_no_earlier_run(run, photo, bad, tmp_path):

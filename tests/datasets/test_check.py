@@ -63,7 +63,7 @@ def test_a_contact_sheet_of_broken_files_is_an_error(trees):
 def test_a_look_at_the_first_masks_names_the_classes_and_goes_on(trees):
     data = open_dataset("voc", trees.voc())
     assert first_classes(data) == "classes in the first 2 masks: background 2, tv monitor 1, aeroplane 1"
-    assert first_classes(data, 1) == "classes in the first 1 masks: background 1, tv monitor 1"
+    assert first_classes(data, 1) == "classes in the first 1 mask: background 1, tv monitor 1"
     data[0].labels.path.write_bytes(b"no picture")
     assert first_classes(data) == "classes in the first 2 masks: background 1, aeroplane 1; 1 cannot be read"
 

@@ -111,7 +111,7 @@ def test_nothing_but_failures_is_an_error(rectangles, painter, records):
     system = painter(rectangles)
     for sample in rectangles:
         sample.image.write_bytes(b"no picture")
-    with pytest.raises(OutputError, match="none of the 12 images could be evaluated, first 00: "):
+    with pytest.raises(OutputError, match="no image of 12 could be evaluated, first 00: "):
         summarise(run(rectangles, lambda: system, records))
 
 

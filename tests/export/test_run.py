@@ -122,7 +122,7 @@ def test_unknown_formats_endings_and_folders(run, tmp_path):
         export_run(run, "cvat", tmp_path / "out.tar")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write to .*/file"):
-        export_run(run, "voc", tmp_path / "file")
+        export_run(run, "voc", tmp_path / "file" / "inner")
 
 
 def test_command(run_dir, tmp_path):

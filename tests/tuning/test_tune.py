@@ -82,7 +82,7 @@ def test_against_the_vocabulary_single_class_photos_count(store):
 def test_nothing_to_earn_is_an_error(store):
     single = MapStore(store.vlm, store.images[2:], CONFIG, store.folder)
 
-    with pytest.raises(ConfigError, match="none of the 1 images can earn a reward 'paper'"):
+    with pytest.raises(ConfigError, match="no image of 1 can earn a reward 'paper'"):
         objective(single)
 
 

@@ -1,12 +1,15 @@
 """`pnp-ovss web` before it serves."""
 
+import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from pnp_ovss.cli import web
 from pnp_ovss.cli.segment import DEMO
-from pnp_ovss.errors import DependencyError
+from pnp_ovss.errors import ConfigError, DependencyError
+from pnp_ovss.web.port import bound
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch):
@@ -34,3 +37,33 @@ def test_examples_are_photographs_with_names(monkeypatch):
 
     monkeypatch.setattr(web, "skimage_folder", missing)
     assert web.examples() == []
+
+
+def test_a_taken_port_is_said_before_a_model_is_loaded(monkeypatch):
+    pytest.importorskip("gradio")
+    monkeypatch.setattr(web.o.SegmenterSpec, "make", lambda self: pytest.fail("a model was loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 cannot be used .*; choose another --port"):
+            web.web(port=port)
+
+
+def test_a_host_that_is_not_ours_is_said():
+    with pytest.raises(ConfigError, match="choose another --host"), bound("192.0.2.1", 0):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore")  # gradio's and its server's own deprecations
+def test_a_stopped_page_says_so_and_ends_well(monkeypatch, capsys):
+    """SIGTERM arrives as the interrupt that `main` makes of it."""
+    pytest.importorskip("gradio")
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(web.o.SegmenterSpec, "make", lambda self: None)
+    monkeypatch.setattr(web.time, "sleep", stop)
+    monkeypatch.setattr(web.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("pnp_ovss.web.server.served", lambda *_: nullcontext("http://127.0.0.1:1/"))
+    assert web.web(port=0) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "stopped; photos and results of the page are deleted"

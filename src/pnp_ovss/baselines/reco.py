@@ -24,6 +24,7 @@ from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.images import read_image
 from pnp_ovss.photo_files import find_photos
+from pnp_ovss.words import counted
 
 RETRIEVED = 50
 
@@ -45,7 +46,7 @@ class Reco:
         self._archive: Tensor | None = None
         if len(self.paths) < 2:
             raise DatasetError(
-                f"{folder} holds {len(self.paths)} images; ReCo needs a folder of images to retrieve from"
+                f"{folder} holds {counted(len(self.paths), 'image')}; ReCo needs a folder of images to retrieve from"
             )
 
     @classmethod

@@ -22,6 +22,7 @@ from pnp_ovss.batch.sources import PhotoRef
 from pnp_ovss.batch.worker import serve
 from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +207,7 @@ class Pool:
         if self._costs[number] < self._resources.tries:
             self._again.append((number, ref))
         else:
-            yield failed_row(number, ref, cause, f"{words}; set aside after {self._costs.pop(number)} tries")
+            yield failed_row(number, ref, cause, f"{words}; set aside after {counted(self._costs.pop(number), 'try')}")
 
     def _check_losses(self, worker: _Worker, words: str) -> None:
         """Raise ModelError when the trouble is not one photo's."""

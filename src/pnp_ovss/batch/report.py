@@ -12,6 +12,7 @@ import numpy as np
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.rows import CAUSES
 from pnp_ovss.batch.sources import require_pyarrow
+from pnp_ovss.words import counted
 
 _PHOTO_COLUMNS = ("number", "id", "status", "cause", "error", "seconds")
 
@@ -64,7 +65,7 @@ class Counts:
     def lines(self) -> list[str]:
         """The counts in words."""
         state = "complete" if self.is_complete else f"{self.missing_shards} of {self.shards} shards missing"
-        lines = [f"{self.photos} photos: {self.ok} ok, {self.failed} failed; {state}"]
+        lines = [f"{counted(self.photos, 'photo')}: {self.ok} ok, {self.failed} failed; {state}"]
         if self.wrong:
             lines.append(f"{self.wrong} rows are out of place: delete their shards and run again with --resume")
         if self.photos_per_s:

@@ -13,6 +13,7 @@ from rich.table import Table
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say, say_json, show
 from pnp_ovss.files import shown
+from pnp_ovss.words import counted
 
 Inputs = Annotated[
     list[str],
@@ -94,7 +95,7 @@ def batch(
 def _progress(*, quiet: bool) -> Generator[Callable[[int, int], None]]:
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.completed} photos, {task.fields[failed]} failed"), TimeElapsedColumn())
+    columns = (TextColumn("photos: {task.completed}, failed: {task.fields[failed]}"), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task("batch", total=None, failed=0)
         failures = 0
@@ -117,8 +118,8 @@ def _conclude(manifest: dict[str, Any], out: Path, as_json: bool) -> int:
     else:
         speed = f", {run['photos'] / run['seconds']:.2f} photos/s" if run["photos"] else ""
         say(
-            f"{run['photos']} photos in {run['seconds']:.1f} s{speed}; {shown(out)} holds {counts.ok} ok and {counts.failed} "
-            f"failed of {counts.photos}: see `pnp-ovss batch-report {shown(out)}`"
+            f"{counted(run['photos'], 'photo')} in {run['seconds']:.1f} s{speed}; {shown(out)} holds "
+            f"{counts.ok} ok and {counts.failed} failed of {counts.photos}: see `pnp-ovss batch-report {shown(out)}`"
         )
         if manifest["left_out"]:
             say(manifest["left_out"])

@@ -11,6 +11,7 @@ from rich.progress import track
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say
 from pnp_ovss.errors import ImageError
+from pnp_ovss.words import counted
 
 
 @o.takes_segmenter
@@ -45,7 +46,7 @@ def calibrate(
         track=lambda paths: track(list(paths), "looking at photos", console=console(stderr=True), transient=True),
     )
     say(
-        f"{out}: {len(bank)} photos seen by {bank.model}; a name less half its median must reach logit {bank.shift:.2f} "
+        f"{out}: {counted(len(bank), 'photo')} seen by {bank.model}; a name less half its median must reach logit {bank.shift:.2f} "
         f"to be found as often as by match_threshold {bank.match_threshold}"
     )
     return 0

@@ -12,6 +12,7 @@ from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import remark, say, show
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.settings import MAX_SEED
+from pnp_ovss.words import counted
 
 if TYPE_CHECKING:
     from pnp_ovss.datasets import Dataset, DatasetCheck
@@ -102,7 +103,7 @@ def check(
 
 def _print(data: Dataset, check: DatasetCheck) -> None:
     say(
-        f"{data.name}: {check.images} images, {check.masks} masks read, {check.classes} of "
+        f"{data.name}: {counted(check.images, 'image')}, {counted(check.masks, 'mask')} read, {check.classes} of "
         f"{len(data.vocabulary)} classes occur, {check.void_share:.1%} void; {'; '.join(data.notes)}"
     )
     table = Table("label", "class", "images", "pixels")
@@ -112,7 +113,7 @@ def _print(data: Dataset, check: DatasetCheck) -> None:
             table.add_row(str(label), names[label], str(count), f"{share:.1%}")
     show(table)
     if check.unknown_values:
-        values = ", ".join(f"{value} (in {count} images)" for value, count in check.unknown_values.items())
+        values = ", ".join(f"{value} (in {counted(count, 'image')})" for value, count in check.unknown_values.items())
         say(f"mask values that are no class: {values}")
     for fault in check.faults[:20]:
         say(f"fault: {fault}")

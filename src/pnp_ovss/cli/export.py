@@ -9,6 +9,7 @@ import typer
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import complain, say
+from pnp_ovss.words import counted
 
 
 def export(
@@ -44,10 +45,11 @@ def export(
     written = export_run(run, to, target, min_region_px=min_region)
     for photo, error in written.failures:
         complain(f"{photo} is left out: {error}")
-    found = f"{len(run.photos) - len(written.failures)} photos, {len(run.class_names)} classes, {written.masks} masks"
+    counts = {"photo": len(run.photos) - len(written.failures), "class": len(run.class_names), "mask": written.masks}
+    found = ", ".join(counted(number, noun) for noun, number in counts.items())
     if run.left_out:
-        found += f"; {run.left_out} photos of the run failed or are not done"
+        found += f"; left out: {counted(run.left_out, 'photo')} of the run, failed or not done"
     if run.older:
-        found += f"; {run.older} results of earlier runs in {run_dir} are no part of it"
+        found += f"; left out: {counted(run.older, 'result')} of earlier runs in {run_dir}"
     say(f"{target}: {found}")
     return 1 if written.failures else 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Generator
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +32,9 @@ from pnp_ovss.cli import (
 from pnp_ovss.cli.screen import complain, drop_output, say, take_any_text
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
+
+INTERRUPTED = 130
+"""The exit code after Ctrl+C; after SIGTERM it is 143."""
 
 app = typer.Typer(
     name="pnp-ovss",
@@ -80,18 +87,36 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     take_any_text()
-    try:
-        code = app(arguments, prog_name="pnp-ovss", standalone_mode=False)
-        sys.stdout.flush()
-    except PnPError as error:
-        code = _fail(error, debug)
-    except (typer.Abort, KeyboardInterrupt):
-        code = 130
-    except Exception as error:
-        code = _end(error, debug)
-    if code == 130:  # also what typer itself makes of an interrupt
-        complain("stopped by the keyboard; what was finished is saved")
+    with _stoppable() as signals:
+        try:
+            code = app(arguments, prog_name="pnp-ovss", standalone_mode=False)
+            sys.stdout.flush()
+        except PnPError as error:
+            code = _fail(error, debug)
+        except (typer.Abort, KeyboardInterrupt):
+            code = INTERRUPTED
+        except Exception as error:
+            code = _end(error, debug)
+    if code == INTERRUPTED:  # also what typer itself makes of an interrupt
+        complain(f"stopped by {'a signal' if signals else 'the keyboard'}; what was finished is saved")
+        code = 128 + signals[0] if signals else code
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Generator[list[int]]:
+    """Let SIGTERM end the block as Ctrl+C does, so that locks, workers and half files go; the list then holds its number."""
+    seen: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(error: PnPError, debug: bool) -> int:

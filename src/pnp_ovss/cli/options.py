@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Classes = Annotated[str | None, typer.Option("--classes", "-c", help="Class names, separated by commas.")]
 ClassesFile = Annotated[
-    Path | None, typer.Option("--classes-file", help="One class a line, synonyms after commas, # comments.")
+    Path | None,
+    typer.Option("--classes-file", help="One class a line, synonyms after commas, # comments; - = standard input."),
 ]
 Model = Annotated[
     str,
@@ -123,10 +124,13 @@ def _spec(given: Mapping[str, Any]) -> SegmenterSpec:
 
 def read_classes(classes: str | None, classes_file: Path | None) -> Parsed:
     """The classes of `--classes` and `--classes-file`, validated."""
-    from pnp_ovss.classes import parse_classes, read_class_file
+    from pnp_ovss.classes import parse_class_lines, parse_classes, read_class_file
+    from pnp_ovss.cli.pipes import PIPE, piped_text
 
     if classes is not None and classes_file is not None:
         raise ClassNameError("give --classes or --classes-file, not both")
+    if classes_file == PIPE:
+        return parse_class_lines(piped_text())
     if classes_file is not None:
         return read_class_file(classes_file)
     if classes is None:

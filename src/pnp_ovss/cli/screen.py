@@ -33,14 +33,14 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def say(text: object) -> None:
-    """One line on standard output, however long."""
-    console().print(one_line(str(text)), soft_wrap=True)
+def say(text: object, *, stderr: bool = False) -> None:
+    """One line on standard output (or error), however long."""
+    console(stderr=stderr).print(one_line(str(text)), soft_wrap=True)
 
 
-def show(drawing: RenderableType) -> None:
-    """A table on standard output."""
-    console().print(drawing)
+def show(drawing: RenderableType, *, stderr: bool = False) -> None:
+    """A table on standard output (or error)."""
+    console(stderr=stderr).print(drawing)
 
 
 def complain(message: object) -> None:
@@ -50,7 +50,7 @@ def complain(message: object) -> None:
 
 def remark(text: object) -> None:
     """One line on standard error that is no complaint."""
-    console(stderr=True).print(one_line(str(text)), soft_wrap=True)
+    say(text, stderr=True)
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

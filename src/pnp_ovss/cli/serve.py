@@ -42,7 +42,8 @@ def serve(
         raise DependencyError("the service needs FastAPI and uvicorn: pip install '.[serve]'")
     from pnp_ovss.serve.app import ServiceConfig, make_app
     from pnp_ovss.serve.label_studio import Studio
-    from pnp_ovss.serve.server import bound, check, run
+    from pnp_ovss.serve.server import check, run
+    from pnp_ovss.web.port import bound
 
     key = os.environ.get(STUDIO_KEY, "")
     if label_studio and not key:
@@ -55,7 +56,7 @@ def serve(
         timeout_s=timeout_s, studio=studio,
     )  # fmt: skip
     check(config)
-    with bound(config) as taken:
+    with bound(host, port) as taken:
         app = make_app(spec.make(), config)
         name, number = taken.getsockname()[:2]
         say(f"serving at http://{f'[{name}]' if ':' in name else name}:{number}/, described at /docs; Ctrl+C stops it")

@@ -14,6 +14,7 @@ from rich.table import Table
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say, show
 from pnp_ovss.outputs import refuse_foreign
+from pnp_ovss.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -132,7 +133,10 @@ def _fit_presence(spec: o.SegmenterSpec, tagged: Sequence[TaggedImage], seed: in
     fitted = fit_presence(spec.make(), tagged, seed=seed, track=show_progress)
     preset, found = settle(get_preset(spec.model)), presence_evidence(fitted)
     write_preset(out, preset, {**preset.settings, **spec.settings, **fitted.settings}, found)
-    table = Table(title=f"{fitted.images} images, {len(fitted.names)} names, {fitted.tags} tags", title_justify="left")
+    table = Table(
+        title=f"{counted(fitted.images, 'image')}, {counted(len(fitted.names), 'name')}, {counted(fitted.tags, 'tag')}",
+        title_justify="left",
+    )
     for column in ("rule", "precision", "recall", "F1", "gain, 95 %"):
         table.add_column(column, justify="right")
     for result in fitted.results:
@@ -215,8 +219,8 @@ def _print(tuned: Tuned, found: dict[str, Any], written: list[Path]) -> None:
         table.add_row(*(str(row[name]) for name in shown))
     show(table)
     say(
-        f"{found['images_that_can_earn']} images counted, {found['images_left_out']} left out (a single class earns "
-        f"nothing under Eq. 5); {len(tuned.trials)} trials, {found['equal_best']} with the best reward"
+        f"{counted(found['images_that_can_earn'], 'image')} counted, {found['images_left_out']} left out (a single class earns "
+        f"nothing under Eq. 5); {counted(len(tuned.trials), 'trial')}, {found['equal_best']} with the best reward"
     )
     say(
         f"maps of all layers and heads {tuned.map_s:.1f} s, masks {tuned.effort.mask_s:.1f} s, scorer "

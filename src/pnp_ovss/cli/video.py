@@ -10,6 +10,7 @@ import typer
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say
 from pnp_ovss.errors import ImageError
+from pnp_ovss.words import counted
 
 
 @o.takes_segmenter
@@ -45,5 +46,7 @@ def video(
             spec.make(), film, names, out, FilmConfig(every=every, smooth=smooth),
             lambda done, total: bar.update(task, completed=done, total=total or None),
         )  # fmt: skip
-    say(f"{record['frames']} frames, {len(record['shares'])} segmented: {out / 'overlay.mp4'}, {out / 'masks'}")
+    say(
+        f"{counted(record['frames'], 'frame')}, {len(record['shares'])} segmented: {out / 'overlay.mp4'}, {out / 'masks'}"
+    )
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from importlib.util import find_spec
@@ -36,6 +37,7 @@ def web(
     """Serve a page: drop a photo, type names, watch the masks appear step by step. Stop it with Ctrl+C."""
     if find_spec("gradio") is None:
         raise DependencyError("the browser page needs gradio: pip install '.[web]'")
+    from pnp_ovss.web.port import bound
     from pnp_ovss.web.server import LOOPBACK, Offer, ServerConfig, served
 
     def load(name: str) -> Segmenter:
@@ -46,16 +48,18 @@ def web(
     )
     if host not in LOOPBACK:
         say(f"warning: whoever reaches {host}:{port} can use this page; it has no passwords")
+    with bound(host, port):  # a taken port is said before a model is loaded
+        pass
     load(model)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped cleans up, too
     with served(load, Offer(offered_models(model), examples()), config) as address:
         say(f"open {address} in a browser; Ctrl+C stops it")
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # SIGTERM is one, too
             while True:
                 time.sleep(3600)
-        finally:  # a second Ctrl+C would interrupt the cleaning up
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one would interrupt the cleaning up
+            signal.signal(number, signal.SIG_IGN)
+    say("stopped; photos and results of the page are deleted")
+    return 0
 
 
 def offered_models(model: str) -> list[str]:

@@ -20,6 +20,7 @@ from pnp_ovss.errors import DatasetError
 from pnp_ovss.files import shown
 from pnp_ovss.photo_files import LeftOut
 from pnp_ovss.settings import check_seed
+from pnp_ovss.words import counted
 
 Labels = NDArray[np.int32]
 """(H, W) ground truth: 0 = background, i = the i-th class (from 1), `VOID` = unknown."""
@@ -95,14 +96,16 @@ class Dataset:
         if limit is None:
             return self
         if limit < 1:
-            raise DatasetError(f"limit of {limit} images: give a positive number, or none for all {len(self)}")
+            raise DatasetError(
+                f"limit of {counted(limit, 'image')}: give a positive number, or none for all {len(self)}"
+            )
         if limit >= len(self):
             return self
         chosen = np.arange(limit)
         if seed is not None:
             chosen = np.sort(np.random.default_rng(check_seed(seed)).choice(len(self), size=limit, replace=False))
         how = "first" if seed is None else f"random, seed {seed}"
-        note = f"{limit} of {len(self)} images ({how})"
+        note = f"{limit} of {counted(len(self), 'image')} ({how})"
         return replace(self, samples=tuple(self.samples[i] for i in chosen), notes=(*self.notes, note))
 
     def restrict(self, labels: tuple[int, ...], name: str) -> "Dataset":
@@ -115,7 +118,7 @@ class Dataset:
         table[0] = 0
         table[list(labels)] = np.arange(1, len(labels) + 1)
         samples = tuple(replace(sample, labels=_Restricted(sample.labels, table)) for sample in self.samples)
-        note = f"only the {len(labels)} {name} classes; the others are void"
+        note = f"only {counted(len(labels), f'{name} class')}; the others are void"
         vocabulary = Vocabulary(f"{self.vocabulary.name}-{name}", classes)
         changes = {"vocabulary": vocabulary, "samples": samples, "notes": (*self.notes, note)}
         return replace(self, name=f"{self.name}/{name}", **changes)

@@ -11,6 +11,7 @@ from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, UnknownLabelEr
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.pictures.palette import paint, palette
 from pnp_ovss.pictures.sheet import beside, fitted, on_white, stacked
+from pnp_ovss.words import counted
 
 _TILE_PX = 200
 _LEGEND_PX = 13
@@ -106,7 +107,7 @@ def first_classes(dataset: Dataset, count: int = 50) -> str:
     listed = ", ".join(f"{name} {number}" for name, number in found.most_common(12))
     more = f", {len(found) - 12} more" if len(found) > 12 else ""
     failed = f"; {unread} cannot be read" if unread else ""
-    return f"classes in the first {len(samples)} masks: {listed or 'none'}{more}{failed}"
+    return f"classes in the first {counted(len(samples), 'mask')}: {listed or 'none'}{more}{failed}"
 
 
 def contact_sheet(dataset: Dataset, count: int = 12) -> Image.Image:

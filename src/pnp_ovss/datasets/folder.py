@@ -22,6 +22,7 @@ from pnp_ovss.datasets.pictures import PictureFolder, read_ids, require_folder
 from pnp_ovss.datasets.vocabulary import Vocabulary, make_vocabulary, read_vocabulary
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.files import read_toml
+from pnp_ovss.words import counted
 
 CONFIG_NAME = "dataset.toml"
 LAYOUT = "expected ROOT/<images>/ID.jpg, ROOT/<masks>/ID.png and a dataset.toml with images, masks, classes, background"
@@ -54,7 +55,9 @@ class FolderConfig:
         first = 1 if self.background == 0 else 0
         values = self.values or tuple(range(first, first + classes))
         if len(values) != classes:
-            raise DatasetError(f"{self.name}: {len(values)} values for {classes} classes; give one a class")
+            raise DatasetError(
+                f"{self.name}: {counted(len(values), 'value')} for {counted(classes, 'class')}; give one a class"
+            )
         claimed = [*values, *self.void, *([] if self.background is None else [self.background])]
         if len(set(claimed)) < len(claimed):
             twice = next(value for value in claimed if claimed.count(value) > 1)

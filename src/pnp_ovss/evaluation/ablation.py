@@ -14,6 +14,7 @@ from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Trace
+from pnp_ovss.words import counted
 
 ATTENTION, SOFTMAX = "attention", "attention, softmax over classes"
 GRADCAM, BLUR, CRF, BOTH = "gradcam", "blur", "crf", "blur+crf"
@@ -84,7 +85,7 @@ def ablation_table(reports: Mapping[str, EvaluationReport]) -> Table:
         rows.append((_title(name, drops), ours, *(str(quoted.get(column, DASH)) for column in heads)))
     one = next(iter(paper.values()))
     notes = (
-        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {any_report.images} images",
+        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {counted(any_report.images, 'image')}",
         f"paper: {one.checkpoint}, {one.size} px, policy {one.policy}, all validation images",
         *any_report.notes,
         ORACLE_NOTE,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pnp_ovss.evaluation.metrics import Confusion
 from pnp_ovss.settings import check_seed
+from pnp_ovss.words import counted
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -93,7 +94,9 @@ def bootstrap_difference(
     lengths.
     """
     if len(ours) != len(theirs):
-        raise ValueError(f"{len(ours)} images against {len(theirs)}: a paired difference needs the same images")
+        raise ValueError(
+            f"{counted(len(ours), 'image')} against {len(theirs)}: a paired difference needs the same images"
+        )
     first, second = _sums(ours, labels), _sums(theirs, labels)
     once = np.ones((1, len(ours)))
     values = np.concatenate(

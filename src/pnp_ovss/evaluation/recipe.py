@@ -17,6 +17,7 @@ from pnp_ovss.evaluation.run import RunOptions
 from pnp_ovss.files import read_toml
 from pnp_ovss.presets import ModelPreset, get_method, get_preset, resolve
 from pnp_ovss.spec import SegmenterSpec
+from pnp_ovss.words import counted
 
 NO_NUMBER = ("precision", "output_px")
 """Settings that a recipe leaves open: the device's business."""
@@ -90,7 +91,7 @@ class Recipe:
             return [f"{name} is no column of the paper's {self._table()}"]
         rows = self.rows(preset)
         missing = [f"the paper has no figure for {name} here"] if rows and name not in rows[0].values else []
-        return missing + ([] if len(data) == all_images else [f"{len(data)} images, not {all_images}"])
+        return missing + ([] if len(data) == all_images else [f"{counted(len(data), 'image')}, not {all_images}"])
 
     def summary(self, spec: SegmenterSpec, preset: ModelPreset, options: RunOptions, dataset: str) -> str:
         """One line: recipe, policy, names in the prompt, size, and the paper's figures of this checkpoint."""

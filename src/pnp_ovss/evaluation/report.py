@@ -129,7 +129,7 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
     failures = tuple({"id": r.id, "error": r.error} for r in results.records if r.error is not None)
     if not finished:
         first = f", first {failures[0]['id']}: {failures[0]['error']}" if failures else ""
-        raise OutputError(f"none of the {len(results.records)} images could be evaluated{first}")
+        raise OutputError(f"no image of {len(results.records)} could be evaluated{first}")
     lists = _presence(results, variant)
     names: dict[str, Any] = {name: str(settings.get(name, "")) for name in ("model", "method", "policy", "refine")}
     return EvaluationReport(

@@ -14,6 +14,7 @@ from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segme
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.vlms.base import Head
+from pnp_ovss.words import counted
 
 Stage = Literal["gradcam", "full"]
 
@@ -78,7 +79,7 @@ def sensitivity_table(reports: Mapping[str, EvaluationReport], stage: Stage) -> 
     one = next(iter(paper.values()))
     notes = (
         f"stage {stage}: " + ("the whole method" if stage == "full" else "the first pass only, no dropout"),
-        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {any_report.images} images",
+        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {counted(any_report.images, 'image')}",
         f"paper: {one.checkpoint}, {one.size} px, policy {one.policy}, the whole method; another model's layers and "
         "heads: the spread compares, the rows do not",
         *any_report.notes,

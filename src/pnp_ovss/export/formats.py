@@ -14,6 +14,7 @@ from pnp_ovss.files import shown as path_text
 from pnp_ovss.masks.specks import SPECK_SHARE
 from pnp_ovss.outputs import file_key, refuse_foreign, refuse_inputs
 from pnp_ovss.pictures.palette import MAX_CLASSES
+from pnp_ovss.words import counted
 
 
 class Writer(Protocol):
@@ -91,7 +92,7 @@ def check(run: Run, name: str, out: Path) -> None:
     _check_place(run, name, out)
     if form.max_classes is not None and len(run.class_names) > form.max_classes:
         raise ConfigError(
-            f"the run has {len(run.class_names)} classes; {name} tells {form.max_classes} apart: use coco, yolo or hf, "
+            f"the run has {counted(len(run.class_names), 'class')}; {name} tells {form.max_classes} apart: use coco, yolo or hf, "
             "or split the run"
         )
     for class_name in run.class_names:
@@ -110,6 +111,11 @@ def check(run: Run, name: str, out: Path) -> None:
 
 def _check_place(run: Run, name: str, out: Path) -> None:
     ending = get_format(name).ending
+    if ending and (out.is_dir() or not out.suffix):
+        inside = out / f"export-{name}{ending}"
+        raise ConfigError(f"format {name} is one {ending} file, and {out} names a folder: use {inside}")
+    if not ending and out.is_file():
+        raise OutputError(f"format {name} is a folder, and {out} is a file; choose another --out")
     if ending and out.suffix.lower() != ending:
         raise ConfigError(
             f"format {name} is one {ending} file; {out} has another ending: use {out.with_suffix(ending)}"

@@ -17,6 +17,7 @@ from pnp_ovss.export.run import Run, RunPhoto, below_common, check_text, id_tabl
 from pnp_ovss.files import read_json
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import OutputFolder
+from pnp_ovss.words import counted
 
 LABELS_SUFFIX = ".labels.png"
 
@@ -119,7 +120,9 @@ def _read_labels(path: Path, size: tuple[int, int], classes: int) -> NDArray[np.
     if values.shape != size:
         raise DatasetError(f"{path} is {_by(values.shape)}, its JSON says {_by(size)}; segment it again")
     if values.max() > classes:
-        raise DatasetError(f"{path} holds label {values.max()}, its JSON has {classes} classes; segment it again")
+        raise DatasetError(
+            f"{path} holds label {values.max()}, its JSON has {counted(classes, 'class')}; segment it again"
+        )
     return values
 
 

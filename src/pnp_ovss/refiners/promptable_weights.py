@@ -12,6 +12,7 @@ from pnp_ovss.errors import ModelError
 from pnp_ovss.extras import need
 from pnp_ovss.refiners.promptable import SamSegmenter, mobile_sam
 from pnp_ovss.refiners.promptable_presets import check_hash, promptable_presets
+from pnp_ovss.words import counted
 
 PICKLE = "mobile_sam.pt"
 
@@ -70,6 +71,6 @@ def _transformers(folder: Path, name: str) -> SamSegmenter:
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     if missing := sorted(info["missing_keys"]):
-        raise ModelError(f"{folder}: {len(missing)} weights are missing ({missing[0]}, ...); fetch it again")
+        raise ModelError(f"{folder}: {counted(len(missing), 'weight')} missing ({missing[0]}, ...); fetch it again")
     side = model.config.vision_config.image_size if kind == "sam" else model.config.prompt_encoder_config.image_size
     return SamSegmenter(model.eval().requires_grad_(False), name, side=side, squash=kind != "sam")

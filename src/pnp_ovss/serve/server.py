@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
-from collections.abc import Generator
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,22 +21,6 @@ def check(config: ServiceConfig) -> None:
         raise ConfigError(
             f"whoever reaches {config.host} could use the service: set PNP_OVSS_TOKEN, or leave --host out"
         )
-
-
-@contextlib.contextmanager
-def bound(config: ServiceConfig) -> Generator[socket.socket]:
-    """The socket, listening. Raises ConfigError when the port is taken."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    taken = socket.socket(family)
-    with contextlib.closing(taken):
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind((config.host, config.port))
-            taken.listen(128)
-        except OSError as error:
-            what = f"port {config.port} of {config.host} cannot be used ({error.strerror or error})"
-            raise ConfigError(f"{what}; choose another --port") from None
-        yield taken
 
 
 def run(app: FastAPI, port: socket.socket) -> None:

@@ -23,6 +23,7 @@ from pnp_ovss.saliency import minmax
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Prepared
 from pnp_ovss.vlms.base import Head, VisionLanguageModel
+from pnp_ovss.words import counted
 
 PHOTO_PX = 512
 """Photos are kept at this longer side unless the model's input needs more: a scorer squashes them to 336 px or so."""
@@ -113,6 +114,6 @@ def _check_size(
     needed = (maps + len(images) * max(PHOTO_PX, side) ** 2 * 3) / 1e9
     if needed > max_gb:
         raise ConfigError(
-            f"the maps of {len(images)} images at {side} px need {needed:.1f} GB, more than {max_gb:g}; "
+            f"the maps of {counted(len(images), 'image')} at {side} px need {needed:.1f} GB, more than {max_gb:g}; "
             "give fewer images (50 were enough for the pocket model) or a smaller size_px"
         )

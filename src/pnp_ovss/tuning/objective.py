@@ -65,8 +65,8 @@ class Objective:
         self._seen: dict[tuple[int, bytes], Tensor] = {}
         if not self.counted:
             raise ConfigError(
-                f"none of the {len(store.images)} images can earn a reward '{reward.name}': a probability among one class "
-                "is always 1 (Eq. 5); add images of several classes, or use --reward vocabulary with several tags"
+                f"no image of {len(store.images)} can earn a reward '{reward.name}': a probability "
+                "among one class is always 1 (Eq. 5); add images of several classes, or use --reward vocabulary with several tags"
             )
 
     def __call__(self, config: SegmenterConfig) -> Outcome:

@@ -17,6 +17,7 @@ from pnp_ovss.policies import KeepRule
 from pnp_ovss.presence import SHARE_OF_MEDIAN
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.tuning.maps import TaggedImage
+from pnp_ovss.words import counted
 
 STEPS = tuple(round(0.02 * step, 2) for step in range(1, 50))
 COARSE = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -70,7 +71,8 @@ def fit_presence(
     names = tuple(dict.fromkeys(name for image in images for name in image.class_names))
     if len(names) < 2:
         raise ConfigError(
-            f"the {len(images)} photos are tagged with {len(names)} name(s); a threshold needs photos that a name is absent from"
+            f"{counted(len(images), 'photo')} tagged with {counted(len(names), 'name')}: a threshold needs photos that a "
+            "name is absent from"
         )
     asked = segmenter.replace(policy="itm", match_threshold=0.0, match_relative=0.0, match_top_k=0)
     scores = np.array([asked.prepare(image.path, names).match_scores for image in track(images)], np.float64)

@@ -18,6 +18,7 @@ from pnp_ovss.tuning.presence import FittedPresence, RuleResult
 from pnp_ovss.tuning.scorers import Scorer
 from pnp_ovss.tuning.search import Trial
 from pnp_ovss.tuning.tune import Tuned, TuneOptions
+from pnp_ovss.words import counted
 
 SCALES = {
     "gradcam": "one GradCAM pass, min-max in [0, 1]; the method compares T with the sum of R + 1 passes in [0, R + 1]",
@@ -31,8 +32,8 @@ def evidence(store: MapStore, scorer: Scorer, options: TuneOptions, tuned: Tuned
     best = tuned.best.outcome
     return {
         **_circumstances(),
-        "source": f"without mask labels: reward '{options.reward}' by {scorer.name} on {tuned.counted} images, "
-        f"{len(tuned.trials)} trials",
+        "source": f"without mask labels: reward '{options.reward}' by {scorer.name} on {counted(tuned.counted, 'image')}, "
+        f"{counted(len(tuned.trials), 'trial')}",
         "scorer": scorer.name,
         "reward": options.reward,
         "mask_stage": options.stage,
@@ -59,8 +60,8 @@ def presence_evidence(fitted: FittedPresence) -> dict[str, Any]:
     found = fitted.chosen.presence
     return {
         **_circumstances(),
-        "source": f"match_threshold fitted to image-level tags: micro-F1 {found.micro_f1:.3f} on {fitted.images} images, "
-        f"{len(fitted.names)} names",
+        "source": f"match_threshold fitted to image-level tags: micro-F1 {found.micro_f1:.3f} on "
+        f"{counted(fitted.images, 'image')}, {counted(len(fitted.names), 'name')}",
         "images": fitted.images,
         "tags": fitted.tags,
         "names": list(fitted.names),

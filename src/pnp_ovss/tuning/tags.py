@@ -28,7 +28,7 @@ def tagged_files(paths: Sequence[Path], tags: Mapping[str, Sequence[str]]) -> tu
             found.append(TaggedImage(file, tuple(group[0] for group in parse_classes(list(names)))))
     if not found:
         raise ConfigError(
-            f"the tags name none of the {len(files)} photos; their keys must be file names, for example "
+            f"the tags name no photo of {len(files)}; their keys must be file names, for example "
             f'{{"{files[0].name if files else "photo.jpg"}": ["cat", "sofa"]}}'
         )
     return tuple(found)
