@@ -31,7 +31,9 @@ def ablate(
     asked: e.Asked,
     spec: o.SegmenterSpec,
 ) -> int:
-    """What each step adds, as in the paper's Table 5: attention, GradCAM, each dropout, blur, CRF.
+    """What each step adds, as in the paper's Table 5.
+
+    Attention, GradCAM, each dropout, blur, CRF.
 
     The passes of an image are computed once and shared by all rows.
     """
@@ -64,7 +66,7 @@ def sensitivity(
     asked: e.Asked,
     spec: o.SegmenterSpec,
 ) -> int:
-    """How much layer and head matter, as in the paper's Table 6: every layer's mean, every head of the layer."""
+    """How much layer and head matter, as in the paper's Table 6."""
     from pnp_ovss.evaluation.job import EvaluationJob, SensitivitySpec
     from pnp_ovss.evaluation.sensitivity import sensitivity_table
 

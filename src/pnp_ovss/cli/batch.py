@@ -67,7 +67,9 @@ def batch(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Segment a whole collection into Parquet shards: resumable, one row a photo whatever happens.
+    """Segment a collection into Parquet shards, resumable.
+
+    One row a photo, whatever happens.
 
     Exit code 0: every photo segmented; 1: some are rows with status failed; 2: stopped, go on with --resume.
     """
@@ -132,7 +134,9 @@ def batch_report(
     photos: Annotated[int, typer.Option("--photos", min=0, max=10_000, help="Photos on the contact sheet.")] = 48,
     as_json: Json = False,
 ) -> int:
-    """Count photos, classes and failures of a batch, check it, and write a contact sheet.
+    """Count photos, classes and failures of a batch.
+
+    It is checked, and a contact sheet written.
 
     Exit code 0: one row a photo, all there; 1: the batch is not finished or not sound.
     """

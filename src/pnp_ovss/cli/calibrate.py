@@ -25,7 +25,9 @@ def calibrate(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Learn from unlabelled photos what match each name gets where it is absent; write a bank for `--set bank=FILE`.
+    """Learn from unlabelled photos how sure a name must be.
+
+    What match a name gets where it is absent says so; the result is a bank for `--set bank=FILE`.
 
     Started again with the same --out, it goes on where it stopped.
     """

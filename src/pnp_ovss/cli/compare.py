@@ -16,7 +16,7 @@ def compare(
     reports: Annotated[list[Path], typer.Argument(help="Reports of `pnp-ovss evaluate`.", show_default=False)],
     seed: o.Seed = 0,
 ) -> int:
-    """Put reports side by side; with the records beside them also the paired difference of each to the first."""
+    """Put reports side by side, with their paired differences. These need the records that lie beside the reports."""
     from pnp_ovss.evaluation.paired import paired_differences
     from pnp_ovss.evaluation.report import read_report
     from pnp_ovss.evaluation.tables import compare as compare_table

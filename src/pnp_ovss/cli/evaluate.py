@@ -52,7 +52,7 @@ def evaluate(
     asked: e.Asked,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Evaluate the method on a data set: mIoU with its interval, beside the paper's figures.
+    """Evaluate on a data set: mIoU, beside the paper's figures.
 
     Writes the report (JSON, Markdown, HTML) and one record an image, from which an interrupted run is resumed.
     """

@@ -20,7 +20,7 @@ def explain(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Write the pictures of the paper's Fig. 2 (stages) and Fig. 3-4 (passes) for each class."""
+    """Draw every stage and pass, as the paper's figures 2 to 4 do."""
     from pnp_ovss.explain import explain_photo, save_pictures
 
     names = o.read_classes(classes, classes_file)

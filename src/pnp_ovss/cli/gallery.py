@@ -37,7 +37,9 @@ def gallery(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Segment photos and lay them out like the paper's Fig. 1 and 5: photo, masks, ground truth where there is one.
+    """Segment photos and lay them out beside their masks.
+
+    As the paper's figures 1 and 5: photo, masks, ground truth where there is one.
 
     Writes gallery.png, gallery.html and what `segment` writes. Exit code 1: some photos failed and are left out.
     """

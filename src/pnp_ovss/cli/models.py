@@ -18,7 +18,7 @@ Name = Annotated[
 
 app = typer.Typer(
     name="models",
-    help="List the models for --model; fetch, convert and check their weights.",
+    help="List models; fetch, convert and check their weights.",
     invoke_without_command=True,
     add_completion=False,
 )

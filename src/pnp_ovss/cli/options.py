@@ -29,10 +29,9 @@ Model = Annotated[
         "--model",
         "-m",
         help="A built-in preset (see `pnp-ovss models`), hub id, folder or .toml file.",
-        rich_help_panel="Which segmenter",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel="Which segmenter")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of what is drawn.")]
 
 _SETTINGS = {
@@ -45,16 +44,15 @@ _SETTINGS = {
 """Settings with an option of their own; all others go by --set."""
 
 
-PANEL = "Which segmenter"
 _HELP = {f.name: str(f.metadata["help"]) for f in dataclasses.fields(SegmenterConfig)}
 
 
 def _option(kind: Any, text: str, *flags: str) -> Any:
-    return Annotated[kind | None, typer.Option(*flags, help=text, rich_help_panel=PANEL)]
+    return Annotated[kind | None, typer.Option(*flags, help=text)]
 
 
-Size = Annotated[int | None, typer.Option("--size", help=_HELP["size_px"], rich_help_panel=PANEL)]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", help=_HELP["precision"], rich_help_panel=PANEL)]
+Size = Annotated[int | None, typer.Option("--size", help=_HELP["size_px"])]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help=_HELP["precision"])]
 
 
 Command = Callable[..., int]

@@ -50,7 +50,7 @@ def segment(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Segment photos: labels, overlay and evidence of each are written to --out.
+    """Segment photos: labels, overlay and evidence of each.
 
     Exit code 0: all done; 1: some photos failed, the others are saved; 2: nothing could be done.
     """
@@ -84,7 +84,7 @@ def demo(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Segment photographs that come with scikit-image, absent classes included."""
+    """Segment photographs that come with scikit-image. Some of the classes are absent."""
     folder = skimage_folder()
     check_folder(out)
     jobs = [(folder / name, o.read_classes(names, None)) for name, names in DEMO.items()]

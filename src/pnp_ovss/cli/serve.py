@@ -34,7 +34,9 @@ def serve(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Serve masks to programs: POST /segment with a photo and names; /docs describes it. Stop it with Ctrl+C.
+    """Serve masks to programs over HTTP.
+
+    POST /segment with a photo and names; /docs describes it. Stop it with Ctrl+C.
 
     The token that requests must carry is read from the environment, PNP_OVSS_TOKEN; none is asked for where it is not set.
     """

@@ -82,7 +82,9 @@ def tune(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Choose layer, head, T and blur by a reward that needs no mask labels; write a preset for --model.
+    """Choose layer, head, T and blur without mask labels.
+
+    A reward that needs none decides; the result is a preset for --model.
 
     Beside --out lie its journal (for --resume) and, with matplotlib, a plot. With --presence: how sure a model must be that
     a name is there, by micro-F1 on the tags; add it after the search, with --model on what that wrote.

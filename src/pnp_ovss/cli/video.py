@@ -29,7 +29,7 @@ def video(
     *,
     spec: o.SegmenterSpec,
 ) -> int:
-    """Segment a film: a mask for each frame that is looked at, and the film under its masks.
+    """Segment a film: its masks, and the film under them.
 
     The same command goes on after a stop.
     """

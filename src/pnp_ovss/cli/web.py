@@ -34,7 +34,7 @@ def web(
     ] = 16,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = False,
 ) -> int:
-    """Serve a page: drop a photo, type names, watch the masks appear step by step. Stop it with Ctrl+C."""
+    """Serve a page: drop a photo, type names, watch the masks. Stop it with Ctrl+C."""
     if find_spec("gradio") is None:
         raise DependencyError("the browser page needs gradio: pip install '.[web]'")
     from pnp_ovss.web.port import bound
