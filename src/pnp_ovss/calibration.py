@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ import torch
 from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.images import read_image
+from pnp_ovss.outputs import content
 from pnp_ovss.presence import NameBank, bank_margins, look_at, shift_of
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.settings import check_seed
@@ -45,12 +45,12 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
     bank = _begin(segmenter, out)
     found: dict[str, torch.Tensor] = dict(zip(bank.photos, bank.tokens, strict=True)) if bank else {}
     for number, path in enumerate(track(photos), 1):
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-            if digest not in found:
+        digest = content(path)
+        if digest and digest not in found:
+            try:
                 found[digest] = look_at(segmenter.vlm, read_image(path), segmenter.config, seed=int(digest, 16))
-        except (ImageError, OSError):
-            continue
+            except ImageError:
+                continue
         if number % SAVED_EVERY == 0:
             _bank_of(segmenter, found).save(out)
     if len(found) < FEWEST:
