@@ -61,7 +61,7 @@ def poison(colour: tuple[int, ...]) -> None:
     if colour == POISON["kill"]:
         os.kill(os.getpid(), signal.SIGKILL)
     if colour == POISON["hog"]:
-        hog = np.ones(1 << 26)  # 0.5 GiB, touched
+        hog = np.ones(1 << 27)  # 1 GiB, touched
         time.sleep(3600)
         del hog
     if colour == POISON["hang"]:

@@ -97,7 +97,7 @@ def test_class_names_are_printed_as_they_are(run, tmp_path, monkeypatch, name):
     assert f"'{name}' is given twice" in err
 
 
-@pytest.mark.parametrize("words", [["[/x]"], ["segment", "--[/x]"], ["export", "--to", "[/x]", "."]])
+@pytest.mark.parametrize("words", [["x[/x]"], ["segment", "--[/x]"], ["export", "--to", "[/x]", "."]])
 def test_usage_errors_quote_what_was_written(run, words):
     code, _, err = run(*words)
     assert code == 2

@@ -27,6 +27,7 @@ def test_coco_by_pycocotools(run, tmp_path, capsys):
     assert export_run(run, "coco", tmp_path / "coco.json") == Written(5)
     data = coco(str(tmp_path / "coco.json"))
     assert {c["id"]: c["name"] for c in data.loadCats(data.getCatIds())} == dict(enumerate(run.class_names, 1))
+    assert sorted(data.anns) == list(range(1, len(data.anns) + 1)), "pycocotools takes the id 0 for no match"
     for image_id, photo in enumerate(run.photos, 1):
         assert data.loadImgs(image_id)[0]["file_name"] == photo.file_name
         found = np.zeros(photo.size, dtype=int)
