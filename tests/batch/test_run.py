@@ -78,7 +78,9 @@ def test_a_photo_that_takes_too_long_or_too_much(tmp_path):
     make_photo(tmp_path / "in" / "x.png", 0)
     run_here([tmp_path / "in"], tmp_path / "out", time_s=10, tries=1)  # 1,000 times what a photo takes
     make_poison(tmp_path / "in2" / "hog.png", "hog")
-    run_here([tmp_path / "in2"], tmp_path / "out2", time_s=600, memory_gib=0.9)  # torch with CUDA takes some 0.5 GiB by itself
+    run_here(
+        [tmp_path / "in2"], tmp_path / "out2", time_s=600, memory_gib=0.9
+    )  # torch with CUDA takes some 0.5 GiB by itself
     causes = [row["cause"] for row in read_rows(tmp_path / "out") + read_rows(tmp_path / "out2")]
     assert causes == ["timeout", None, "memory"]
 
