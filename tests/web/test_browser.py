@@ -111,7 +111,7 @@ def test_upload_segment_step_toggle_download(visit, photos, tmp_path):
     page.get_by_text("Done. Found: red; blue.").wait_for()
     page.locator("#masks img.mask").nth(1).wait_for()
     assert [text.split()[0] for text in legend(page)] == ["red", "blue"]
-    assert "traffic light" in page.locator("table.classes tr", has_text="not found").inner_text()
+    assert "traffic light" in page.locator("table.classes tr", has_text="none").inner_text()
 
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     colours = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).reshape(-1, 3)
@@ -155,6 +155,24 @@ def test_nothing_is_requested_from_elsewhere(visit, photos, address):
             setTimeout(() => done('none'), 3000); })"""
     )
     assert (refused, blocked) == ("refused", "script-src-elem")
+
+
+def test_steps_and_thresholds_by_keyboard_alone(visit, photos):
+    page = visit()
+    ask(page, photos / "squares.png", "red, blue")
+    page.get_by_text("Done. Found: red; blue.").wait_for()
+    page.locator("#step input").last.focus()
+    for key, step in (
+        ("ArrowLeft", "Step 7 of 8: blur."),
+        ("ArrowUp", "Step 6 of 8"),
+        ("ArrowDown", "Step 7 of 8: blur."),
+    ):
+        page.keyboard.press(key)
+        page.get_by_text(step).wait_for()
+    page.locator("#match-now input[type=range]").focus()
+    page.keyboard.press("End")
+    page.get_by_text("Done. Found: none of the classes.").wait_for()
+    page.get_by_text("the best is").wait_for()
 
 
 def test_example_by_keyboard_alone(visit):
@@ -241,12 +259,22 @@ def test_targets_are_large_enough_and_a_phone_scrolls_to_the_result(visit, photo
     ask(page, photos / "squares.png", "red, blue")
     page.get_by_text("Done. Found: red; blue.").wait_for()
     page.wait_for_timeout(1000)
-    if width == 390:
-        top = page.locator("#masks").bounding_box()["y"]
-        assert -500 < top < 900
-    for button in page.get_by_role("button").all():
-        if button.is_visible() and button.inner_text().strip():
-            assert button.bounding_box()["height"] >= 32, button.inner_text()
+    status, masks = page.get_by_text("Done.").bounding_box(), page.locator("#masks").bounding_box()
+    assert 0 <= status["y"] < masks["y"] < 450
+    for target in page.locator("button, #step label, label:has(input[type=checkbox]), input[type=number]").all():
+        if target.is_visible():
+            assert target.bounding_box()["height"] >= 32, target.evaluate("e => e.outerHTML")
+
+
+def test_a_phone_goes_to_the_error(visit, photos):
+    page = visit(width=390)
+    ask(page, photos / "squares.png", "red, red")
+    alert = page.get_by_role("alert").filter(has_text="is given twice")
+    alert.wait_for()
+    page.wait_for_timeout(1000)
+    assert 0 <= alert.bounding_box()["y"] < 800
+    names = page.get_by_label("Class names").bounding_box()
+    assert 0 < alert.bounding_box()["y"] - names["y"] < 150, "it stands below its field"
 
 
 def test_endpoint_with_a_name(address, photos):

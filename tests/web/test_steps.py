@@ -1,5 +1,6 @@
 """The page without a browser: steps, views and the desk behind the button."""
 
+import html
 import os
 import time
 
@@ -113,8 +114,25 @@ def test_views_of_a_step(desk, photo):
     assert set(np.unique(opacity)) == {0.0, 0.5, 1.0}
     table = class_table(shown, shown.steps[-1])
     assert table.count("<tr>") == 4
-    assert table.count("not found") == 1
+    assert table.count("<td>none</td>") == 1
+    assert "<td>0.00 &lt; 0.5</td>" in table
     assert step_caption(shown.steps, 1).startswith("<p><b>Step 2 of 7: GradCAM.")
+
+
+def test_the_page_says_of_each_name_what_the_command_says(desk, photo):
+    near = {"match_threshold": 0.9995}
+    shown = desk.segment(Order(photo, "red, green, blue", "m", near))
+    result = Segmenter(FakeVLM(), CONFIG).replace(**near)(photo, "red, green, blue")
+    assert dict(shown.verdicts) == {name: result.verdict(name) for name in ("red", "green", "blue")}
+    doubtful = [name for name in result if result.doubts(name)]
+    assert doubtful
+    table = class_table(shown, shown.steps[-1])
+    assert table.count("class='doubt'") == len(doubtful)
+    assert all(doubt in html.unescape(table) for name in doubtful for doubt in result.doubts(name))
+
+    stricter = desk.relabel(shown, shown.threshold, 1.0)
+    assert stricter.advice.startswith("none of the names was found: the best is")
+    assert "class='doubt'" not in class_table(stricter, stricter.steps[-1])
 
 
 def test_black_patches_are_what_a_pass_did_not_see(desk, photo):

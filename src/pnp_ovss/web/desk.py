@@ -72,9 +72,13 @@ class Desk:
         return self._kept[folder].show(result)
 
     def relabel(self, shown: Shown, threshold: float, match_threshold: float) -> Shown | None:
-        """The same result decided anew, without another run of the model; None where it is no longer kept."""
+        """The same result decided anew, without another run of the model; None where it is no longer kept.
+
+        A number that was typed out of its range is taken for the nearest in it.
+        """
         kept = self._kept.get(shown.folder)
-        return kept.shown(threshold, max(match_threshold, shown.lowest_match)) if kept else None
+        lowest = shown.lowest_match
+        return kept.shown(min(max(threshold, 0.0), 1.0), min(max(match_threshold, lowest), 1.0)) if kept else None
 
     def answer(self, photo: str | None, names: str, model: str) -> dict[str, Any]:
         """A result as JSON values, with COCO's run lengths of what was found; no file is written. Raises PnPError."""
@@ -141,6 +145,8 @@ class _Kept:
             files=result.save(self.folder, Path(result.image_name).stem[:80]),
             threshold=config.threshold,
             match_threshold=config.match_threshold,
+            verdicts={name: result.verdict(name) for name in result.class_names},
+            advice=result.advice,
             lowest_match=own.match_threshold if self.trace.prepared.policy == "itm" else 0.0,
         )
 

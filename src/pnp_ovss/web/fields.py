@@ -18,13 +18,16 @@ SIZES_PX = (224, 768)
 CSS = """
 .gradio-container { max-width: 72rem !important; margin: auto; }
 .classes { width: 100%; border-collapse: collapse; }
-.classes th, .classes td { text-align: left; padding: .2rem .5rem; }
-.classes tbody th { font-weight: 600; overflow-wrap: anywhere; }
+.classes th, .classes td { text-align: left; padding: .2rem .4rem; }
+.classes tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 6.5em; } .classes td { overflow-wrap: anywhere; }
+@media (max-width: 30rem) { .classes { font-size: .85rem; } }
+.doubt { border-left: 4px solid #b26a00; padding-left: .4rem; }
 .swatch { display: inline-block; width: 1em; height: 1em; margin-right: .5em; border: 1px solid #555; }
 .alert { border-left: 4px solid #c62828; padding: .4rem .8rem; font-weight: 600; } .status { padding: .4rem 0; }
-.stale { opacity: .55; } .error-field { border: 2px solid #c62828 !important; border-radius: 6px; }
-button, input[type=checkbox] + span, label:has(input[type=radio]), label:has(input[type=checkbox]) { min-height: 32px; }
-input[type=range] { min-height: 32px; } input[type=number] { min-height: 32px; }
+.block.field-error:not(:has([role])) { display: none; }
+button, label:has(input[type=radio]), label:has(input[type=checkbox]) { min-height: 32px; }
+input[type=range], input[type=number] { min-height: 32px; } input[type=range]::-webkit-slider-thumb { border: 2px solid #0072b2; }
+input[type=radio], input[type=checkbox] { border-color: #8a8a8a !important; } .tab-like-container { height: auto !important; }
 :focus-visible { outline: 3px solid #0072b2 !important; outline-offset: 2px; }
 """
 
@@ -87,12 +90,12 @@ def make_question(offer: Offer) -> tuple[Question, gr.Button]:
     photo = PhotoField(
         type="filepath", sources=["upload", "clipboard"], label="Photo", height=260, buttons=[], elem_id="photo"
     )
-    photo_error = gr.HTML()
+    photo_error = gr.HTML(elem_classes="field-error")
     classes = gr.Textbox(
         label="Class names", info="separated by commas; absent ones may be among them. Enter segments",
         placeholder="cat, traffic light, sofa", lines=1, max_lines=1, max_length=8000, elem_id="names",
     )  # fmt: skip
-    names_error = gr.HTML()
+    names_error = gr.HTML(elem_classes="field-error")
     button = gr.Button("Segment", variant="primary")
     with gr.Accordion("Options", open=False):
         options = _options(offer.models)

@@ -11,6 +11,7 @@ import gradio as gr
 from pnp_ovss.errors import PnPError
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.fields import CSS, Answer, Offer, Question, make_answer, make_question, preset_config
+from pnp_ovss.web.scripts import ARROWS, GO_TO_ANSWER
 from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption
 
 __all__ = ["CSS", "Offer", "build_page", "chosen_settings", "preset_config"]
@@ -37,6 +38,7 @@ def build_page(desk: Desk, offer: Offer) -> gr.Blocks:
             gr.Examples(pairs, list(question.inputs[:2]), label="Examples (from scikit-image)", cache_examples=False)
         _wire(desk, question, button, result)
         _add_endpoint(desk, offer.models[0], question)
+        page.load(None, js=ARROWS, api_visibility="private")
     return page
 
 
@@ -82,9 +84,14 @@ def _wire(desk: Desk, question: Question, button: gr.Button, result: Answer) -> 
     def look(shown: Shown | None, step: str | None, wanted: list[str]) -> list[Any]:
         return view(shown, step_index(shown, step), wanted) if shown else [gr.skip()] * 4
 
-    def relabel(shown: Shown | None, threshold: float, match: float) -> dict[Any, Any]:
+    def relabel(shown: Shown | None, threshold: float | None, match: float | None) -> dict[Any, Any]:
+        if threshold is None or match is None:  # an emptied field of a number
+            return {result.status: gr.skip()}
         again = desk.relabel(shown, threshold, match) if shown else None
-        return show_all(again, result) if again else {result.status: message("Press Segment: this result is too old.")}
+        if again is None:
+            return {result.status: message("Press Segment: this result is too old.")}
+        moved = (result.threshold, result.match)  # by a hand that may still be moving them
+        return {part: value for part, value in show_all(again, result).items() if part not in moved}
 
     order: dict[str, Any] = {
         "inputs": [*inputs, result.shown],
@@ -98,7 +105,9 @@ def _wire(desk: Desk, question: Question, button: gr.Button, result: Answer) -> 
     begin = gr.on(
         [button.click, inputs[1].submit], lambda: [message(begun), *[""] * len(question.errors)], None, said, **clear
     )
-    begin.then(run_order, **order, concurrency_limit=1, show_progress_on=[result.masks], scroll_to_output=True)
+    begin.then(run_order, **order, concurrency_limit=1, show_progress_on=[result.masks]).then(
+        None, js=GO_TO_ANSWER, **clear
+    )
     old = "Photo, names or options have changed since: this result is of the ones before. Press Segment again."
     gr.on(
         [field.change for field in inputs],
@@ -108,7 +117,7 @@ def _wire(desk: Desk, question: Question, button: gr.Button, result: Answer) -> 
         **clear,
     )
     gr.on(
-        [result.threshold.release, result.match.release],
+        [result.threshold.input, result.match.input],  # release knows no keyboard
         relabel,
         [result.shown, result.threshold, result.match],
         result.all(),
@@ -138,7 +147,7 @@ def show_all(found: Shown, result: Answer) -> dict[Any, Any]:
     files = (found.files[kind] for kind in ("labels", "overlay", "json"))
     return {
         result.shown: found,
-        result.status: message(f"Done. Found: {present}."),
+        result.status: message(f"Done. Found: {present}. {found.advice}".strip()),
         result.step: gr.Radio(step_names(found), value=step_names(found)[-1], visible=last > 1),
         result.threshold: gr.Slider(value=found.threshold, visible=True),
         result.match: gr.Slider(found.lowest_match, 1, value=found.match_threshold, visible=bool(found.lowest_match)),

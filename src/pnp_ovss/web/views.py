@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,8 @@ OPACITY = 0.5
 class Shown:
     """One tab's last result. photo: (h, w, 3) uint8 at display size. folder: its files, removed with it.
 
-    threshold, match_threshold: what decided it. lowest_match: under it no class was looked at.
+    threshold, match_threshold: what decided it. lowest_match: under it no class was looked at. verdicts: what decided about
+    each name in the result, and what speaks against it. advice: how to go on, or "".
     """
 
     photo: NDArray[np.uint8]
@@ -37,6 +38,8 @@ class Shown:
     threshold: float = 0.0
     match_threshold: float = 0.0
     lowest_match: float = 0.0
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    advice: str = ""
 
     def found(self, steps: Sequence[Step]) -> list[str]:
         """The classes that have a pixel in any of these steps, in their order."""
@@ -78,11 +81,12 @@ def step_caption(steps: Sequence[Step], index: int) -> str:
 
 
 def class_table(shown: Shown, step: Step) -> str:
-    """HTML table of all asked classes: colour, name, share of the photo, match score."""
+    """HTML table of all asked classes: colour, name, share of the photo, match score, what decided or is doubtful."""
     shares = {name: share for _, name, share in _present(shown, step)}
     rows = [_row(shown, label, name, shares.get(name)) for label, name in enumerate(shown.class_names, 1)]
-    head = "<tr><th scope='col'>class</th><th scope='col'>share of the photo</th><th scope='col'>match</th></tr>"
-    return f"<table class='classes'><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    columns = ("class", "share", "match", "what decided")
+    head = "".join(f"<th scope='col'>{column}</th>" for column in columns)
+    return f"<table class='classes'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def message(text: str, *, alert: bool = False) -> str:
@@ -94,9 +98,16 @@ def message(text: str, *, alert: bool = False) -> str:
 def _row(shown: Shown, label: int, name: str, share: float | None) -> str:
     score = shown.match_scores.get(name)
     swatch = f"<span class='swatch' style='background:{css_colour(label)}' aria-hidden='true'></span>"
-    cells = [_percent(share) if share else "not found", "" if score is None else f"{score:.2f}"]
+    verdict = html.escape(shown.verdicts.get(name, ""))
+    cells = [_percent(share) if share else "none", "" if score is None else f"{score:.2f}", _marked(verdict)]
     values = "".join(f"<td>{cell}</td>" for cell in cells)
     return f"<tr><th scope='row'>{swatch if share else ''}{html.escape(name)}</th>{values}</tr>"
+
+
+def _marked(verdict: str) -> str:
+    """A verdict, its doubts set apart; "" for what was found without any."""
+    found, word, doubts = verdict.partition("doubtful: ")
+    return f"<span class='doubt'>? doubtful: {doubts}</span>" if word else "" if found == "found" else found
 
 
 def _present(shown: Shown, step: Step) -> list[tuple[int, str, float]]:
