@@ -228,7 +228,7 @@ def test_input_size_must_fit_the_patches():
 def test_to_pixels_is_channels_first_and_in_range():
     pixels = to_pixels(SMOOTH, (H, W))
     assert pixels.shape == (3, H, W)
-    np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy() * 255, SMOOTH, atol=1e-4)
+    np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy() * 255, SMOOTH, atol=1e-2)  # a photo's levels are 1 apart
 
 
 def test_to_pixels_resizes_height_and_width():
@@ -239,7 +239,7 @@ def test_normalise_pixels_by_channel():
     pixels = to_pixels(SMOOTH, (H, W))
     normal = normalise_pixels(pixels, (0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
     for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 0.25), (0.3, 2.0)]):
-        np.testing.assert_allclose(normal[channel], (pixels[channel] - mean) / std, rtol=1e-6)
+        np.testing.assert_allclose(normal[channel], (pixels[channel] - mean) / std, rtol=1e-4, atol=1e-4)
 
 
 def test_holes_cover_exactly_the_dropped_patches():

@@ -10,6 +10,7 @@ from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import Choice
 from pnp_ovss.testing.fake_vlm import FakeVLM
+from tests.near import near, same_labels
 from tests.scenes import two_squares
 from tests.segmented import CONFIG, NAMES
 
@@ -26,8 +27,8 @@ def trace(segmenter):
 
 def test_the_three_steps_are_the_call(segmenter, trace):
     result, alone = segmenter.label(trace), segmenter(two_squares(), NAMES)
-    np.testing.assert_array_equal(result.labels, alone.labels)
-    np.testing.assert_array_equal(result.scores, alone.scores)
+    same_labels(result.labels, alone.labels)
+    near(result.scores, alone.scores)
     assert list(result.seconds) == list(alone.seconds) == ["encode", "policy", "saliency", "labels", "refine"]
     assert result.provenance.passes == 5
 
@@ -36,8 +37,8 @@ def test_the_first_passes_are_a_run_with_fewer_drops(segmenter, trace):
     for count in range(1, 6):
         fewer = segmenter.replace(drops=count - 1)(two_squares(), NAMES)
         first = segmenter.label(trace.first(count))
-        np.testing.assert_array_equal(first.maps, fewer.maps)
-        np.testing.assert_array_equal(first.labels, fewer.labels)
+        near(first.maps, fewer.maps)
+        same_labels(first.labels, fewer.labels)
         assert first.provenance.passes == count
 
 
@@ -53,7 +54,7 @@ def test_fewer_names_may_win_afterwards(segmenter, trace):
     blue = segmenter.label(trace.keep(["BLUE", "zebra"]))
     assert blue.kept == (2,)
     assert set(np.unique(blue.labels)) == {0, 2}
-    np.testing.assert_array_equal(blue.maps, segmenter.label(trace).maps[1:])
+    near(blue.maps, segmenter.label(trace).maps[1:])
     assert not segmenter.label(trace.keep([])).labels.any()
 
 
@@ -73,7 +74,7 @@ def test_all_layers_and_heads_at_once_are_the_first_passes_of_each(segmenter, tr
     assert list(found)[:6] == [(1, 1), (1, 2), (1, 3), (1, 4), (1, "mean"), (2, 1)]
     for (layer, head), first in found.items():
         alone = segmenter.replace(layer=layer, head=head, drops=0).look(trace.prepared)
-        np.testing.assert_allclose(first.passes[0].maps, alone.passes[0].maps, atol=1e-6)
+        near(first.passes[0].maps, alone.passes[0].maps)
     nothing = segmenter.prepare(two_squares(), ["green"])
     assert {len(one.passes) for one in segmenter.look_all(nothing).values()} == {0}
 
@@ -132,12 +133,12 @@ def test_with_its_mirror_image_a_photo_and_its_mirror_image_have_mirrored_labels
         segmenter = Segmenter(Lopsided(), CONFIG.replace(mirror=mirror, drops=drops, threshold=0.5, accumulate="raw"))
         one, other = (segmenter.look(segmenter.prepare(image, NAMES)) for image in (photo, turned))
         maps, flipped = segmenter.sum_maps(one), segmenter.sum_maps(other).flip(-1)
-        assert torch.allclose(maps, flipped, atol=1e-5) == mirror
+        assert torch.allclose(maps, flipped, atol=1e-4) == mirror
         if mirror:
             plain = segmenter.replace(mirror=False)
             halves = [plain.sum_maps(plain.look(plain.prepare(image, NAMES))) for image in (photo, turned)]
-            assert torch.allclose(maps, (halves[0] + halves[1].flip(-1)) / 2, atol=1e-5)
-            assert torch.allclose(segmenter.sum_maps(one.first(1)), segmenter.replace(drops=0).sum_maps(one.first(1)))
+            assert torch.allclose(maps, (halves[0] + halves[1].flip(-1)) / 2, atol=1e-4)
+            near(segmenter.sum_maps(one.first(1)), segmenter.replace(drops=0).sum_maps(one.first(1)))
             assert one.first(1).mirrored is not None
             assert len(one.first(1).mirrored.passes) == 1
             assert len(segmenter.sum_maps(one.keep(["red"]))) == 1

@@ -18,13 +18,14 @@ def complete(maps: Tensor, tokens: Tensor, power: float) -> Tensor:
     """A · S: each patch's saliency becomes the mean of those of all patches, weighted by their likeness.
 
     maps: (K, P_h, P_w) ≥ 0, S. tokens: (P_h·P_w, D), the image tokens that the text looked at. power: p of
-    A_ij = max(0, cos(f_i, f_j))^p, whose rows are divided by their sums. Returns (K, P_h, P_w) float32 ≥ 0, each value
-    within its map's range.
+    A_ij = max(0, cos(f_i, f_j))^p, whose rows are divided by their sums. Returns (K, P_h, P_w) ≥ 0, float32 (float64 for
+    such maps), each value within its map's range.
 
     >>> complete(torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 16)
     tensor([[[0.5000, 0.5000, 0.0000]]])
     """
-    flat, unit = maps.flatten(1).float(), F.normalize(tokens.float(), dim=1)
+    kind = torch.promote_types(maps.dtype, torch.float32)
+    flat, unit = maps.flatten(1).to(kind), F.normalize(tokens.to(kind), dim=1)
     rows = [_spread(flat, unit, part, power) for part in unit.split(ROWS_AT_ONCE)]
     return torch.cat(rows, dim=1).reshape(maps.shape)
 

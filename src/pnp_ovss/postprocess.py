@@ -93,7 +93,7 @@ def resize_and_blur(maps: Tensor, size: tuple[int, int], mode: str, blur: float)
 
 @lru_cache(maxsize=32)
 def _resize_matrix(n_in: int, n_out: int, mode: str, sigma_px: float) -> Tensor:
-    """(n_out, n_in) float32: what interpolation along one axis, then a Gaussian, does to each input cell."""
+    """(n_out, n_in) float64: what interpolation along one axis, then a Gaussian, does to each input cell."""
     align = mode == "bilinear-align-corners"
     kind = "bicubic" if mode == "bicubic" else "bilinear"
     eye = torch.eye(n_in, dtype=torch.float64)[None, None]
@@ -101,7 +101,7 @@ def _resize_matrix(n_in: int, n_out: int, mode: str, sigma_px: float) -> Tensor:
     matrix = F.interpolate(eye, size=size, mode=kind, align_corners=align)[0, 0].numpy()
     if sigma_px > 0:
         matrix = _blur_columns(matrix, sigma_px)
-    return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
+    return torch.from_numpy(np.ascontiguousarray(matrix))
 
 
 def _blur_columns(values: np.ndarray, sigma_px: float) -> np.ndarray:

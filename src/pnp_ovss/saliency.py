@@ -15,12 +15,13 @@ CONSTANT = 1e-5
 def token_saliency(probs: Tensor, grad: Tensor | None) -> Tensor:
     """Eq. 1 per token: mean over heads of A ⊗ max(0, G).
 
-    probs, grad: (heads, T, N); `grad = None` leaves the plain attention. Returns (T, N), float32.
+    probs, grad: (heads, T, N); `grad = None` leaves the plain attention. Returns (T, N), float32 (float64 for such probs).
 
     >>> token_saliency(torch.tensor([[[.5, .5]]]), torch.tensor([[[2., -1.]]]))
     tensor([[1., 0.]])
     """
-    weighted = probs.float() if grad is None else probs.float() * grad.float().clamp(min=0)
+    probs = probs.to(torch.promote_types(probs.dtype, torch.float32))
+    weighted = probs if grad is None else probs * grad.to(probs.dtype).clamp(min=0)
     return weighted.mean(dim=0)
 
 

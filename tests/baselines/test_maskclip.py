@@ -11,6 +11,7 @@ from pnp_ovss.clip import Clip
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Query
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
+from tests.near import equal, near
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,8 @@ def test_dense_features_are_the_model_with_its_last_attention_replaced(clip, noi
         hidden = tower(pixel_values=pixels_of(noise, 48), interpolate_pos_encoding=True).last_hidden_state
         expected = clip.model.visual_projection(tower.post_layernorm(hidden[0, 1:]))
     assert found.grid == (6, 6)
-    torch.testing.assert_close(found.patches, F.normalize(expected, dim=1), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.patches.norm(dim=1), torch.ones(36))
+    torch.testing.assert_close(found.patches, F.normalize(expected, dim=1), rtol=1e-3, atol=1e-4)
+    near(found.patches.norm(dim=1), torch.ones(36))
     assert found.keys.shape[0] == 36
 
 
@@ -50,9 +51,9 @@ def test_whole_images_and_texts_are_clips_own(clip, noise):
         for template in TEMPLATES:
             ids = torch.tensor([clip.clip.tokenizer(template.format("cat"), truncation=True, max_length=16).input_ids])
             texts.append(F.normalize(clip.model.get_text_features(ids).pooler_output[0], dim=0))
-    torch.testing.assert_close(clip.whole(noise), F.normalize(expected, dim=0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(clip.whole(noise), F.normalize(expected, dim=0), rtol=1e-3, atol=1e-4)
     text = F.normalize(torch.stack(texts).mean(dim=0), dim=0)
-    torch.testing.assert_close(clip.texts(["cat"])[0], text, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(clip.texts(["cat"])[0], text, rtol=1e-3, atol=1e-4)
 
 
 def test_the_random_model_answers_in_the_images_size(clip, noise):
@@ -65,12 +66,12 @@ def test_the_random_model_answers_in_the_images_size(clip, noise):
 
 def test_smoothing_against_a_loop():
     generator = torch.Generator().manual_seed(0)
-    shares = torch.rand(7, 3, generator=generator)
-    keys = F.normalize(torch.randn(7, 4, generator=generator), dim=1)
+    shares = torch.rand(7, 3, generator=generator).double()
+    keys = F.normalize(torch.randn(7, 4, generator=generator).double(), dim=1)
     for i in range(7):
         weights = [max(0.0, float(keys[i] @ keys[j])) for j in range(7)]
         expected = sum(w * shares[j] for j, w in enumerate(weights)) / sum(weights)
-        torch.testing.assert_close(smooth_by_keys(shares, keys)[i], expected)
+        equal(smooth_by_keys(shares, keys)[i], expected)
 
 
 def test_denoising_drops_what_is_likely_nowhere():

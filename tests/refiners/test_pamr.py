@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pnp_ovss.refiners.pamr import PAMR, affinity
+from tests.near import near
 
 
 def looped_pamr(image, scores, iterations, dilations, bandwidth):
@@ -42,12 +43,12 @@ def test_pamr_is_its_definition(height, width, iterations, dilations, bandwidth)
     scores = rng.random((3, height, width))
     expected = looped_pamr(image, scores, iterations, dilations, bandwidth)
     refiner = PAMR(iterations=iterations, dilations_px=dilations, bandwidth=bandwidth)
-    np.testing.assert_allclose(refiner.refine(image, torch.tensor(scores)).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(refiner.refine(image, torch.tensor(scores)).numpy(), expected, atol=1e-4)
 
 
 def test_the_weights_of_a_picture_of_one_colour_are_equal():
     shares = affinity(torch.full((3, 9, 7), 0.3), (1, 2), 0.1)
-    torch.testing.assert_close(shares, torch.full((16, 9, 7), 1 / 16))
+    near(shares, torch.full((16, 9, 7), 1 / 16))
 
 
 def test_scores_do_not_cross_a_sharp_edge_and_spread_within_it():
@@ -70,5 +71,5 @@ def test_scores_stay_within_their_range():
     image = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
     scores = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
     refined = PAMR().refine(image, scores)
-    assert (refined.amin((1, 2)) >= scores.amin((1, 2)) - 1e-5).all()
-    assert (refined.amax((1, 2)) <= scores.amax((1, 2)) + 1e-5).all()
+    assert (refined.amin((1, 2)) >= scores.amin((1, 2)) - 1e-4).all()
+    assert (refined.amax((1, 2)) <= scores.amax((1, 2)) + 1e-4).all()

@@ -87,14 +87,14 @@ def normalised(matrix):
 @pytest.mark.parametrize("spread", [0.05, 1.0, 30.0])
 def test_the_filter_is_the_papers(dimensions, spread):
     features = torch.randn(dimensions, 90, generator=torch.Generator().manual_seed(dimensions)) * spread
-    np.testing.assert_allclose(filter_matrix(features), lattice_matrix(features.numpy()), atol=2e-5)
+    np.testing.assert_allclose(filter_matrix(features), lattice_matrix(features.numpy()), atol=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(12, 12), (1, 40), (9, 1), (1, 1)])
 def test_the_filter_of_a_picture_is_the_papers(height, width):
     image = np.random.default_rng(height).integers(0, 40, (height, width, 3), dtype=np.uint8)
     for features in (bilateral_features(image, 3, 5), bilateral_features(image, 3, 5)[:2]):
-        np.testing.assert_allclose(filter_matrix(features), lattice_matrix(features.numpy()), atol=2e-5)
+        np.testing.assert_allclose(filter_matrix(features), lattice_matrix(features.numpy()), atol=1e-4)
 
 
 @settings(deadline=None, max_examples=25)
@@ -105,7 +105,7 @@ def test_the_filter_does_not_depend_on_the_order_of_the_points(dimensions, count
     values = torch.rand(count, 3, generator=generator)
     order = torch.randperm(count, generator=generator)
     expected = build_lattice(features).filter(values)[order]
-    torch.testing.assert_close(build_lattice(features[:, order]).filter(values[order]), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(build_lattice(features[:, order]).filter(values[order]), expected, atol=1e-4, rtol=1e-4)
 
 
 @settings(deadline=None, max_examples=25)

@@ -15,24 +15,26 @@ from pnp_ovss.tuning.reward import (
     own_probabilities,
     paper_reward,
 )
+from tests.near import equal, near
 
 
 def evidence(kept, black, own=(0, 1), **more):
-    return Evidence(own, torch.tensor(kept), torch.tensor(black), torch.full((len(own),), 0.25), **more)
+    numbers = (torch.tensor(rows, dtype=torch.float64) for rows in (kept, black))
+    return Evidence(own, *numbers, torch.full((len(own),), 0.25), **more)
 
 
 def test_eq_5_by_hand():
     # exp(ln 3) : exp(ln 1) = 3 : 1
-    found = class_probabilities(torch.tensor([math.log(3.0), 0.0]))
+    found = class_probabilities(torch.tensor([math.log(3.0), 0.0], dtype=torch.float64))
 
-    torch.testing.assert_close(found, torch.tensor([0.75, 0.25]))
+    equal(found, torch.tensor([0.75, 0.25]).double())
 
 
 def test_the_row_of_class_k_is_asked_for_class_k():
-    similarity = torch.tensor([[math.log(3.0), 0.0], [math.log(4.0), 0.0]])
+    similarity = torch.tensor([[math.log(3.0), 0.0], [math.log(4.0), 0.0]], dtype=torch.float64)
 
     # masked image of class 0: Pr(0) = 3/4; masked image of class 1: Pr(1) = 1/5
-    torch.testing.assert_close(own_probabilities(similarity, (0, 1)), torch.tensor([0.75, 0.2]))
+    equal(own_probabilities(similarity, (0, 1)), torch.tensor([0.75, 0.2], dtype=torch.float64))
 
 
 def test_eq_4_by_hand():
@@ -40,7 +42,7 @@ def test_eq_4_by_hand():
     given = evidence([[math.log(3.0), 0.0], [math.log(4.0), 0.0]], [math.log(2.0), 0.0])
 
     assert paper_reward(given).tolist() == [1.0, 0.0]
-    torch.testing.assert_close(margins(given), torch.tensor([3 / 4 - 2 / 3, 1 / 5 - 1 / 3]))
+    equal(margins(given), torch.tensor([3 / 4 - 2 / 3, 1 / 5 - 1 / 3], dtype=torch.float64))
 
 
 def test_eq_4_is_strict_an_empty_mask_earns_nothing():
@@ -84,7 +86,7 @@ def test_contrast_is_what_the_mask_shows_minus_what_the_rest_still_shows():
     )
     reward = get_reward("contrast")
 
-    torch.testing.assert_close(reward.rate(given), torch.tensor([0.55]))
+    near(reward.rate(given), torch.tensor([0.55]))
     assert reward.cut
     assert reward.counts(1, vocabulary=2)
 

@@ -84,7 +84,7 @@ def test_clip_text_has_start_and_end_and_names_differ(clip):
 def test_clip_black_is_the_score_of_a_black_photo(clip):
     black = clip.score([np.zeros((50, 70, 3), np.uint8)], WORDS)[0]
 
-    torch.testing.assert_close(clip.score_black(WORDS), black)
+    torch.testing.assert_close(clip.score_black(WORDS), black, atol=1e-3, rtol=0)
 
 
 def test_clip_encodes_each_name_and_the_black_image_once(clip_folder, monkeypatch):

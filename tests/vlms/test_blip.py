@@ -17,6 +17,7 @@ from pnp_ovss.testing.small_models import small_blip
 from pnp_ovss.vlms.blip import ENC_TOKEN, BlipVLM
 from pnp_ovss.vlms.checkpoints.loading import load_vlm
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
+from tests.near import near, same_labels
 
 SETTINGS = {"layer": 1, "head": "mean", "size_px": 32, "refine": "none", "policy": "all", "drops": 1, "device": "cpu"}
 
@@ -76,8 +77,8 @@ def test_folder_file_and_preset_give_the_same_masks(folder, tmp_path):
 
     assert results[0].labels.shape == (24, 30)
     for other in results[1:]:
-        np.testing.assert_array_equal(other.labels, results[0].labels)
-        np.testing.assert_array_equal(other.maps, results[0].maps)
+        same_labels(other.labels, results[0].labels)
+        near(other.maps / other.maps.max(), results[0].maps / results[0].maps.max())
 
 
 def test_loaded_equals_saved(folder, vocabulary):
@@ -90,7 +91,7 @@ def test_loaded_equals_saved(folder, vocabulary):
     weights = [vlm.model.state_dict() for vlm in (loaded, made)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    torch.testing.assert_close(found[0], found[1])  # the last bit may depend on where in memory the weights lie
+    near(found[0], found[1])
     assert not any(p.requires_grad for p in loaded.model.parameters())
     assert not loaded.model.training
 

@@ -151,9 +151,11 @@ def test_the_baseline_prompt_is_subtracted():
     found = plain.vlm.attend(prepared.features, prompt, layers=(2,), head="mean", gradient="match_logit")[0]
     saliency = (found.probs * found.grad.clamp(min=0)).mean(dim=0)[list(prompt.spans[0])].mean(dim=0)
     expected = (before - saliency.reshape(before.shape[1:])).clamp(min=0)
-    assert torch.allclose(after, expected, atol=1e-6)
-    assert not torch.allclose(after, before, atol=1e-4)
-    assert torch.allclose(relative.look_all(prepared)[(2, "mean")].passes[0].maps, after, atol=1e-6)
+    assert torch.allclose(after, expected, atol=1e-4 * float(before.max()))
+    assert not torch.allclose(after, before, atol=1e-2 * float(before.max()))
+    assert torch.allclose(
+        relative.look_all(prepared)[(2, "mean")].passes[0].maps, after, atol=1e-4 * float(before.max())
+    )
 
 
 class Decoder(VlmContract):
