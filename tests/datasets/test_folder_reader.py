@@ -73,7 +73,7 @@ def test_a_folder_with_values_suffix_list_and_its_description_elsewhere(trees):
         (STUFF.replace("[9]", "[-1]"), r"void = \[-1\]; give mask values from 0 to 65535"),
         (STUFF.replace('"none"', "-1"), "background = -1; give mask values from 0 to 65535"),
         (STUFF + "values = [true, 2, 3]", r"values = \[True, 2, 3\]; give mask values"),
-        (STUFF + "values = [1]", "1 values for 3 classes"),
+        (STUFF + "values = [1]", "1 value for 3 classes"),
         (STUFF.replace('"images"', '"pictures"'), r"has no pictures \(found: dataset.toml, images, masks\)"),
         (STUFF.replace('["sky", "road, street", "tree"]', "[]"), "no classes"),
     ],

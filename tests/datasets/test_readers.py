@@ -132,7 +132,7 @@ def test_a_restriction_keeps_some_classes_and_makes_the_others_void(trees):
     assert voc.names == ("tv monitor", "bottle")
     assert columns(voc[0])[:2] == [0, 1]
     assert columns(voc[1])[:3] == [0, VOID, VOID]  # aeroplane is not among them
-    assert voc.notes[-1] == "only the 2 odd classes; the others are void"
+    assert voc.notes[-1] == "only 2 odd classes; the others are void"
     assert np.array_equal(pickle.loads(pickle.dumps(voc[0])).labels(), voc[0].labels())
 
 

@@ -144,7 +144,7 @@ def test_a_folder_that_lacks_weights_is_refused(small_sam, tmp_path):
     state.pop("mask_decoder.iou_token.weight")
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     (tmp_path / "config.json").write_text((small_sam / "config.json").read_text())
-    with pytest.raises(ModelError, match=r"1 weights are missing \(mask_decoder.iou_token.weight"):
+    with pytest.raises(ModelError, match=r"1 weight missing \(mask_decoder.iou_token.weight"):
         load_promptable(str(tmp_path))
 
 

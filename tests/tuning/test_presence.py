@@ -109,7 +109,7 @@ def test_any_model_is_fitted_to_tags(photos):
 
 def test_one_name_cannot_be_absent(photos):
     images = tagged_files([photos / "red.png"], {"red": ["red"]})
-    with pytest.raises(ConfigError, match=r"tagged with 1 name\(s\); a threshold needs"):
+    with pytest.raises(ConfigError, match=r"tagged with 1 name: a threshold needs"):
         fit_presence(Segmenter(FakeVLM(), CONFIG), images)
 
 
