@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[1]
 LIMIT_BYTES = 25 * 2**20
 """The weights, float16, are all but 1 MB of it and do not compress further."""
 NEEDED = (
-    "weights/pocket.safetensors", "weights/pocket.bank.safetensors", "weights/pocket-vocab.txt", "weights/MODEL_CARD.md",
-    "weights/LICENSE-WEIGHTS", "weights/LICENSE-EFFICIENTNET", "presets/pocket.toml", "presets/methods/paper.toml",
-    "py.typed",
+    "weights/pocket.safetensors", "weights/pocket.bank.safetensors", "weights/pocket-vocab.txt", "weights/pocket-tags.txt",
+    "weights/MODEL_CARD.md", "weights/LICENSE-WEIGHTS", "weights/LICENSE-EFFICIENTNET", "presets/pocket.toml",
+    "presets/methods/paper.toml", "py.typed",
 )  # fmt: skip
 
 LICENCES = ("LICENSE", "licences/bert-vocabulary.txt", "licences/minilm.txt", "src/pnp_ovss/weights/LICENSE-WEIGHTS")

@@ -12,8 +12,8 @@ ROOMS = (
     "errors", "words", "extras", "environment", "clock", "files", "masks", "photo_files", "depth", "classes", "settings", "config",
     "keywords", "checkpoint", "presets", "provenance", "changes", "fetching", "photo_values", "images", "prompt", "saliency",
     "postprocess", "completion", "competition", "verdicts", "pictures", "outputs", "refiners", "vlms", "clip", "candidates",
-    "policies", "rivals", "trace", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter", "spec",
-    "testing", "tiles", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
+    "policies", "rivals", "trace", "automatic", "gradcam", "presence", "result_files", "result_forms", "segmentation", "segmenter",
+    "spec", "testing", "tiles", "explain", "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning",
     "batch", "export", "integrations", "video", "web", "serve", "cli",
 )  # fmt: skip
 """Each may import those before it, TYPE_CHECKING included."""

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
+from pnp_ovss.automatic import AUTO, asked_classes
 from pnp_ovss.datasets.vocabulary import get_vocabulary
 from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.images import read_image
 from pnp_ovss.outputs import content
-from pnp_ovss.presence import NameBank, bank_margins, look_at, shift_of
+from pnp_ovss.presence import NameBank, bank_margins, look_at, median_of, shift_of
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.settings import check_seed
 from pnp_ovss.words import counted
@@ -29,6 +30,11 @@ Track = Callable[[Iterable[Path]], Iterable[Path]]
 def reference_names() -> tuple[str, ...]:
     """The names of the `REFERENCE` vocabularies, each once."""
     return tuple(dict.fromkeys(name for vocabulary in REFERENCE for name in get_vocabulary(vocabulary).names))
+
+
+def asked_often() -> tuple[str, ...]:
+    """Names beside the reference whose medians a bank keeps, so that `auto` need not wait for them."""
+    return tuple(name for name in asked_classes(AUTO).names if name not in reference_names())
 
 
 def draw_photos(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
@@ -58,8 +64,11 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
             f"{counted(len(found), 'photo')} could be read; a bank needs at least {FEWEST}, and 64 are better"
         )
     bank = _bank_of(segmenter, found)
-    margins = bank_margins(segmenter.vlm, bank, reference_names(), segmenter.config.template)
-    bank = replace(bank, shift=shift_of(margins, bank.match_threshold))
+    reference, others = reference_names(), asked_often()
+    margins = bank_margins(segmenter.vlm, bank, (*reference, *others), segmenter.config.template)
+    medians = dict(zip((*reference, *others), median_of(margins).tolist(), strict=True))
+    shift = shift_of(margins[:, : len(reference)], bank.match_threshold)
+    bank = replace(bank, shift=shift, medians=medians, template=segmenter.config.template)
     bank.save(out)
     return bank
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pnp_ovss.classes import parse_classes
+from pnp_ovss.automatic import Automatic, asked_classes
 from pnp_ovss.files import write_atomically
 from pnp_ovss.images import ImageSource
 from pnp_ovss.pictures.heat import draw_heat, draw_holes
@@ -32,7 +32,9 @@ def explain_photo(
     All classes are prompted together and none is left out by a policy. What the configuration has not (`drops` = 0,
     `completion` = none) is not among the stages.
     """
-    first_names = [group[0] for group in parse_classes(class_names)]
+    classes = asked_classes(class_names)
+    asked = segmenter.prepare(image, classes).classes if isinstance(classes, Automatic) else classes
+    first_names = [group[0] for group in asked]
     prepared = segmenter.prepare(image, first_names, keep=first_names)
     trace = segmenter.look(prepared)
     attention = segmenter.replace(gradient="none", drops=0).look(prepared).passes[0].maps

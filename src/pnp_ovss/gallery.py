@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pnp_ovss.classes import Classes, parse_classes
+from pnp_ovss.automatic import Automatic, asked_classes
+from pnp_ovss.classes import Classes
 from pnp_ovss.datasets.base import VOID
 from pnp_ovss.datasets.masks import IndexedMask, label_table
 from pnp_ovss.errors import ClassNameError, ConfigError, DatasetError
@@ -70,10 +71,11 @@ def _entry(table: dict[str, Any], path: Path, number: int, classes: Classes | No
             raise ConfigError(f"{where}: {key} = {value!r} is not possible")
     if "file" not in table:
         raise ConfigError(f'{where} has no file; write file = "a.jpg"')
-    asked = parse_classes(table["classes"]) if "classes" in table else classes
+    asked = asked_classes(table["classes"]) if "classes" in table else classes
     if asked is None:
         raise ClassNameError(f'{where} has no classes; write classes = "cat, sofa" or give --classes for all')
-    caption = f"Asked: {', '.join(group[0] for group in asked)}. {table.get('caption', '')}".strip()
+    words = asked.source if isinstance(asked, Automatic) else ", ".join(group[0] for group in asked)
+    caption = f"Asked: {words}. {table.get('caption', '')}".strip()
     return Entry(path.parent / table["file"], asked, caption, table.get("grey", False))
 
 

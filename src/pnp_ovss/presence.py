@@ -7,7 +7,8 @@ docs/method.md has what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -39,6 +40,7 @@ class NameBank:
     tokens: (photos, ...) float16, each photo's `ImageFeatures.tokens`. model, weights: whose they are. photos: digests
     of the photos' bytes. match_threshold: the probability that `shift` belongs to. shift: t, the logit that a name less
     half its median must reach to be found as often on the bank as it would be by `match_threshold` without a bank.
+    medians: {name: its median over the bank} of names that are asked for often, by the prompt `template`.
     """
 
     tokens: Tensor
@@ -47,6 +49,8 @@ class NameBank:
     photos: tuple[str, ...]
     match_threshold: float
     shift: float
+    medians: Mapping[str, float] = field(default_factory=dict)
+    template: str = ""
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -62,7 +66,8 @@ class NameBank:
         from safetensors.torch import save
 
         facts = {"model": self.model, "weights": self.weights, "photos": " ".join(self.photos)}
-        facts |= {"match_threshold": repr(self.match_threshold), "shift": repr(self.shift)}
+        facts |= {"match_threshold": repr(self.match_threshold), "shift": repr(self.shift), "template": self.template}
+        facts |= {"medians": json.dumps({name: round(median, 6) for name, median in self.medians.items()})}
         write_atomically(path, save({"tokens": self.tokens.contiguous()}, metadata=facts))
 
     @classmethod
@@ -76,10 +81,20 @@ class NameBank:
             with safe_open(str(path), "pt") as file:
                 facts, tokens = file.metadata() or {}, file.get_tensor("tokens")
             numbers = {key: float(facts[key]) for key in ("match_threshold", "shift")}
-            return cls(tokens, facts["model"], facts["weights"], tuple(facts["photos"].split()), **numbers)
+            known = {str(name): float(median) for name, median in json.loads(facts.get("medians", "{}")).items()}
+            photos = tuple(facts["photos"].split())
+            return cls(
+                tokens,
+                facts["model"],
+                facts["weights"],
+                photos,
+                **numbers,
+                medians=known,
+                template=facts.get("template", ""),
+            )
         except FileNotFoundError as error:
             raise ConfigError(f"bank = '{name}': there is no such file; make it with `pnp-ovss calibrate`") from error
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"bank = '{name}' is no bank of names ({error}); make it with `pnp-ovss calibrate`"
             ) from error
@@ -105,6 +120,10 @@ class Presence:
     bank: NameBank | None = None
     _medians: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.bank is not None and self.bank.template == self.template:
+            self._medians |= self.bank.medians
+
     def __call__(self, features: ImageFeatures, names: Sequence[str]) -> list[float]:
         """The probability of each name, in [0, 1]: without a bank that of the model's matching."""
         logits = match_logits(self.vlm, features, names, self.template)
@@ -120,11 +139,11 @@ class Presence:
         new = [name for name in dict.fromkeys(names) if name not in self._medians]
         if new and self.bank is not None:
             margins = bank_margins(self.vlm, self.bank, new, self.template)
-            self._medians |= dict(zip(new, _median(margins).tolist(), strict=True))
+            self._medians |= dict(zip(new, median_of(margins).tolist(), strict=True))
         return {name: self._medians[name] for name in names}
 
 
-def _median(rows: np.ndarray) -> np.ndarray:
+def median_of(rows: np.ndarray) -> np.ndarray:
     """Of each column; `np.median` without its import of masked arrays, a twentieth of a cold command."""
     middle = np.sort(rows, axis=0)[(len(rows) - 1) // 2 : len(rows) // 2 + 1]
     return middle.mean(axis=0)

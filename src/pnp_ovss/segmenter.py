@@ -12,7 +12,8 @@ from typing import Any, Unpack
 from torch import Tensor
 
 from pnp_ovss import gradcam
-from pnp_ovss.classes import ClassNames, parse_classes, prompted_names
+from pnp_ovss.automatic import asked_classes, decide
+from pnp_ovss.classes import ClassNames, prompted_names
 from pnp_ovss.clock import Clock
 from pnp_ovss.competition import compete
 from pnp_ovss.config import SegmenterConfig
@@ -20,7 +21,7 @@ from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
 from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, to_pixels
 from pnp_ovss.keywords import Settings
-from pnp_ovss.policies import ClassPolicy, Request, choose, get_policy, with_rule
+from pnp_ovss.policies import ClassPolicy, Request, get_policy, with_rule
 from pnp_ovss.postprocess import argmax_labels
 from pnp_ovss.presence import Presence, get_bank
 from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
@@ -127,7 +128,7 @@ class Segmenter:
 
         A photo that cannot be segmented yields its PnPError instead of a result and the rest goes on.
         """
-        classes = parse_classes(class_names)
+        classes = asked_classes(class_names)
         for image in images:
             try:
                 yield self(image, classes, **options)
@@ -145,12 +146,13 @@ class Segmenter:
         """Encode a photo and choose the classes that compete (steps 0 to 2).
 
         image: a path, an address (http, https: it is fetched), bytes, an open file, a PIL image, an array (H, W, 3) or a
-        tensor (3, H, W); see `read_image`.
+        tensor (3, H, W); see `read_image`. class_names: names, or "auto", "auto:coco", ...: those that are found
+        (`pnp_ovss.automatic`).
         keep: the names that may win; None: the policy decides. image_name: written with the result (default: the path).
         Raises ImageError, ClassNameError, ConfigError.
         """
         clock = Clock()
-        classes = parse_classes(class_names)
+        classes = asked_classes(class_names)
         photo = read_image(image, web=True)
         name = image_name or (str(image) if isinstance(image, str | Path) else "")
         with clock("encode"):
@@ -158,7 +160,9 @@ class Segmenter:
             features = gradcam.encode(self.vlm, pixels, self.config)
         with clock("policy"):
             match = partial(self.presence, features)
-            policy, choice = choose(self.policy, Request(classes, photo, name, match), keep, self.config)  # step 0
+            policy, classes, choice = decide(
+                self.policy, Request(classes, photo, name, match), keep, self.config
+            )  # step 0
             rivals = rivals_of(self.config.rivals, classes)
             choice = add_rivals(choice, rivals, match, self.config.match_threshold)
         names, groups = prompted_names((*classes, *rivals), choice.kept, self.config.prompted == "all")  # step 2

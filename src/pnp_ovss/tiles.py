@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_ovss.classes import ClassNames, parse_classes
+from pnp_ovss.automatic import asked_classes
+from pnp_ovss.classes import Classes, ClassNames
 from pnp_ovss.clock import Clock
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import ImageSource, read_image
@@ -105,20 +106,21 @@ def segment_tiled(
 
     The provenance counts the windows. Blurs, shares of the longer side, are taken of a window's.
     """
-    clock, classes, photo = Clock(), parse_classes(class_names), read_image(image, web=True)
+    clock, classes, photo = Clock(), asked_classes(class_names), read_image(image, web=True)
     config = segmenter.config
     plan = plan_windows((photo.shape[0], photo.shape[1]), config.size_px, config.size_px // segmenter.vlm.patch_px)
     name = image_name or (str(image) if isinstance(image, str) or hasattr(image, "__fspath__") else "")
 
-    def look(part: np.ndarray) -> Trace:
-        return segmenter.look(segmenter.prepare(part, classes, keep=keep, image_name=name))
+    def look(part: np.ndarray, names: Classes) -> Trace:
+        return segmenter.look(segmenter.prepare(part, names, keep=keep, image_name=name))
 
     with clock("whole photo"):
-        whole = look(photo)
+        whole = look(photo, classes)
+        classes = Classes(map(tuple, whole.prepared.classes))
     with clock("windows"):
         blend = _Blend(segmenter, plan.size, len(whole.prepared.match_scores))
         for window in track(plan.windows):
-            blend.add(look(photo[window.pixels]), window)
+            blend.add(look(photo[window.pixels], classes), window)
     result = _label(segmenter, blend, whole, plan, photo)
     provenance = replace(result.provenance, config=config, tiles=len(plan.windows))
     return replace(result, provenance=provenance, seconds={**clock.seconds, **result.seconds})

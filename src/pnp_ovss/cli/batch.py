@@ -76,7 +76,7 @@ def batch(
     from pnp_ovss.batch.job import Job, Resources
     from pnp_ovss.batch.run import run_batch
 
-    names = o.read_classes(classes, classes_file)
+    spec, names = o.with_fixed_ids(spec, o.read_classes(classes, classes_file, automatic=True))
     listed = None if spec.candidates is None else {photo: list(kept) for photo, kept in spec.candidates.items()}
     job = Job(
         classes=names, model=spec.model, method=spec.method, settings=spec.settings, candidates=listed, png=png

@@ -23,7 +23,7 @@ def explain(
     """Draw every stage and pass, as the paper's figures 2 to 4 do."""
     from pnp_ovss.explain import explain_photo, save_pictures
 
-    names = o.read_classes(classes, classes_file)
+    names = o.read_classes(classes, classes_file, automatic=True)
     segmenter = spec.make()
     pictures = explain_photo(segmenter, photo, names)
     for path in save_pictures(pictures, out, photo.stem):

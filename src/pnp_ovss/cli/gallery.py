@@ -92,7 +92,7 @@ def _entries(photos: list[Path], classes: str | None, classes_file: Path | None,
     if not photos and listed is None:
         raise ImageError("no photos were given; name some, or give --list FILE.toml")
     given = photos or classes is not None or classes_file is not None
-    names = o.read_classes(classes, classes_file) if given else None
+    names = o.read_classes(classes, classes_file, automatic=True) if given else None
     entries = [Entry(photo, names) for photo in photos] if names else []
     return entries + (read_list(listed, names) if listed is not None else [])
 

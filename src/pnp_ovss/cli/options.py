@@ -18,7 +18,9 @@ from pnp_ovss.spec import SegmenterSpec
 if TYPE_CHECKING:
     from pnp_ovss.classes import Classes as Parsed
 
-Classes = Annotated[str | None, typer.Option("--classes", "-c", help="Class names, separated by commas.")]
+Classes = Annotated[
+    str | None, typer.Option("--classes", "-c", help="Class names, separated by commas; auto: those that are found.")
+]
 ClassesFile = Annotated[
     Path | None,
     typer.Option("--classes-file", help="One class a line, synonyms after commas, # comments; - = standard input."),
@@ -120,9 +122,10 @@ def _spec(given: Mapping[str, Any]) -> SegmenterSpec:
     )
 
 
-def read_classes(classes: str | None, classes_file: Path | None) -> Parsed:
-    """The classes of `--classes` and `--classes-file`, validated."""
-    from pnp_ovss.classes import parse_class_lines, parse_classes, read_class_file
+def read_classes(classes: str | None, classes_file: Path | None, *, automatic: bool = False) -> Parsed:
+    """The classes of `--classes` and `--classes-file`, validated. automatic: whether they may be those that are found."""
+    from pnp_ovss.automatic import Automatic, asked_classes
+    from pnp_ovss.classes import parse_class_lines, read_class_file
     from pnp_ovss.cli.pipes import PIPE, piped_text
 
     if classes is not None and classes_file is not None:
@@ -133,7 +136,25 @@ def read_classes(classes: str | None, classes_file: Path | None) -> Parsed:
         return read_class_file(classes_file)
     if classes is None:
         raise ClassNameError("no classes were given; use --classes 'cat, sofa' or --classes-file FILE")
-    return parse_classes(classes)
+    asked = asked_classes(classes)
+    if isinstance(asked, Automatic) and not automatic:
+        raise ClassNameError(
+            f"'{asked.source}' finds names photo by photo, and this command needs a list; name the classes"
+        )
+    return asked
+
+
+def with_fixed_ids(spec: SegmenterSpec, names: Parsed) -> tuple[SegmenterSpec, Parsed]:
+    """For many photos in one file of results: `auto` as all its candidates, of which as many compete in each photo."""
+    from pnp_ovss.automatic import MOST, Automatic
+    from pnp_ovss.classes import Classes
+
+    if not isinstance(names, Automatic):
+        return spec, names
+    if spec.candidates is not None:
+        raise ConfigError(f"'{names.source}' finds the names itself; leave --candidates out, or name the classes")
+    settings = {"match_top_k": MOST, **spec.settings, "policy": "itm"}
+    return dataclasses.replace(spec, settings=settings), Classes(names)
 
 
 def parse_settings(settings: list[str] | None, flag: str = "--set", example: str = "drops=2") -> dict[str, Any]:

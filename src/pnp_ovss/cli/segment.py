@@ -56,7 +56,7 @@ def segment(
     """
     photos = list(dict.fromkeys(photos))
     check_pipes(photos, classes_file, out, picture, json_lines=json_lines)
-    names = o.read_classes(classes, classes_file)
+    names = o.read_classes(classes, classes_file, automatic=True)
     piped = dict([piped_photo()]) if PIPE in photos else {}
     photos = [photo if photo != PIPE else next(iter(piped)) for photo in photos]
     check_any([photo for photo in photos if photo not in piped])

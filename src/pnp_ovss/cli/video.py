@@ -37,7 +37,7 @@ def video(
 
     from pnp_ovss.video.film import FilmConfig, segment_film
 
-    names = o.read_classes(classes, classes_file)
+    spec, names = o.with_fixed_ids(spec, o.read_classes(classes, classes_file, automatic=True))
     if not film.is_file():
         raise ImageError(f"{film} is no file; give a film")
     with Progress(console=console(stderr=True), transient=True) as bar:

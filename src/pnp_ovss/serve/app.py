@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from pnp_ovss.classes import parse_classes
+from pnp_ovss.automatic import Automatic, asked_classes
 from pnp_ovss.errors import ClassNameError, ConfigError, PnPError
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 from pnp_ovss.segmentation import Segmentation
@@ -102,7 +102,7 @@ def _add_segment(app: FastAPI, segmenter: Segmenter, line: Line) -> None:
     @app.post("/segment", responses={200: {"content": {"image/png": {}}}})
     async def segment(
         photo: Annotated[UploadFile, File(description="A photo: any format that the command line reads.")],
-        names: Annotated[str, Form(description='Class names, separated by commas: "cat, sofa".')],
+        names: Annotated[str, Form(description='Class names, separated by commas: "cat, sofa"; or auto.')],
         answer: Annotated[
             Literal["json", "labels", "overlay"], Form(description="json, or a PNG: labels or overlay.")
         ] = "json",
@@ -111,8 +111,8 @@ def _add_segment(app: FastAPI, segmenter: Segmenter, line: Line) -> None:
         match_threshold: Annotated[float | None, Form(description="A class competes if its match reaches it.")] = None,
     ) -> Response:
         """Segment one photo. JSON: every asked class with share, match and verdict, those found with COCO's RLE and polygons."""
-        classes = parse_classes(names)
-        if len(classes) > MAX_CLASSES:
+        classes = asked_classes(names, files=False)
+        if len(classes) > MAX_CLASSES and not isinstance(classes, Automatic):
             raise ClassNameError(f"{len(classes)} classes were given; this service takes {MAX_CLASSES} at once")
         asked = {"policy": policy, "threshold": threshold, "match_threshold": match_threshold}
         chosen = segmenter.replace(**{name: value for name, value in asked.items() if value is not None})  # ty: ignore

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pnp_ovss.classes import Classes, parse_classes
+from pnp_ovss.automatic import AUTO, Automatic, asked_classes
+from pnp_ovss.classes import Classes
 from pnp_ovss.errors import ClassNameError, ImageError
 from pnp_ovss.images import read_image
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.trace import Trace
+from pnp_ovss.trace import Prepared, Trace
 from pnp_ovss.web.steps import Report, Step, segment_in_steps, shrink_labels
 from pnp_ovss.web.views import Shown, shrink_photo
 
@@ -106,8 +107,8 @@ def _asked(photo: str | None, names: str) -> tuple[str, Classes]:
     """What was asked, if it can be. Raises ImageError, ClassNameError."""
     if not photo:
         raise ImageError("there is no photo yet; drop one on the field, or choose an example")
-    classes = parse_classes(names)
-    if len(classes) > MAX_CLASSES:
+    classes = asked_classes(names, files=False)
+    if len(classes) > MAX_CLASSES and not isinstance(classes, Automatic):
         raise ClassNameError(f"{len(classes)} classes were given; this page takes {MAX_CLASSES} at once")
     return photo, classes
 
@@ -128,7 +129,7 @@ class _Kept:
         sure = [
             group[0]
             for group, score in zip(prepared.classes, prepared.match_scores, strict=False)
-            if score is None or score >= match_threshold or prepared.policy != "itm"
+            if score is None or score >= match_threshold or not _by_match(prepared)
         ]
         return self.show(chosen.label(self.trace.keep(sure)))
 
@@ -147,8 +148,12 @@ class _Kept:
             match_threshold=config.match_threshold,
             verdicts={name: result.verdict(name) for name in result.class_names},
             advice=result.advice,
-            lowest_match=own.match_threshold if self.trace.prepared.policy == "itm" else 0.0,
+            lowest_match=own.match_threshold if _by_match(self.trace.prepared) else 0.0,
         )
+
+
+def _by_match(prepared: Prepared) -> bool:
+    return prepared.policy.partition(":")[0] in ("itm", AUTO)
 
 
 def forget(shown: Shown | None) -> None:
