@@ -47,14 +47,16 @@ def parts(monkeypatch):
 
 
 def photo_and_scores():
-    """A grey photo 16 x 32, background and a class that is strong on both outer parts, and the class's map 4 x 8."""
+    """A photo 16 x 32 with light outer parts, background and a class that is strong on both, and the class's map 4 x 8."""
+    image = np.full((16, 32, 3), 40, np.uint8)
+    image[LEFT] = image[RIGHT] = 220
     scores = torch.full((2, 16, 32), 0.1)
     scores[0] = 0.9
     scores[(1, *LEFT)], scores[(1, *RIGHT)] = 0.8, 0.6
     scores[0] -= scores[1] - 0.1
     maps = torch.zeros(2, 4, 8)
     maps[1, 1, 0], maps[1, 2, 7] = 1.0, 0.8
-    return np.full((16, 32, 3), 127, np.uint8), scores, Evidence(("", "thing"), maps)
+    return image, scores, Evidence(("", "thing"), maps)
 
 
 class TestSAM(RefinerContract):
@@ -74,19 +76,26 @@ def test_two_things_of_a_class_are_both_found_and_the_photo_is_encoded_once(part
     assert parts.encoded == 1
 
 
-def test_a_mask_that_the_scores_do_not_support_is_refused(parts):
+def test_a_mask_unlike_the_crfs_is_refused(parts):
+    """The class holds the left part, which it was asked about, and the right one: half of it is in the proposal."""
     image, scores, evidence = photo_and_scores()
-    scores[1] *= 0.05
     rough = get_refiner("densecrf").refine(image, scores)
-    assert torch.equal(get_refiner("sam", agreement=0.5).refine(image, scores, evidence), rough)
-    assert not torch.equal(get_refiner("sam", agreement=0.0).refine(image, scores, evidence), rough)
+    assert rough.argmax(0)[LEFT].all()
+    assert rough.argmax(0)[RIGHT].all()
+
+    taken, refused = (get_refiner("sam", agreement=a, points=1).refine(image, scores, evidence) for a in (0.4, 0.6))
+
+    assert torch.equal(refused, rough)
+    assert taken.argmax(0)[LEFT].all()
+    assert not taken.argmax(0)[RIGHT].any()
 
 
 def test_where_masks_overlap_the_higher_product_wins():
     mask = torch.ones(1, 2, dtype=torch.bool)
-    rough, scores = torch.full((3, 1, 2), 0.3), torch.tensor([[[0.0, 0.0]], [[0.9, 0.1]], [[0.5, 0.5]]])
+    rough = torch.tensor([[[0.1, 0.1]], [[0.6, 0.1]], [[0.3, 0.8]]])
     chosen = {1: sam.Chosen(mask, 0.8), 2: sam.Chosen(mask, 0.6)}
-    assert merged(rough, scores, chosen, 0.5).argmax(0).tolist() == [[1, 2]]
+    assert merged(rough, chosen, 0.5).argmax(0).tolist() == [[1, 2]]
+    assert merged(rough, chosen, 0.7).argmax(0).tolist() == [[1, 1]]
 
 
 def test_peaks_are_local_maxima_the_highest_first():

@@ -1,7 +1,7 @@
 """Which points to ask a promptable segmenter about, and which of its proposals to believe. Pure.
 
 One point at the peak of a class's map fails where it lies beside the thing, and the proposal is then a confident piece of
-something else. So several points are asked about, and only what agrees with the class's scores, both ways, is taken.
+something else. So several points are asked about, and only what agrees with the class's coarse mask, both ways, is taken.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 POINTS = 1
 """Candidate points of a class at most; each costs one pass of the mask decoder."""
 AGREEMENT = 0.2
-"""Soft IoU with the class's scores below which a mask is refused. Chosen on training photos: docs/refiners.md."""
+"""IoU with the class's coarse mask below which a mask is refused. Both chosen on training photos: docs/refiners.md."""
 
 
 @dataclass(frozen=True, eq=False)

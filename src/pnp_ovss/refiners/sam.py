@@ -28,7 +28,7 @@ class SAM:
     """A promptable segmenter of the SAM family, trained on class-agnostic masks: its results are not mask-free.
 
     model: "mobile-sam", another name of `promptable.toml`, a hub id or a folder. device: of torch. points:
-    candidates of a class at most. agreement: soft IoU with a class's scores in [0, 1] below which its mask is the CRF's.
+    candidates of a class at most. agreement: IoU with the CRF's mask of the class, in [0, 1], below which that one stays.
     """
 
     model: str = "mobile-sam"
@@ -60,11 +60,13 @@ class SAM:
         points = [peaks(each, self.points) for each in heat]
         if not any(points):
             return rough
-        found = self._ask(image, checked[classes], points)
-        return merged(rough, checked, dict(zip(classes, found, strict=True)), self.agreement)
+        won = rough.argmax(0)
+        held = torch.stack([won == channel for channel in classes])
+        found = self._ask(image, held.float(), points)
+        return merged(rough, dict(zip(classes, found, strict=True)), self.agreement)
 
-    def _ask(self, image: np.ndarray, scores: Tensor, points: Sequence[Sequence[tuple[float, float]]]) -> list[Chosen]:
-        """What is chosen for each class. scores: (K, H, W); points: of each class, in [0, 1]."""
+    def _ask(self, image: np.ndarray, held: Tensor, points: Sequence[Sequence[tuple[float, float]]]) -> list[Chosen]:
+        """What is chosen for each class. held: (K, H, W) float32, 1 where the CRF has it; points: of each, in [0, 1]."""
         model = _loaded(self.model, self.device)
         features, size = model.encode(image), (image.shape[0], image.shape[1])
         chosen = []
@@ -73,10 +75,10 @@ class SAM:
                 chosen.append(Chosen(torch.zeros(1, 1, dtype=torch.bool), 0.0))
                 continue
             proposals = model.propose(features, size, prompts_of(own, size))
-            small = F.interpolate(scores[row][None, None], proposals.shape[-2:], mode="area")[0, 0].to(proposals.device)
-            taken = choose(proposals > 0, small.clamp(max=1))
+            small = F.interpolate(held[row][None, None], proposals.shape[-2:], mode="area")[0, 0].to(proposals.device)
+            taken = choose(proposals > 0, small)
             mask = F.interpolate(taken.mask[None, None].float(), size, mode="bilinear")[0, 0] > 1 / 2
-            chosen.append(Chosen(mask.to(scores.device), taken.agreement, taken.prompts))
+            chosen.append(Chosen(mask.to(held.device), taken.agreement, taken.prompts))
         return chosen
 
 
@@ -85,17 +87,17 @@ def prompts_of(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> 
     return [[Point(x * size[1], y * size[0])] for x, y in points]
 
 
-def merged(rough: Tensor, scores: Tensor, chosen: dict[int, Chosen], agreement: float) -> Tensor:
+def merged(rough: Tensor, chosen: dict[int, Chosen], agreement: float) -> Tensor:
     """The CRF's `rough` (C, H, W) with the masks of the channels whose agreement reaches `agreement`.
 
-    In a mask its channel has 1 + agreement · score, so that where masks overlap the higher product wins; outside it,
-    nothing.
+    In a mask its channel has 1 + agreement · the CRF's probability, so that where masks overlap the higher product wins;
+    outside it, nothing.
     """
     result = rough.clone()
     rest = 0.0 if len(chosen) < len(rough) else REST  # background takes what is left
     for channel, each in chosen.items():
         if each.agreement > 0 and each.agreement >= agreement:
-            inside = 1 + each.agreement * scores[channel].clamp(max=1)
+            inside = 1 + each.agreement * rough[channel]
             result[channel] = torch.where(each.mask, inside, result[channel] * rest)
     return result
 

@@ -1,0 +1,136 @@
+"""Masks of SAM beside those of the Dense CRF, on the same look at every photo: mIoU, and which pairs of photo and class gain.
+
+    python benchmarks/sam.py ../shared/data/voc [--set voc --split train] [--sam mobile-sam] [--policy oracle]
+        [--points 1 4 --agreement 0.2 0.4] [--bfloat16] [--cache DIR] [--limit N]
+
+Every combination of --points and --agreement is a row. Figures: mIoU with its 95 % interval, its paired gain over the CRF, the mean
+IoU of all (photo, class that it shows), and how many of these lose or gain more than 0.05 against the CRF. --bfloat16 encodes in
+bfloat16; --cache keeps the encodings, in float16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import measured
+from outlines import iou
+from torch import Tensor
+
+from pnp_ovss import Segmenter
+from pnp_ovss.datasets import VOID, open_dataset
+from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_difference, bootstrap_miou
+from pnp_ovss.evaluation.metrics import empty_confusion, update
+from pnp_ovss.evaluation.tables import percent, signed
+from pnp_ovss.outputs import content
+from pnp_ovss.refiners import sam
+from pnp_ovss.refiners.promptable import Point, Promptable
+from pnp_ovss.refiners.promptable_weights import load_promptable
+
+MATTERS = 0.05
+"""A pair gains or loses where its IoU moves by more."""
+
+
+class Remembered:
+    """A promptable segmenter that encodes a photo once and answers a prompt once, for settings that share them."""
+
+    def __init__(self, model: Promptable, cache: Path | None, dtype: torch.dtype) -> None:
+        self.model, self.cache, self.dtype, self.photo = model, cache, dtype, Path()
+        self.features: dict[str, Tensor] = {}
+        self.answers: dict[tuple[str, Point], Tensor] = {}
+        self.name = model.name
+
+    def turn_to(self, photo: Path) -> None:
+        """Another photo is next."""
+        self.photo = photo
+        self.features, self.answers = {}, {}
+
+    def encode(self, image: np.ndarray) -> str:
+        """The photo's key; its features are kept here."""
+        key = content(self.photo)
+        if key not in self.features:
+            file = None if self.cache is None else self.cache / f"{key}.npy"
+            if file is not None and file.is_file():
+                self.features[key] = torch.from_numpy(np.load(file)).float()
+            else:
+                with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
+                    self.features[key] = self.model.encode(image).float()
+                if file is not None:
+                    np.save(file, self.features[key].half().numpy())
+        return key
+
+    def propose(self, features: str, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Tensor:
+        """As the model, each prompt of one point asked once."""
+        for (point,) in prompts:
+            if (features, point) not in self.answers:
+                self.answers[features, point] = self.model.propose(self.features[features], size, [[point]])[0]
+        return torch.stack([self.answers[features, point] for (point,) in prompts])
+
+
+def rows_of(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Segmenter]:
+    """{row: segmenter} of all refiners that are compared, the CRF first."""
+    settings = itertools.product(options.points, options.agreement)
+    asked = {f"{p} points, {a:g}": {"points": p, "agreement": a, "model": options.sam} for p, a in settings}
+    plain = {"densecrf": segmenter.replace(refine="densecrf"), "none": segmenter.replace(refine="none")}
+    return plain | {name: segmenter.replace(refine="sam", refine_options=o) for name, o in asked.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--set", default="voc")
+    parser.add_argument("--split")
+    parser.add_argument("--sam", default="mobile-sam")
+    parser.add_argument("--policy", default="oracle", choices=("oracle", "itm"))
+    parser.add_argument("--points", type=int, nargs="+", default=[sam.POINTS])
+    parser.add_argument("--agreement", type=float, nargs="+", default=[sam.AGREEMENT])
+    parser.add_argument("--bfloat16", action="store_true")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--limit", type=int)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    about = measured()
+    if options.cache:
+        options.cache.mkdir(parents=True, exist_ok=True)
+    dtype = torch.bfloat16 if options.bfloat16 else torch.float32
+    model = Remembered(load_promptable(options.sam, "cpu"), options.cache, dtype)
+    stand_in: Any = sam
+    stand_in._loaded = lambda *_: model
+    dataset = open_dataset(options.set, options.root, **({"split": options.split} if options.split else {}))
+    segmenters = rows_of(Segmenter.from_pretrained("pocket", device="cpu"), options)
+    counts: dict[str, list[ImageCounts]] = {row: [] for row in segmenters}
+    pairs: dict[str, list[float]] = {row: [] for row in segmenters}
+    first = segmenters["densecrf"]
+    for number, sample in enumerate(list(dataset)[: options.limit]):
+        truth = sample.labels()
+        present = [int(label) for label in np.unique(truth) if label not in (0, VOID)]
+        keep = [dataset.names[label - 1] for label in present] if options.policy == "oracle" else None
+        trace = first.look(first.prepare(sample.image, dataset.names, keep=keep))
+        model.turn_to(Path(sample.image))
+        for row, segmenter in segmenters.items():
+            labels = segmenter.label(trace).labels
+            counts[row].append(ImageCounts.of(update(empty_confusion(len(dataset.names)), truth, labels)))
+            pairs[row] += [iou(truth, labels, label) for label in present]
+        if number % 20 == 19:
+            print(f"{number + 1} photos", flush=True)
+    print(f"\n{options.set}, {len(counts['none'])} photos, {len(pairs['none'])} pairs, policy {options.policy};")
+    print(f"{options.sam}, {dtype}; {about['date']}, {about['machine']}\n")
+    print("| refiner | mIoU | gain over the CRF | mean IoU of pairs | lose | gain |\n|:--|--:|--:|--:|--:|--:|")
+    labels = list(range(len(dataset.names) + 1))
+    base = np.array(pairs["densecrf"])
+    for row in segmenters:
+        miou, gain = bootstrap_miou(counts[row], labels), bootstrap_difference(counts[row], counts["densecrf"], labels)
+        moved = np.array(pairs[row]) - base
+        shares = f"{np.mean(moved < -MATTERS):.0%} | {np.mean(moved > MATTERS):.0%}"
+        mean = f"{100 * np.mean(pairs[row]):.1f}"
+        print(f"| {row} | {percent(miou.value, (miou.low, miou.high))} | {signed(gain)} | {mean} | {shares} |")
+
+
+if __name__ == "__main__":
+    main()
