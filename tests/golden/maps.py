@@ -1,6 +1,6 @@
 """Maps of the built-in model on four photos, and what `label` made of them: `maps.npz`, which the suite compares with.
 
-    python tests/golden/maps.py        # writes them anew: only after a change that is meant to change labels
+    python -m tests.golden.maps        # writes them anew: only after a change that is meant to change labels
 
 The maps are saved as the model gave them, so that no other processor or version of its kernels moves them: what is
 compared is the sum of the passes, threshold, resize, blur, background, refiner and argmax alone.
