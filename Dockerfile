@@ -5,7 +5,7 @@ ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
 RUN useradd --create-home app && mkdir /work && chown app /work
 
 FROM base AS gpu
-RUN pip install "torch>=2.6,<2.14"
+RUN pip install "torch>=2.6,<2.15"
 COPY . .
 RUN pip install ".[demo,serve]"
 USER app
@@ -16,7 +16,7 @@ CMD ["serve", "--host", "0.0.0.0"]
 
 FROM base AS cpu
 ARG TORCH_INDEX=""
-RUN pip install "torch>=2.6,<2.14" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
+RUN pip install "torch>=2.6,<2.15" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
 COPY . .
 RUN pip install ".[demo,serve]"
 USER app

@@ -50,6 +50,7 @@ newest: ## The tests with the newest of them (torch as in constraints.txt)
 define suite_in
 	$(PYTHON) -m venv .venv/$(1)
 	.venv/$(1)/bin/pip install --quiet uv
+	.venv/$(1)/bin/uv pip install --quiet --python .venv/$(1)/bin/python $$($(PYTHON) .ci/uv_options.py) $$(grep '^torch==' constraints.txt)
 	.venv/$(1)/bin/uv pip install --quiet --python .venv/$(1)/bin/python $$($(PYTHON) .ci/uv_options.py) $(2) --group dev -e '.[$(EXTRAS)]'
 	.venv/$(1)/bin/pytest -q -n 2 -m "$(QUICK)"
 endef

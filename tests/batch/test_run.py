@@ -236,7 +236,7 @@ def test_an_output_that_cannot_be_written(tmp_path):
 def test_a_full_disk_stops_with_one_line_and_can_be_resumed(tmp_path):
     photos = make_photos(tmp_path / "in", 90)
     driver = drive(tmp_path / "out", photos, file_bytes=9000)
-    _, said = driver.communicate(timeout=120)
+    _, said = driver.communicate(timeout=600)
     assert driver.returncode == 2
     assert said.startswith("driver: cannot write to")
     assert "--resume" in said
@@ -255,7 +255,7 @@ def test_killed_and_interrupted_drivers_leave_no_process_and_lose_nothing(tmp_pa
         driver = drive(tmp_path / "out", photos, resume=True, job={"kind": "slow"})
         wait_for_rows(tmp_path / "out", before + 20)
         os.killpg(driver.pid, stop) if stop == signal.SIGINT else driver.kill()
-        _, said = driver.communicate(timeout=60)
+        _, said = driver.communicate(timeout=600)
         assert driver.returncode == code
         assert "Traceback" not in said
         wait_until_gone(driver.pid)

@@ -38,9 +38,9 @@ def test_serves_until_a_signal_and_says_so():
     with serve("--port", "0") as process:
         line = process.stdout.readline()
         address = line.split()[2].rstrip("/,")
-        assert json.load(urllib.request.urlopen(f"{address}/health", timeout=20))["status"] == "UP"
+        assert json.load(urllib.request.urlopen(f"{address}/health", timeout=300))["status"] == "UP"
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0
     assert "stopped" in out
     assert err == ""
