@@ -22,7 +22,7 @@ from pnp_ovss.policies import KeepRule
 from pnp_ovss.tuning.tags import dataset_tags
 
 SETS = {"VOC train": ("voc", "voc", {"split": "train"}), "nyuv2": ("folder", "nyuv2", {})}
-THRESHOLDS = (0.0, 0.9, 0.93, 0.95, 0.97)
+THRESHOLDS = (0.0, 0.9, 0.97)
 """Beside the preset's, which is written 0."""
 COUNTS = (5, MOST, 20)
 

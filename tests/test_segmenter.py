@@ -14,6 +14,7 @@ from pnp_ovss.batch.pool import resident_gib
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
 from pnp_ovss.images import to_pixels
+from pnp_ovss.postprocess import argmax_labels, kept_scores
 from pnp_ovss.presets import list_methods, resolve
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.near import near
@@ -234,3 +235,30 @@ def test_a_thousand_photos_do_not_grow():
 
     before = work(100)
     assert work(1000) - before < 0.05  # one photo's maps and scores are 0.1 MiB: 1,000 that were kept were 0.1 GiB
+
+
+TWENTY = [f"red {number}" for number in range(20)]
+
+
+def owner(array):
+    """What holds the memory of an array, of which it may be a part."""
+    return array if array.base is None else owner(array.base) if isinstance(array.base, np.ndarray) else array.base
+
+
+def test_a_result_keeps_its_scores_in_half_the_memory():
+    """Two bytes a pixel and channel, two of the label, three of the photo; nothing larger behind the arrays."""
+    result = Segmenter(FakeVLM(), SegmenterConfig(layer=2, head=2, size_px=96, refine="none", policy="all"))(
+        two_squares(480, 640), TWENTY
+    )
+    assert result.scores.shape == (21, 480, 640)
+    kept = sum(owner(getattr(result, name)).nbytes for name in ("labels", "scores", "maps", "image"))
+    assert kept <= (2 * 21 + 2 + 3) * 480 * 640 + 2**16
+
+
+def test_scores_are_rounded_only_after_the_labels_are_decided():
+    scores = torch.tensor([[[0.5, 1e6]], [[0.5 + 1e-5, 2e6]]])  # equal in 16 bits, and beyond their range
+    assert argmax_labels(scores, (1, 2), (1, 2)).tolist() == [[2, 2]]
+    kept = kept_scores(scores)
+    assert kept.dtype == np.float16
+    assert (kept[0] == kept[1]).all()
+    assert np.isfinite(kept).all()

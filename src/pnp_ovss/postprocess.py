@@ -141,6 +141,11 @@ def merge_synonyms(maps: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     return torch.stack([maps[list(rows)].amax(dim=0) for rows in groups])
 
 
+def kept_scores(scores: Tensor) -> np.ndarray:
+    """Scores (C, H, W) ≥ 0 as a result keeps them once its labels are decided: float16, what is above its range its largest."""
+    return scores.clamp(max=torch.finfo(torch.float16).max).half().cpu().numpy()
+
+
 def argmax_labels(
     scores: Tensor, channels: Sequence[int], size: tuple[int, int], sure: Sequence[float | None] | None = None
 ) -> np.ndarray:

@@ -31,8 +31,8 @@ class Segmentation:
     """One photo's masks.
 
     labels: (H, W) uint16, 0 = background, i = the i-th class (from 1). class_names: the K names that were asked.
-    scores: (C, H', W') float32 ≥ 0, what the labels are the argmax of; C = the channels that could win and
-    (H', W') = (H, W) up to `config.output_px`. channels: (C,), the label of each. maps: (C_k, P_h, P_w) float32, the
+    scores: (C, H', W') float16 ≥ 0, what the labels were the argmax of before they were rounded; C = the channels that could
+    win and (H', W') = (H, W) up to `config.output_px`. channels: (C,), the label of each. maps: (C_k, P_h, P_w) float32, the
     summed saliency of the competing classes before the threshold, kept: the label of each.
     match_scores: {name: score of the class policy in [0, 1], or None where it has none}.
     image: (H, W, 3) uint8, as segmented. provenance: what made it. seconds: wall time by step.

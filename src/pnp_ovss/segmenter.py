@@ -22,7 +22,7 @@ from pnp_ovss.files import shown
 from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, to_pixels
 from pnp_ovss.keywords import Settings
 from pnp_ovss.policies import ClassPolicy, Request, get_policy, with_rule
-from pnp_ovss.postprocess import argmax_labels
+from pnp_ovss.postprocess import argmax_labels, kept_scores
 from pnp_ovss.presence import Presence, get_bank
 from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
@@ -221,7 +221,7 @@ class Segmenter:
         return Segmentation(
             labels=argmax_labels(scores, channels, size, sure),  # step 14
             class_names=tuple(group[0] for group in prepared.classes),
-            scores=scores.cpu().numpy(),
+            scores=kept_scores(scores),
             channels=channels,
             maps=total[own].cpu().numpy(),
             kept=tuple(prepared.kept[row] + 1 for row in own),
