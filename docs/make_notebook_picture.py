@@ -7,7 +7,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from pnp_ovss import Segmenter
-from pnp_ovss.cli.segment import skimage_folder
+from pnp_ovss.cli.photos import skimage_folder
 
 OUT = Path(__file__).parent / "pictures" / "notebook.png"
 

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from pnp_ovss import Segmenter
-from pnp_ovss.cli.segment import DEMO, skimage_folder
+from pnp_ovss.cli.photos import DEMO, skimage_folder
 from pnp_ovss.web.page import Offer
 from pnp_ovss.web.server import ServerConfig, served
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from pnp_ovss.cli.gallery import gallery
-from pnp_ovss.cli.segment import skimage_folder
+from pnp_ovss.cli.photos import skimage_folder
 
 LIST = Path(__file__).parent / "wild.toml"
 OUT = Path(__file__).parent / "pictures" / "wild.png"

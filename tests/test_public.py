@@ -8,10 +8,15 @@ import pytest
 import pnp_ovss
 
 
-def test_public_names_exist():
-    for name in pnp_ovss.__all__:
-        assert getattr(pnp_ovss, name) is not None
-    assert set(pnp_ovss.__all__) <= set(dir(pnp_ovss))
+def test_a_star_gives_the_public_names_and_each_says_what_it_is():
+    names = {}
+    exec("from pnp_ovss import *", names)
+    names.pop("__builtins__")
+    assert set(names) == set(pnp_ovss.__all__) <= set(dir(pnp_ovss))
+    for name, value in names.items():
+        if callable(value) and not isinstance(value, type(list[int])):
+            assert len((value.__doc__ or "").split()) > 3, name
+            assert not (value.__doc__ or "").startswith(f"{name}("), f"{name}: only what dataclass wrote"
 
 
 def test_unknown_names_say_what_there_is():

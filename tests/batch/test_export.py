@@ -16,7 +16,7 @@ from pnp_ovss.batch.run import run_batch
 from pnp_ovss.cli.main import app
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.export import FORMATS, default_out, export_run, read_run
-from pnp_ovss.export.batch_run import _location
+from pnp_ovss.export.batch_run import location
 from pnp_ovss.export.hf import load
 from pnp_ovss.export.run import RunPhoto, file_stems
 from pnp_ovss.images import read_image
@@ -125,12 +125,12 @@ def test_damaged_run_lengths(photos, tmp_path):
 
 
 def test_a_tar_cannot_name_a_place_outside(tmp_path):
-    assert _location("/d/x.tar", "x.tar/../../etc/t.png") == PurePosixPath("/d/x.tar/etc/t.png")
-    assert _location("/d/x.tar", "x.tar//t.png") == PurePosixPath("/d/x.tar/t.png")
+    assert location("/d/x.tar", "x.tar/../../etc/t.png") == PurePosixPath("/d/x.tar/etc/t.png")
+    assert location("/d/x.tar", "x.tar//t.png") == PurePosixPath("/d/x.tar/t.png")
 
 
 def test_a_folder_of_a_photo_s_own_name_is_no_tar():
-    assert _location("/d/x.png/x.png", "x.png/x.png") == PurePosixPath("/d/x.png/x.png")
+    assert location("/d/x.png/x.png", "x.png/x.png") == PurePosixPath("/d/x.png/x.png")
 
 
 def test_a_suffix_goes_only_if_it_is_a_photo_s_and_no_two_are_one_file():

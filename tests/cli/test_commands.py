@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pnp_ovss.cli.segment import DEMO
+from pnp_ovss.cli.photos import DEMO
 from pnp_ovss.cli.telling import MAX_ABSENT
 from tests.scenes import two_squares
 

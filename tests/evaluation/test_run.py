@@ -10,9 +10,10 @@ from PIL import Image
 from pnp_ovss.candidates import Candidates
 from pnp_ovss.datasets import VOID
 from pnp_ovss.errors import OutputError
+from pnp_ovss.evaluation.examples import image_miou
 from pnp_ovss.evaluation.metrics import compute, empty_confusion, update
 from pnp_ovss.evaluation.records import ImageRecord, read_records
-from pnp_ovss.evaluation.report import image_miou, read_report, summarise
+from pnp_ovss.evaluation.report import read_report, summarise
 from pnp_ovss.evaluation.run import RunOptions, run
 from pnp_ovss.evaluation.systems import dataset_settings
 

@@ -7,7 +7,7 @@ from pnp_ovss.datasets import get_vocabulary
 from pnp_ovss.datasets.base import Dataset
 from pnp_ovss.datasets.splits import get_split
 from pnp_ovss.evaluation.metrics import compute, empty_confusion
-from pnp_ovss.evaluation.report import _splits
+from pnp_ovss.evaluation.report import split_means
 
 
 def _found(labels):
@@ -17,7 +17,7 @@ def _found(labels):
         total[label, label] = 30  # found
         total[label, 0] = 10  # missed
     data = Dataset("voc", get_vocabulary("voc20"), has_background=True, samples=())
-    return _splits(data, compute(total, background=True), np.asarray(total))
+    return split_means(data, compute(total, background=True), np.asarray(total))
 
 
 def test_a_split_is_the_mean_of_its_classes():

@@ -18,7 +18,7 @@ from pnp_ovss.vlms.base import layer_index
 from pnp_ovss.vlms.blip import ENC_TOKEN, BlipVLM
 from pnp_ovss.vlms.blip2 import Blip2VLM
 from pnp_ovss.vlms.bridgetower import BridgeTowerVLM
-from pnp_ovss.vlms.checkpoints.convert import _empty_model
+from pnp_ovss.vlms.checkpoints.convert import empty_model
 from pnp_ovss.vlms.checkpoints.key_maps import convert_albef, convert_mplug
 from pnp_ovss.vlms.encoders.bpe import BpeTokenizer
 from pnp_ovss.vlms.encoders.pocket_model import load_pocket
@@ -164,7 +164,7 @@ class TestAlbef(_Original):
 
     def make(self, precision="float32"):
         converted = convert_albef(self.state)
-        model = _filled(_empty_model({**converted.config, "first_cross_layer": 1}), converted)
+        model = _filled(empty_model({**converted.config, "first_cross_layer": 1}), converted)
         drop_cross_attention(model.text_encoder, 3)
         return AlbefVLM(model, wordpiece(), precision=precision)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pnp_ovss.cli import web
-from pnp_ovss.cli.segment import DEMO
+from pnp_ovss.cli.photos import DEMO
 from pnp_ovss.errors import ConfigError, DependencyError
 from pnp_ovss.web.port import bound
 

@@ -30,7 +30,7 @@ def list_baselines() -> tuple[str, ...]:
     >>> list_baselines()[:4]
     ('background', 'random', 'tags', 'maskclip[:MODEL]')
     """
-    return (*_TRIVIAL, "maskclip[:MODEL]", "groupvit[:MODEL]", "reco:FOLDER[:MODEL]", "cam:TAGS.jsonl")
+    return tuple(kind + rest for kind, (rest, _) in _BASELINES.items())
 
 
 def make_baseline(spec: str, *, background: bool, device: str = "auto") -> System:
@@ -41,39 +41,52 @@ def make_baseline(spec: str, *, background: bool, device: str = "auto") -> Syste
     """
     check_baseline(spec)
     kind, _, rest = spec.partition(":")
-    if kind in _TRIVIAL:
-        return _TRIVIAL[kind](background)
-    if kind == "maskclip":
-        from pnp_ovss.baselines.maskclip import MaskClip
-
-        return MaskClip.from_pretrained(rest or None, background=background, device=device)
-    if kind == "groupvit":
-        from pnp_ovss.baselines.groupvit import GroupViT
-
-        return GroupViT.from_pretrained(rest or None, background=background, device=device)
-    if kind == "reco":
-        from pnp_ovss.baselines.reco import Reco
-
-        folder, _, model = rest.partition(":")
-        return Reco.from_pretrained(model or None, folder, background=background, device=device)
-    from pnp_ovss.baselines.cam import TagCam
-
-    return TagCam.from_tags(rest, background=background)
+    return _BASELINES[kind][1](rest, background, device)
 
 
 def check_baseline(spec: str) -> None:
     """Raise ConfigError unless `make_baseline` knows the name; nothing is loaded."""
     kind, _, rest = spec.partition(":")
-    known = kind in ("maskclip", "groupvit") or (kind in _TRIVIAL and not rest) or (kind in ("reco", "cam") and rest)
-    if not known:
+    wanted = _BASELINES[kind][0] if kind in _BASELINES else None
+    if wanted is None or (rest and not wanted) or (wanted.startswith(":") and not rest):
         raise ConfigError(f"unknown baseline {spec!r}; choose from {', '.join(list_baselines())}")
 
 
-_TRIVIAL: dict[str, Callable[[bool], System]] = {
-    "background": lambda _background: AllBackground(),
-    "random": lambda background: RandomLabels(background),
-    "tags": lambda _background: TagsEverywhere(),
+def _maskclip(rest: str, background: bool, device: str) -> System:
+    from pnp_ovss.baselines.maskclip import MaskClip
+
+    return MaskClip.from_pretrained(rest or None, background=background, device=device)
+
+
+def _groupvit(rest: str, background: bool, device: str) -> System:
+    from pnp_ovss.baselines.groupvit import GroupViT
+
+    return GroupViT.from_pretrained(rest or None, background=background, device=device)
+
+
+def _reco(rest: str, background: bool, device: str) -> System:
+    from pnp_ovss.baselines.reco import Reco
+
+    folder, _, model = rest.partition(":")
+    return Reco.from_pretrained(model or None, folder, background=background, device=device)
+
+
+def _cam(rest: str, background: bool, _device: str) -> System:
+    from pnp_ovss.baselines.cam import TagCam
+
+    return TagCam.from_tags(rest, background=background)
+
+
+_BASELINES: dict[str, tuple[str, Callable[[str, bool, str], System]]] = {
+    "background": ("", lambda _rest, _background, _device: AllBackground()),
+    "random": ("", lambda _rest, background, _device: RandomLabels(background)),
+    "tags": ("", lambda _rest, _background, _device: TagsEverywhere()),
+    "maskclip": ("[:MODEL]", _maskclip),
+    "groupvit": ("[:MODEL]", _groupvit),
+    "reco": (":FOLDER[:MODEL]", _reco),
+    "cam": (":TAGS.jsonl", _cam),
 }
+"""{kind: (what may stand behind it, what makes it of that, the background and the device)}"""
 
 
 @dataclass(frozen=True)

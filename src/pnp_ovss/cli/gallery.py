@@ -10,8 +10,8 @@ import typer
 from rich.progress import track
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.photos import check_any, check_folder, check_results
 from pnp_ovss.cli.screen import complain, console, say
-from pnp_ovss.cli.segment import check_any, check_folder, check_results
 from pnp_ovss.errors import DatasetError, ImageError, OutputError, PnPError
 from pnp_ovss.outputs import OutputFolder, result_names, unique_stems
 

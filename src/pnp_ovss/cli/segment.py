@@ -10,13 +10,13 @@ import typer
 from rich.progress import track
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.photos import DEMO, check_any, check_folder, check_results, own_stems, owners_of, skimage_folder
 from pnp_ovss.cli.pipes import PIPE, check_pipes, piped_photo, write_out
 from pnp_ovss.cli.screen import console, remark
 from pnp_ovss.cli.telling import print_table, tell_failure, tell_result
-from pnp_ovss.errors import ImageError, OutputError, PnPError
+from pnp_ovss.errors import OutputError, PnPError
 from pnp_ovss.files import locked
-from pnp_ovss.outputs import LOCK, OutputFolder, refuse_inputs, result_names, unique_stems
-from pnp_ovss.words import counted
+from pnp_ovss.outputs import LOCK, OutputFolder, result_names
 
 if TYPE_CHECKING:
     from pnp_ovss.classes import Classes
@@ -69,15 +69,6 @@ def segment(
     return 0 if not failed else 2 if failed == len(photos) else 1
 
 
-DEMO = {
-    "chelsea.png": "cat, dog, sofa, bicycle",
-    "coffee.png": "cup, spoon, table, laptop, dog",
-    "astronaut.png": "person, flag, airplane, cat",
-    "motorcycle_left.png": "motorcycle, bicycle, horse",
-}
-"""Photographs that come with scikit-image and what is asked of each, absent classes among it."""
-
-
 @o.takes_segmenter
 def demo(
     out: Out = Path("demo-out"),
@@ -89,71 +80,6 @@ def demo(
     check_folder(out)
     jobs = [(folder / name, o.read_classes(names, None)) for name, names in DEMO.items()]
     return 0 if not _run(spec, jobs, out) else 1
-
-
-def skimage_folder() -> Path:
-    """Where scikit-image keeps its photographs. Raises DependencyError without it."""
-    from importlib.util import find_spec
-
-    from pnp_ovss.errors import DependencyError
-
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise DependencyError("the demo's photographs come with scikit-image: pip install '.[demo]'")
-    return Path(spec.origin).parent / "data"
-
-
-def check_folder(out: Path) -> None:
-    """Make the folder, or raise OutputError before any work is done."""
-    from pnp_ovss.files import writing
-
-    with writing(out, "choose another --out"):
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".pnp-ovss-write-test"
-        probe.touch()
-        probe.unlink()
-
-
-def check_results(out: Path, photos: Sequence[Path], stems: Sequence[str]) -> None:
-    """Refuse, before a model is loaded, results that would replace what is read or what no run of ours made."""
-    names = [name for stem in stems for name in result_names(stem)]
-    refuse_inputs([out / name for name in names], photos, "a photo that is read")
-    OutputFolder(out).check(names)
-
-
-def owners_of(made: OutputFolder) -> dict[str, str]:
-    """{stem: the photo that its result is of} of all runs into a folder."""
-    found = dict(made.facts.get("owners", {}))
-    for entry in made.entries:
-        names = (name for name in entry["files"] if name.endswith(".labels.png"))
-        found |= {name.removesuffix(".labels.png"): entry["photo"] for name in names if "photo" in entry}
-    return found
-
-
-def own_stems(out: Path, photos: Sequence[Path]) -> list[str]:
-    """One file stem a photo: no two share one, and none is that of another photo's result in the folder."""
-    return unique_stems(photos, owners_of(OutputFolder(out)))
-
-
-def check_any(photos: Sequence[Path]) -> None:
-    """Fail before a model is loaded when no photo is there at all."""
-    from pnp_ovss.images import check_file
-
-    if not photos or any(map(_may_exist, photos)):
-        return
-    try:
-        check_file(photos[0])
-    except ImageError as error:
-        more = f" (nor {counted(len(photos) - 1, 'other')})" if len(photos) > 1 else ""
-        raise ImageError(f"{error}{more}") from None
-
-
-def _may_exist(photo: Path) -> bool:
-    """False only where it is known; why a photo cannot be looked at is said when it is read."""
-    try:
-        return photo.exists()
-    except OSError:
-        return True
 
 
 def _run(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pnp_ovss.cli import options as o
+from pnp_ovss.cli.photos import DEMO, skimage_folder
 from pnp_ovss.cli.screen import say
-from pnp_ovss.cli.segment import DEMO, skimage_folder
 from pnp_ovss.errors import DependencyError
 
 if TYPE_CHECKING:

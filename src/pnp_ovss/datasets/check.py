@@ -32,8 +32,6 @@ class DatasetCheck:
     """Share of the pixels with ground truth that each label 0..C has."""
     void_share: float
     """Share of all pixels that are void."""
-    size_mismatches: tuple[str, ...]
-    """Ids of samples whose mask and image differ in size."""
     unknown_values: dict[int, int]
     """Mask value that is no class -> number of images it occurs in."""
     faults: tuple[str, ...]
@@ -54,7 +52,7 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
     """Read every mask and every image's size; faults are collected, not raised."""
     pixels = np.zeros(len(dataset.vocabulary) + 1, dtype=np.int64)
     occurs = np.zeros_like(pixels)
-    void, mismatches, unknown = 0, [], Counter[int]()
+    void, unknown = 0, Counter[int]()
     faults = list(dataset.faults)
     masks = 0
     for sample in dataset:
@@ -70,7 +68,6 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
             continue
         masks += 1
         if size != labels.shape:
-            mismatches.append(sample.id)
             faults.append(
                 f"{sample.id}: the mask is {_size(labels.shape)} and its image {_size(size)} (height x width)"
             )
@@ -85,7 +82,6 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
         images_per_class=tuple(occurs.tolist()),
         pixel_shares=tuple((pixels / max(pixels.sum(), 1)).tolist()),
         void_share=void / max(void + int(pixels.sum()), 1),
-        size_mismatches=tuple(mismatches),
         unknown_values=dict(sorted(unknown.items())),
         faults=tuple(faults),
     )

@@ -1,9 +1,10 @@
 """The images that a system did best and worst on, drawn for the report."""
 
+import math
 from collections.abc import Callable, Sequence
 
+from pnp_ovss.evaluation.metrics import compute
 from pnp_ovss.evaluation.pages import Example, draw_example
-from pnp_ovss.evaluation.report import image_miou
 from pnp_ovss.evaluation.run import Results
 from pnp_ovss.evaluation.systems import Query, System, plain_classes
 
@@ -30,3 +31,14 @@ def _draw(
         answer = next(iter(system.answer(Query(id, image, plain_classes(results.dataset), present[id])).values()))
         examples.append(draw_example(id, scores[id], image, (truth, answer.labels), results.dataset.names))
     return examples
+
+
+def image_miou(results: Results, variant: str = "") -> dict[str, float]:
+    """Mean IoU of each finished image by itself, over the classes that its ground truth has."""
+    background = (0,) if results.dataset.has_background else ()
+    found = {}
+    for record in results.finished:
+        present = (*background, *record.present)
+        confusion = record.counts[variant].confusion()
+        found[record.id] = compute(confusion, background=bool(background), classes=present).miou
+    return {id: value for id, value in found.items() if not math.isnan(value)}

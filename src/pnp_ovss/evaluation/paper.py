@@ -36,10 +36,8 @@ class PaperTable:
 
     name: str
     title: str
-    unit: str
     columns: tuple[str, ...]
     rows: tuple[PaperRow, ...]
-    groups: tuple[str, ...] = ()
     note: str = ""
 
     def find(self, **conditions: Any) -> tuple[PaperRow, ...]:
@@ -77,8 +75,7 @@ def _table(name: str, content: dict[str, Any]) -> PaperTable:
     columns = tuple(content["columns"])
     common = content.get("common", {})
     rows = tuple(_row({**common, **row}, columns) for row in content["rows"])
-    groups = tuple(content.get("groups", ()))
-    return PaperTable(name, content["title"], content["unit"], columns, rows, groups, content.get("note", ""))
+    return PaperTable(name, content["title"], columns, rows, content.get("note", ""))
 
 
 def _row(entry: dict[str, Any], columns: tuple[str, ...]) -> PaperRow:

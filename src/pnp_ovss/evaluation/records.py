@@ -124,7 +124,8 @@ class RecordFile:
 
     def append(self, record: ImageRecord) -> None:
         """Write one record through to the disk's cache at once. Raises OutputError."""
-        assert self._stream is not None, "use the file in a with block"
+        if self._stream is None:
+            raise ValueError("a record file is written to in a with block")
         line = _line(record.to_json())
         with writing(self.path, KEPT):
             if self._stream.write(line) != len(line):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -131,9 +131,11 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
         first = f", first {failures[0]['id']}: {failures[0]['error']}" if failures else ""
         raise OutputError(f"no image of {len(results.records)} could be evaluated{first}")
     lists = _presence(results, variant)
-    names: dict[str, Any] = {name: str(settings.get(name, "")) for name in ("model", "method", "policy", "refine")}
     return EvaluationReport(
-        **names,
+        model=str(settings.get("model", "")),
+        method=str(settings.get("method", "")),
+        policy=str(settings.get("policy", "")),
+        refine=str(settings.get("refine", "")),
         **_scores(dataset, results.counts(variant), seed),
         dataset=dataset.name,
         size=settings.get("size"),
@@ -156,31 +158,35 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
     )
 
 
-def _scores(dataset: Dataset, images: Sequence[ImageCounts], seed: int) -> dict[str, Any]:
+class _Scores(TypedDict):
+    miou: float | None
+    miou_without_background: float | None
+    pixel_accuracy: float | None
+    mean_accuracy: float | None
+    frequency_weighted_iou: float | None
+    interval: Bounds
+    interval_without_background: Bounds
+    per_class: dict[str, float | None]
+    splits: dict[str, float | None]
+
+
+def _scores(dataset: Dataset, images: Sequence[ImageCounts], seed: int) -> _Scores:
     """The fields that are computed from confusion matrices."""
     total = merge(*(counts.confusion() for counts in images))
     metrics = compute(total, background=dataset.has_background)
     first, size = 0 if dataset.has_background else 1, len(dataset.vocabulary) + 1
     whole, without = (bootstrap_miou(images, labels, seed=seed) for labels in (range(first, size), range(1, size)))
-    plain = ("miou", "miou_without_background", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
     return {
-        **{name: _number(getattr(metrics, name)) for name in plain},
+        "miou": _number(metrics.miou),
+        "miou_without_background": _number(metrics.miou_without_background),
+        "pixel_accuracy": _number(metrics.pixel_accuracy),
+        "mean_accuracy": _number(metrics.mean_accuracy),
+        "frequency_weighted_iou": _number(metrics.frequency_weighted_iou),
         "interval": (_number(whole.low), _number(whole.high)),
         "interval_without_background": (_number(without.low), _number(without.high)),
         "per_class": _per_class(dataset, metrics),
-        "splits": _splits(dataset, metrics, total),
+        "splits": split_means(dataset, metrics, total),
     }
-
-
-def image_miou(results: Results, variant: str = "") -> dict[str, float]:
-    """Mean IoU of each finished image by itself, over the classes that its ground truth has."""
-    background = (0,) if results.dataset.has_background else ()
-    found = {}
-    for record in results.finished:
-        present = (*background, *record.present)
-        confusion = record.counts[variant].confusion()
-        found[record.id] = compute(confusion, background=bool(background), classes=present).miou
-    return {id: value for id, value in found.items() if not math.isnan(value)}
 
 
 def _number(value: float) -> float | None:
@@ -201,7 +207,7 @@ def _images_per_class(results: Results) -> dict[str, int]:
     return dict(zip(results.dataset.names, counts, strict=True))
 
 
-def _splits(dataset: Dataset, metrics: Metrics, total: np.ndarray) -> dict[str, float | None]:
+def split_means(dataset: Dataset, metrics: Metrics, total: np.ndarray) -> dict[str, float | None]:
     """Mean IoU of each split; None where the images lack one of its classes: a mean over the rest compares with nothing."""
     found = {}
     for name, vocabulary in list_splits():

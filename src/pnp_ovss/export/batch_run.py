@@ -33,7 +33,7 @@ def read_batch(root: Path, class_names: Sequence[str] = ()) -> Run:
     rows = list(_segmented(folder))
     if not rows:
         raise DatasetError(f"{root} has no segmented photo in a finished shard; see `pnp-ovss batch-report {root}`")
-    places = below_common([_location(row["path"], row["id"]) for row in rows])
+    places = below_common([location(row["path"], row["id"]) for row in rows])
     photos = (_photo(row, place, id_table(own, names)) for row, place in zip(rows, places, strict=True))
     files = (folder.manifest_path, folder.inventory_path, *folder.shards())
     return Run(names, tuple(photos), root, left_out=manifest["photos"] - len(rows), files=files)
@@ -69,7 +69,7 @@ def _masks(shard: Path) -> pa.Table:
     return require_pyarrow().read_table(shard, columns=["height", "width", "classes"])
 
 
-def _location(path: str, photo_id: str) -> PurePosixPath:
+def location(path: str, photo_id: str) -> PurePosixPath:
     """Where a photo is, as one path: of a file its own, of a tar's member TAR/MEMBER, of a Parquet row FILE-ROW."""
     file = PurePath(path)
     _, inside_tar, member = photo_id.partition(f"{file.name}/")

@@ -62,7 +62,8 @@ def segment_film(
                     labels = smoother.labels(segmenter(frame, classes, image_name=f"{film.name} {number}"))
                     write_atomically(path, png_bytes(labels_image(labels, len(classes))))
                 shares.append({"frame": number, **class_shares(labels, classes.names)})
-            painted.add(frame, labels, classes)
+            if labels is not None:  # as it is from frame 0 on
+                painted.add(frame, labels, classes)
             count = number + 1
             report(count, total)
     record = {"made_by": made_by, "finished": True, "film": film.name, "frames": count, "every": config.every,
@@ -131,9 +132,8 @@ class _Overlay:
         self._stream: Any = None
         return self
 
-    def add(self, frame: NDArray[np.uint8], labels: NDArray[np.uint16] | None, classes: Classes) -> None:
+    def add(self, frame: NDArray[np.uint8], labels: NDArray[np.uint16], classes: Classes) -> None:
         """One frame under the labels that hold at it."""
-        assert labels is not None  # frame 0 is always segmented
         names = classes.names
         picture = draw_overlay(frame, labels, names, legend=False)
         even = picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))

@@ -74,7 +74,7 @@ def _pattern(drop: str | None) -> re.Pattern[str] | None:
 
 def check_fit(converted: Converted, path: Path) -> None:
     """Raise ModelError unless the weights are exactly those of the model that the config describes."""
-    wanted = {name: tuple(value.shape) for name, value in _empty_model(converted.config).state_dict().items()}
+    wanted = {name: tuple(value.shape) for name, value in empty_model(converted.config).state_dict().items()}
     found = {name: tuple(value.shape) for name, value in converted.weights.items()}
     for problem, names in (
         ("missing", sorted(wanted.keys() - found.keys())),
@@ -86,7 +86,7 @@ def check_fit(converted: Converted, path: Path) -> None:
             raise ModelError(f"{path} is not a checkpoint of {kind}: {len(names)} weights are {problem}: {names[:4]}")
 
 
-def _empty_model(config: dict[str, Any]) -> Any:
+def empty_model(config: dict[str, Any]) -> Any:
     """The model without memory for its weights."""
     from transformers import BlipConfig, BlipForImageTextRetrieval
 
