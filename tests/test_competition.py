@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.competition import compete, equal_mass, without_look_alikes
+from pnp_ovss.competition import equal_mass, without_look_alikes
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.postprocess import overlay
 from pnp_ovss.testing.fake_vlm import FakeVLM
@@ -147,7 +147,7 @@ def test_equal_maps_share():
     assert torch.equal(maps, before)
 
 
-def test_of_look_alikes_the_surer_alone_competes():
+def test_of_look_alikes_the_surer_alone_stays():
     """Shapes of mass 1: equal but for 1 of 5 against 1 of 6 patches, Σ min / Σ max = 5/7 of them; the third lies apart."""
     one, other, apart = torch.zeros(3, 4, 4, dtype=torch.float64)
     one[0, :2] = one[1, :3] = 1
@@ -155,12 +155,15 @@ def test_of_look_alikes_the_surer_alone_competes():
     apart[3] = 5
     maps = torch.stack([one, other, apart])
     overlap = (5 * 1 / 6) / (5 * 1 / 5 + 1 / 6)
-    left = without_look_alikes(maps, [0.6, 0.9, 0.1], overlap - 1e-3)
-    equal(left, torch.stack([torch.zeros_like(one), other, apart]))
-    assert torch.equal(without_look_alikes(maps, [0.6, 0.9, 0.1], overlap + 1e-3), maps)
-    assert not without_look_alikes(maps, [0.7, 0.7, 0.7], 0.5)[1].any(), "of equally sure ones the first stays"
-    for competition in ("equal_mass", "overlay"):
-        config = CONFIG.replace(competition=competition, look_alikes=overlap - 1e-3)
-        assert compete(maps, (4, 4), config, [0.6, 0.9, 0.1])[1] == (None, 1, 2)
-        assert compete(maps, (4, 4), config, [None] * 3)[1] == (None, 0, 1, 2), "names that the caller is sure of stay"
-        assert compete(maps, (4, 4), config.replace(look_alikes=1.0), [0.6, 0.9, 0.1])[1] == (None, 0, 1, 2)
+    assert without_look_alikes(maps, [0.6, 0.9, 0.1], overlap - 1e-3) == [1, 2]
+    assert without_look_alikes(maps, [0.6, 0.9, 0.1], overlap + 1e-3) == [0, 1, 2]
+    assert without_look_alikes(maps, [0.6, 0.9, 0.1], 1.0) == [0, 1, 2]
+    assert without_look_alikes(maps, [0.6, 0.7, 0.1], 0.5) == [0, 1, 2], "of two that are about as sure both stay"
+    assert without_look_alikes(maps, [0.6, None, 0.1], 0.5) == [0, 1, 2], "names that the caller is sure of stay"
+
+
+def test_a_class_takes_a_place_only_while_it_stays():
+    """A chain: the second is like the first and goes, the third is like the second alone and stays."""
+    maps = torch.zeros(3, 1, 4, dtype=torch.float64)
+    maps[0, 0, :2] = maps[1, 0, 1:3] = maps[2, 0, 2:] = 1
+    assert without_look_alikes(maps, [0.99, 0.9, 0.5], 0.3) == [0, 2]

@@ -142,3 +142,16 @@ def test_with_its_mirror_image_a_photo_and_its_mirror_image_have_mirrored_labels
             assert one.first(1).mirrored is not None
             assert len(one.first(1).mirrored.passes) == 1
             assert len(segmenter.sum_maps(one.keep(["red"]))) == 1
+
+
+def test_a_look_alike_is_not_among_what_was_found_and_says_so(segmenter):
+    """Both words look at the red square; the surer one has it, and the other one's verdict is no "found"."""
+    prepared = segmenter.prepare(two_squares(), ["red", "scarlet red"])
+    trace = segmenter.look(replace(prepared, match_scores=(0.99, 0.7)))
+
+    both, one = (segmenter.replace(look_alikes=most, match_threshold=0.5).label(trace) for most in (1.0, 0.4))
+
+    assert both.kept == (1, 2)
+    assert (one.kept, one.shares["scarlet red"]) == ((1,), 0)
+    assert one.verdict("scarlet red") == "0.70, behind others (look_alikes, match_relative, match_top_k)"
+    assert one.shares["red"] > 0.02

@@ -17,6 +17,8 @@ from torch import Tensor
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.postprocess import apply_threshold, enlarge, overlay, resize_and_blur
 
+SURER = 1.0
+"""By how much surer, in logits, a class must be to take a look-alike's place: VOC train (docs/method.md)."""
 LEAD = 1e-3
 """By how much, as a share, a class leads that would else lead nowhere."""
 
@@ -27,32 +29,29 @@ Scored = tuple[Tensor, tuple[int | None, ...]]
 def compete(
     total: Tensor, size: tuple[int, int], config: SegmenterConfig, match_scores: Sequence[float | None]
 ) -> Scored:
-    """Scores by the configured competition. match_scores: (K,) the policy's, which `look_alikes` and `soft_presence` go by."""
-    known = [score for score in match_scores if score is not None]
-    if config.look_alikes < 1 and len(known) == len(match_scores):
-        total = without_look_alikes(total, known, config.look_alikes)
+    """Scores by the configured competition. match_scores: (K,) the policy's, which `soft_presence` goes by."""
     if config.competition == "overlay":
         return overlay(total, size, config)
+    known = [score for score in match_scores if score is not None]
     weighed = config.soft_presence and len(known) == len(match_scores)
     return equal_mass(total, size, config, presence_weights(known, config.match_threshold) if weighed else None)
 
 
-def without_look_alikes(total: Tensor, sure: Sequence[float], most: float) -> Tensor:
-    """The maps (K, P_h, P_w) ≥ 0 with zeros for each class whose map is nearly that of a surer one.
+def without_look_alikes(total: Tensor, match_scores: Sequence[float | None], most: float) -> list[int]:
+    """The rows of the maps (K, P_h, P_w) ≥ 0 that stay: all but those whose map is nearly that of a surer one that stays.
 
-    sure: (K,) how sure it is that each class is there; of equally sure ones the first stays. most: the overlap of two maps of mass
-    1, Σ min / Σ max in [0, 1], above which the less sure one goes. The argument is not written to.
+    match_scores: (K,) how sure it is that each class is there; with a None among them all stay. most: the overlap of two maps
+    of mass 1, Σ min / Σ max in [0, 1], above which the one that is less sure by `SURER` goes; 1: all stay.
     """
-    shares = masses(total).flatten(1)
-    order = sorted(range(len(sure)), key=lambda row: -sure[row])
-    gone = [
-        row
-        for place, row in enumerate(order)
-        if any(_overlap(shares[row], shares[surer]) > most for surer in order[:place])
-    ]
-    kept = total.clone()
-    kept[gone] = 0
-    return kept
+    sure = [logit(score) for score in match_scores if score is not None]
+    if most >= 1 or len(sure) < len(match_scores):
+        return list(range(len(total)))
+    shares, stay = masses(total).flatten(1), list[int]()
+    for row in sorted(range(len(sure)), key=lambda row: -sure[row]):
+        surer = [other for other in stay if sure[other] - sure[row] >= SURER]
+        if not any(_overlap(shares[row], shares[other]) > most for other in surer):
+            stay.append(row)
+    return sorted(stay)
 
 
 def _overlap(one: Tensor, other: Tensor) -> float:

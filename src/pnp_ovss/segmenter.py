@@ -15,7 +15,7 @@ from pnp_ovss import gradcam
 from pnp_ovss.automatic import asked_classes, decide
 from pnp_ovss.classes import ClassNames, prompted_names
 from pnp_ovss.clock import Clock
-from pnp_ovss.competition import compete
+from pnp_ovss.competition import compete, without_look_alikes
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
@@ -209,15 +209,16 @@ class Segmenter:
         clock, prepared, size = Clock(), trace.prepared, trace.prepared.image.shape[:2]
         with clock("labels"):
             total = self.sum_maps(trace)  # step 9
+            stay = without_look_alikes(total, prepared.kept_scores, self.config.look_alikes)
+            total, prepared = total[stay], prepared.only(stay)
             limited = limited_size(size, self.config.output_px)
-            match_scores = [prepared.match_scores[index] for index in prepared.kept]
-            scores, rows = compete(total, limited, self.config, match_scores)  # steps 10-12
+            scores, rows = compete(total, limited, self.config, prepared.kept_scores)  # steps 10-12
         with clock("refine"):
             known = Evidence.of(total, rows, [prepared.names[group[0]] for group in prepared.groups])
             scores = refine_photo(self.refiner, prepared.image, scores, known, keep=self.config.core_share)  # step 13
         own = [row for row, index in enumerate(prepared.kept) if index < len(prepared.classes)]  # the others are rivals
         channels = tuple(prepared.kept[row] + 1 if row in own else 0 for row in rows)
-        sure = [None if row is None else match_scores[row] for row in rows]
+        sure = [None if row is None else prepared.kept_scores[row] for row in rows]
         return Segmentation(
             labels=argmax_labels(scores, channels, size, sure),  # step 14
             class_names=tuple(group[0] for group in prepared.classes),

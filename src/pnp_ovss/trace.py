@@ -43,6 +43,15 @@ class Prepared:
         kept = ", ".join(self.classes[index][0] for index in self.kept if index < len(self.classes)) or "none"
         return f"Prepared({self.image_name or 'photo'!s}, {counted(len(self.classes), 'class')}, competing: {kept})"
 
+    @property
+    def kept_scores(self) -> tuple[float | None, ...]:
+        """(k,) the policy's score of each class that competes."""
+        return tuple(self.match_scores[index] for index in self.kept)
+
+    def only(self, rows: Sequence[int]) -> Prepared:
+        """The same with fewer classes that compete: these of the k."""
+        return replace(self, kept=tuple(self.kept[r] for r in rows), groups=tuple(self.groups[r] for r in rows))
+
     def check(self, config: SegmenterConfig) -> None:
         """Raise ConfigError for settings that `prepare` would have read otherwise."""
         for name in config.differing(self.config, "prepare"):
@@ -86,7 +95,5 @@ class Trace:
         wanted = kept_indices(prepared.classes, names)
         rivals = range(len(prepared.classes), len(prepared.match_scores))
         rows = [row for row, index in enumerate(prepared.kept) if index in wanted or index in rivals]
-        kept = tuple(prepared.kept[row] for row in rows)
-        groups = tuple(prepared.groups[row] for row in rows)
         mirrored = self.mirrored and self.mirrored.keep(names)
-        return replace(self, prepared=replace(prepared, kept=kept, groups=groups), mirrored=mirrored)
+        return replace(self, prepared=prepared.only(rows), mirrored=mirrored)

@@ -26,7 +26,7 @@ def why_not(score: float | None, config: SegmenterConfig) -> str:
         return "not among the names that may win"
     if score < config.match_threshold:
         return f"{score:.2f} < {config.match_threshold:g}"
-    return f"{score:.2f}, behind others (match_relative, match_top_k)"
+    return f"{score:.2f}, behind others (look_alikes, match_relative, match_top_k)"
 
 
 def doubts(score: float | None, config: SegmenterConfig, heat: NDArray[np.floating] | None) -> tuple[str, ...]:
