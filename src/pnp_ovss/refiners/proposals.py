@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 POINTS = 1
 """Candidate points of a class at most; each costs one pass of the mask decoder."""
-AGREEMENT = 0.2
+AGREEMENT = 0.4
 """IoU with the class's coarse mask below which a mask is refused. Both chosen on training photos: docs/refiners.md."""
 
 
