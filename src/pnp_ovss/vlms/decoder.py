@@ -34,7 +34,7 @@ from pnp_ovss.vlms.base import (
     scatter_patches,
 )
 from pnp_ovss.vlms.decoder_attention import Watch, frozen, watching
-from pnp_ovss.vlms.decoder_families import family_for
+from pnp_ovss.vlms.decoder_families import cached, family_for
 from pnp_ovss.vlms.decoder_prompt import Chat, ChatFiles
 
 TEXTS_AT_ONCE = 4
@@ -180,7 +180,7 @@ class DecoderVLM:
 
             cache = DynamicCache()
             with watching(self._text_config, self._watch(image)):
-                self._run(image, [()], past_key_values=cache, use_cache=True)
+                self._run(image, [()], **cached(self.model, cache))
             self._latest = (weakref.ref(image.tokens), cache)
         return self._latest[1]
 
@@ -192,10 +192,8 @@ class DecoderVLM:
             positions = self._positions(image, texts[0])
             options = {} if positions is None else {"position_ids": positions.expand(-1, len(texts), -1)}
             ids = torch.tensor([list(text) for text in texts], device=self.device)
-            cache = _copies(prefix, len(texts))
-            last = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **options).logits[
-                :, -1
-            ]
+            options |= cached(self.model, _copies(prefix, len(texts)))
+            last = self.model(input_ids=ids, logits_to_keep=1, **options).logits[:, -1]
         parts = [at_least_float32(last[:, ids.to(last.device)]).logsumexp(dim=1) for ids in self._answers]
         return torch.stack(parts, dim=1)
 

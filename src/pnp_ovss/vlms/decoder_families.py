@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,7 +57,20 @@ class DecoderFamily:
         """`mm_encoder_outputs` of (1, N, D·(1 + k)): the model puts them at the image's place. width: D."""
         parts = tokens.split(width, dim=-1)
         pooled = parts[0] if self.stacked else [parts[0][0]]
-        return {"image": SimpleNamespace(pooler_output=pooled, deepstack_features=[[part[0]] for part in parts[1:]])}
+        return {"image": _Outputs(pooler_output=pooled, deepstack_features=[[part[0]] for part in parts[1:]])}
+
+
+def cached(model: Any, cache: Any) -> dict[str, Any]:
+    """What a model is called with to use a cache of keys and values: transformers 5.24 has another word for it."""
+    word = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+    return {word: cache, "use_cache": True}
+
+
+class _Outputs(SimpleNamespace):
+    """What a picture's encoder would have given; of its outputs transformers asks `to_tuple` from 5.24 on."""
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        return tuple(vars(self).values())
 
 
 def _one_view(pixels: Tensor, config: Any) -> Pixels:  # noqa: ARG001
