@@ -13,7 +13,7 @@ from pnp_ovss import Segmenter
 from pnp_ovss.calibration import calibrate, draw_photos, reference_names
 from pnp_ovss.competition import presence_weights
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, shift_of
+from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, coarse, shift_of
 from pnp_ovss.presets import get_preset, remark_on_threshold
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
 from pnp_ovss.vlms.base import ImageFeatures
@@ -209,3 +209,29 @@ def test_a_threshold_that_was_never_fitted_is_said(caplog):
         patched.setattr("pnp_ovss.segmenter.get_preset", lambda model: own)
         Segmenter.from_pretrained("any")
     assert "was fitted to no photos" in caplog.text
+
+
+def test_tokens_are_rounded_to_the_nearest_of_32_steps():
+    tokens = torch.linspace(-9, 9, 1001)
+    rounded = coarse(tokens)
+    assert rounded.dtype == torch.float16
+    assert ((rounded.float() - tokens).abs() <= tokens.abs() / 64 + 1e-3).all()
+    assert torch.equal(coarse(rounded), rounded)
+    assert len(coarse(torch.linspace(1, 2, 1001)).unique()) == 33
+
+
+def test_the_built_in_bank_is_rounded():
+    bank = NameBank.load("pocket")
+    assert torch.equal(coarse(bank.tokens), bank.tokens)
+
+
+def test_known_medians_are_used_where_the_prompt_is_the_same(bank):
+    known = replace(bank, medians={"wall": 4.0}, template=CONFIG.template)
+    assert Presence(Numbers(), CONFIG.template, known).medians(["wall", "zebra"]) == {"wall": 4.0, "zebra": -2.0}
+    assert Presence(Numbers(), "a {classes}", known).medians(["wall"]) == {"wall": 2.0}
+
+
+def test_medians_travel_with_the_file(bank, tmp_path):
+    replace(bank, medians={"wall": 2.0}, template="x {classes}").save(tmp_path / "b.safetensors")
+    again = NameBank.load(tmp_path / "b.safetensors")
+    assert (again.medians, again.template) == ({"wall": 2.0}, "x {classes}")
