@@ -57,6 +57,12 @@ def _is_decoder(config: Mapping[str, Any]) -> bool:
 
 def decoder_sizes(folder: Path) -> tuple[int, int]:
     """How many layers a decoder's folder has, and the side of its input, px, a multiple of what one image token stands for."""
+    missing = [name for name in ("vision_config", "text_config") if not read_config(folder).get(name)]
+    if missing:
+        raise ModelError(
+            f"{folder} is no decoder that reads images: its config.json has no {' and no '.join(missing)}; a decoder has the "
+            "sizes of both its image encoder and its language model there"
+        )
     with refusing(folder):
         config = transformers_config(folder)
         vision, step = config.vision_config, token_px(config)

@@ -56,8 +56,11 @@ def list_methods() -> list[str]:
 def get_preset(model: str | Path) -> ModelPreset:
     """The preset of a name or hub id (either with @REVISION), TOML file, folder or safetensors file.
 
-    Raises ConfigError or ModelError.
+    "decoder:" before a hub id or folder: it is read as a decoder, whatever its config.json calls itself. Raises
+    ConfigError or ModelError.
     """
+    if str(model).startswith(AS_DECODER):
+        return _as_decoder(str(model).removeprefix(AS_DECODER))
     path = Path(model)
     if path.suffix == ".toml":
         return _parse_preset(path.stem, read_toml(path), str(path))
@@ -72,6 +75,17 @@ def get_preset(model: str | Path) -> ModelPreset:
     if not named:
         raise ConfigError(f"unknown model '{model}'; built in are {', '.join(list_presets())}")
     return replace(named[0], name=str(model), revision=revision) if at else named[0]
+
+
+AS_DECODER = "decoder:"
+
+
+def _as_decoder(model: str) -> ModelPreset:
+    """The preset of a hub id or folder that the caller says is a decoder."""
+    preset = _folder_preset(Path(model), "decoder") if Path(model).is_dir() else get_preset(model)
+    if preset.family not in ("auto", "decoder"):
+        raise ConfigError(f"{model} is of the family {preset.family}, not decoder; name it without a family")
+    return replace(preset, family="decoder")
 
 
 @cache
@@ -134,7 +148,7 @@ def remark_on_threshold(preset: ModelPreset, method: str | Path | None, **explic
     )
 
 
-def _folder_preset(path: Path) -> ModelPreset:
+def _folder_preset(path: Path, family: str = "auto") -> ModelPreset:
     """A local folder's own preset.toml, or the settings of the built-in preset that it is a copy of, or is like.
 
     Without this a folder would silently get BLIP's layer and head.
@@ -143,7 +157,7 @@ def _folder_preset(path: Path) -> ModelPreset:
     own = folder / "preset.toml"
     if own.is_file():
         return replace(get_preset(own), name=folder.name, path=str(path), hub_id=None)
-    plain = ModelPreset(name=path.stem, family="auto", path=str(path), source="local files")
+    plain = ModelPreset(name=path.stem, family=family, path=str(path), source="local files")
     if not any((folder / name).is_file() for name in ("config.json", "pocket.safetensors")):
         return plain
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
@@ -153,18 +167,18 @@ def _folder_preset(path: Path) -> ModelPreset:
 
 def like_built_in(plain: ModelPreset, folder: Path) -> ModelPreset:
     """A preset with the settings of the built-in one whose architecture its folder's weights have. Raises ModelError."""
-    twin = alike(folder)
+    twin = alike(folder, plain.family)
     settings = {name: value for name, value in twin.settings.items() if name != "bank"}  # it is of the twin's weights
     return replace(plain, settings=settings, source=f"{plain.source}, settings of {twin.name}")
 
 
-def alike(folder: Path) -> ModelPreset:
+def alike(folder: Path, family: str = "auto") -> ModelPreset:
     """The built-in preset whose architecture a folder's weights have: the same family and about as many weights.
 
     Raises ModelError where none has, or several with different settings: another model's layer and head would give maps
     that mean nothing.
     """
-    family = family_of(folder)
+    family = family_of(folder) if family == "auto" else family
     presets = [preset for preset in built_in_presets() if preset.family == family]
     if family == "decoder":
         return _decoder(folder, presets)

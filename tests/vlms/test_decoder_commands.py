@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pnp_ovss.errors import ModelError
+from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.model_check import check_model
 from pnp_ovss.presets import get_preset
 from pnp_ovss.testing.small_decoders import save_decoder
@@ -58,6 +58,48 @@ def test_a_decoder_of_the_hub_gets_a_middle_layer_and_a_question(hub, saved):
     assert preset.settings["size_px"] == 32
     assert preset.settings["template"].startswith("Is there {classes}")
     assert load_vlm(preset, device="cpu").mean == (0.5, 0.5, 0.5)
+
+
+def without_its_name(saved):
+    """The files of a decoder whose config.json does not say what it is."""
+    config = json.loads(saved["config.json"])
+    del config["architectures"]
+    return {**saved, "config.json": json.dumps(config).encode()}
+
+
+def test_family_decoder_reads_what_does_not_call_itself_one(hub, saved, tmp_path):
+    hub.repositories = {HUB_ID: without_its_name(saved)}
+    with pytest.raises(ModelError, match="no adapter with a preset"):
+        settle(get_preset(HUB_ID))
+
+    preset = settle(get_preset(f"decoder:{HUB_ID}"))
+
+    assert (preset.family, preset.name, preset.settings["layer"]) == ("decoder", HUB_ID, 2)
+    assert load_vlm(preset, device="cpu").name == HUB_ID
+    folder = tmp_path / "local"
+    folder.mkdir()
+    for name, content in without_its_name(saved).items():
+        (folder / name).write_bytes(content)
+    local = settle(get_preset(f"decoder:{folder}"))
+    assert (local.family, local.settings) == ("decoder", preset.settings)
+
+
+def test_family_decoder_refuses_what_has_no_such_interface(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "blip", "vision_config": {"hidden_size": 8}}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"its config\.json has no text_config"):
+        get_preset(f"decoder:{tmp_path}")
+    with pytest.raises(ConfigError, match="of the family blip, not decoder"):
+        get_preset("decoder:blip-large-flickr")
+    assert get_preset("decoder:smolvlm-256m") == get_preset("smolvlm-256m")
+
+
+def test_the_option(call, photos, tmp_path):
+    done = call("segment", photos / "a.png", "--classes", "cat, dog", "--family", "decoder", "--out", tmp_path / "out")
+    assert done[0] == 0, done
+    code, _, error = call("segment", photos / "a.png", "--classes", "cat", "--family", "blip", "--out", tmp_path / "no")
+    assert code == 2
+    assert "only decoder can be asked for" in error
 
 
 def test_segment_and_explain(call, photos, tmp_path):

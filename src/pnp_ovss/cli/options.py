@@ -95,6 +95,7 @@ def takes_segmenter(command: Command) -> Command:
 def _segmenter_parameters() -> list[inspect.Parameter]:
     found: dict[str, tuple[Any, Any]] = {
         "model": (Model, "pocket"),
+        "family": (_option(str, "decoder: --model is one, whatever its config.json says.", "--family"), None),
         "method": (_option(str, "paper, authors-cvpr, authors-later or a .toml file of settings.", "--method"), None),
         "device": (Device, "auto"),
     }
@@ -113,12 +114,16 @@ def _segmenter_parameters() -> list[inspect.Parameter]:
 def _spec(given: Mapping[str, Any]) -> SegmenterSpec:
     """What the options say. A list of candidates means policy `file` unless another is named."""
     from pnp_ovss.candidates import Candidates
+    from pnp_ovss.presets import AS_DECODER
 
     settings = merge_settings({name: given[name] for name in _SETTINGS}, given["setting"])
     listed = None if given["candidates"] is None else Candidates.read(given["candidates"]).names
     settings = settings if listed is None else {"policy": "file", **settings}
+    if given["family"] not in (None, "decoder"):
+        raise ConfigError(f"--family {given['family']}: only decoder can be asked for; of all others the files tell")
+    model = given["model"] if given["family"] is None else f"{AS_DECODER}{given['model']}"
     return SegmenterSpec(
-        model=given["model"], method=given["method"], device=given["device"], settings=settings, candidates=listed
+        model=model, method=given["method"], device=given["device"], settings=settings, candidates=listed
     )
 
 

@@ -42,7 +42,9 @@ def settle(preset: ModelPreset) -> ModelPreset:
 
     Others are returned as they are. Raises ModelError as `find_weights` and `presets.alike` do.
     """
-    unnamed = preset.family == "auto" and preset.hub_id is not None
+    unnamed = preset.hub_id is not None and (
+        preset.family == "auto" or (preset.family == "decoder" and not preset.settings)
+    )
     return like_built_in(preset, locate(preset)) if unnamed else preset
 
 
