@@ -5,11 +5,11 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export UV_CACHE_DIR := $(CURDIR)/.venv/uv-cache
 export PIP_CACHE_DIR := $(CURDIR)/.venv/pip-cache
 endif
-EXTRAS := demo,hub,web,serve,batch,tune,report,coco
+EXTRAS := demo,hub,web,serve,video,batch,tune,report,coco
 QUICK := not slow and not weights and not gpu and not e2e
 NUMERIC := tests/test_golden_maps.py tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
 
-.PHONY: demo test check site golden slow kernels mutants lowest newest dist e2e crf-oracle clean
+.PHONY: demo test check site golden slow kernels mutants lowest newest dist e2e label-studio crf-oracle clean
 
 demo: .venv/demo ## Segment photographs that come with scikit-image; overlays go to demo-out/
 	$(BIN)/pnp-ovss demo --out demo-out
@@ -73,8 +73,12 @@ dist: .venv/dist ## The files of a release, checked, installed in a clean enviro
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python .ci/check_dist.py dist
 
-e2e: .venv/e2e ## The browser page in the system's Chromium
-	$(BIN)/pytest -q -m e2e
+e2e: .venv/e2e ## The browser page in the system's Chromium; after `make label-studio` the service in Label Studio, too
+	LABEL_STUDIO=$${LABEL_STUDIO:-$$(ls .venv/label-studio/bin/label-studio 2>/dev/null)} $(BIN)/pytest -q -rs -m e2e
+
+label-studio: .venv/bin/uv ## Label Studio for `make e2e`, in an environment of its own
+	$(PYTHON) -m venv .venv/label-studio
+	$(BIN)/uv pip install --quiet --python .venv/label-studio/bin/python $$($(PYTHON) .ci/uv_options.py) label-studio==1.23.2
 
 crf-oracle: .venv/crf-oracle ## The Dense CRF against pydensecrf2 (needs a C++ compiler; compiles for a minute or two)
 	$(BIN)/pytest -q -m "slow or not slow" tests/refiners

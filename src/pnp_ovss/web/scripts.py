@@ -1,8 +1,8 @@
 """What the page does in the browser itself (JavaScript)."""
 
 GO_TO_ANSWER = """() => setTimeout(() => {
-    const said = [...document.querySelectorAll('[role=alert], [role=status]')].filter(place => place.textContent.trim());
-    const place = said.find(place => place.getAttribute('role') === 'alert') || said.pop();
+    const said = [...document.querySelectorAll('p.alert, p.status')].filter(place => place.textContent.trim());
+    const place = said.find(place => place.className === 'alert') || said.pop();
     const top = place ? place.getBoundingClientRect().top : 0;
     if (top < 0 || top > innerHeight / 2) place.scrollIntoView();
 }, 200)"""
