@@ -24,6 +24,9 @@ def test_a_preset_says_what_it_is_of(name):
     assert preset.title
     assert preset.licence
     assert preset.source
+    assert preset.paper
+    with pytest.raises(AttributeError):  # facts of third parties are not written to
+        preset.licence = ""
     assert preset.parameters_m > 0
     stated = [int(number) for number in re.findall(r"\d+", preset.layers)]
     assert preset.heads > 0

@@ -40,6 +40,9 @@ class ModelPreset:
     heads: int = 0
     """Heads of each of them; 0 = not stated."""
     source: str = ""
+    """Where layer, head and T are from."""
+    paper: str = ""
+    """Who described the model, and where."""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
