@@ -1,6 +1,6 @@
 """How crisp are the refiners' masks? Boundary F-score and IoU of each on one look at every photo, classes given.
 
-    python benchmarks/outlines.py DATASET FOLDER [--model pocket] [--refine none densecrf pamr] [--limit 40]
+    python benchmarks/outlines.py DATASET FOLDER [--model pocket] [--refine none densecrf pamr sam] [--limit 40]
 
 DATASET is a name of `list_datasets`; its ground truth must show outlines (COCO's polygons, CamVid; not Pascal VOC, whose
 void ring hides them). Prints the mean over the (photo, class) pairs and, of each refiner less the first, the mean gain with
@@ -56,12 +56,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--refine", nargs="+", default=["none", "densecrf", "pamr"])
+    parser.add_argument("--sam", default="mobile-sam", help="which model the refiner sam has")
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
     dataset = open_dataset(options.dataset, options.folder).subset(options.limit)
     plain = Segmenter.from_pretrained(options.model)
-    segmenters = {name: plain.replace(refine=name) for name in options.refine}
+    of = {"sam": {"model": options.sam}}
+    segmenters = {name: plain.replace(refine=name, refine_options=of.get(name, {})) for name in options.refine}
     photos = [photo_scores(segmenters, sample, dataset.names) for sample in dataset]
     pairs = sum(len(photo[options.refine[0]]) for photo in photos)
     print(
