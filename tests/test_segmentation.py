@@ -65,7 +65,7 @@ def test_a_class_says_why_it_has_no_pixels(result):
     unasked = replace(result, match_scores={"red": 0.9, "green": None, "blue": 0.9})
     assert unasked.verdict("green") == "not among the names that may win"
     behind = replace(result, match_scores={"red": 0.9, "green": 0.7, "blue": 0.9})
-    assert behind.verdict("green") == "0.70, behind others (match_relative, match_top_k)"
+    assert behind.verdict("green") == "0.70, behind others (look_alikes, match_relative, match_top_k)"
     with pytest.raises(ClassNameError, match="'zebra' was not asked for"):
         result.verdict("zebra")
 
