@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -205,17 +206,43 @@ def test_a_file_that_stays_corrupt_is_deleted_and_said(hub, saved):
     assert cached_folder(VILT) is None
 
 
-def test_a_file_damaged_in_the_cache_is_fetched_again_by_models_fetch(hub, saved):
+@pytest.mark.parametrize("damage", [lambda content: content[:-1] + b"?", lambda content: content[: len(content) // 2]])
+def test_a_file_damaged_or_halved_in_the_cache_is_fetched_again_by_models_fetch(hub, saved, damage):
     hub.repositories = {"someone/vilt": saved["vilt"]}
     weights = find_weights(VILT) / "model.safetensors"
     blob = weights.resolve()
-    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    blob.write_bytes(damage(blob.read_bytes()))
     assert damaged_files(weights.parent) == [weights]
 
     folder = fetch_weights(VILT)
 
     assert damaged_files(folder) == []
     assert (folder / "model.safetensors").read_bytes() == saved["vilt"]["model.safetensors"]
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_file_of_the_cache_that_does_not_load_is_fetched_again(hub, saved, pickled):
+    hub.repositories = {"someone/vilt": without(saved["vilt"], *(["model.safetensors"] if pickled else []))}
+    folder = find_weights(VILT)
+    assert folder is not None
+    weights = (folder / "model.safetensors").resolve()
+    size = weights.stat().st_size
+    with weights.open("r+b") as file:
+        file.write(b"\xff" * 1000)
+
+    assert load_vlm(VILT, device="cpu").name == "v"
+    assert weights.stat().st_size == size
+    assert damaged_files(folder) == []
+
+
+def test_half_a_file_that_calls_itself_whole_is_not_taken(hub, saved):
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    hub.short = {"model.safetensors": 1}
+
+    with pytest.raises(ModelError, match="the file came incomplete; call again"):
+        find_weights(VILT)
+    assert cached_folder(VILT) is None
+    assert (find_weights(VILT) / "model.safetensors").read_bytes() == saved["vilt"]["model.safetensors"]
 
 
 def test_a_broken_connection_goes_on_where_it_stopped(hub, saved, monkeypatch):
@@ -259,6 +286,31 @@ def test_what_a_killed_download_left_is_deleted_and_what_another_process_fetches
 
     assert not left.exists()
     assert busy.exists()
+
+
+def test_a_download_that_is_really_killed_leaves_nothing_behind_the_next(hub, saved):
+    """Kill -9 in the middle of the weights, in a process of its own."""
+    hub.repositories = {"someone/vilt": saved["vilt"]}
+    hub.stuck = "model.safetensors"
+    code = (
+        "from pnp_ovss.presets import ModelPreset; from pnp_ovss.vlms.checkpoints.download import download;"
+        "download(ModelPreset(name='v', family='vilt', hub_id='someone/vilt'))"
+    )
+    where = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": constants.HF_HOME}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **where}, stderr=subprocess.DEVNULL
+    ) as child:
+        assert hub.waiting.wait(60)
+        child.kill()
+    blobs = Path(constants.HF_HUB_CACHE) / "models--someone--vilt" / "blobs"
+    assert len(list(blobs.glob("*.incomplete"))) == 1
+    assert cached_folder(VILT) is None
+    hub.stuck = ""
+
+    folder = find_weights(VILT)
+
+    assert (folder / "model.safetensors").read_bytes() == saved["vilt"]["model.safetensors"]
+    assert list(blobs.glob("*.incomplete")) == []
 
 
 def test_a_copy_on_the_hub_gets_the_settings_of_its_architecture_or_is_refused(hub, saved, monkeypatch):
@@ -336,14 +388,20 @@ def only_other(values, defaults):
     return found
 
 
-def test_a_name_that_no_server_has(monkeypatch, tmp_path):
-    """The machine is offline, or the address is wrong: no name is resolved, and no request leaves."""
-    import socket
+def unknown_name(*_, **__):
+    raise socket.gaierror(-2, "Name or service not known")
 
-    def unknown(*_, **__):
-        raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr("socket.getaddrinfo", unknown)
+def no_answer(*_, **__):
+    raise TimeoutError("timed out")
+
+
+@pytest.mark.parametrize(
+    ("where", "failure"), [("socket.getaddrinfo", unknown_name), ("socket.create_connection", no_answer)]
+)
+def test_a_name_that_no_server_has_and_a_server_that_never_answers(monkeypatch, tmp_path, where, failure):
+    """The machine is offline, the address is wrong, or a firewall swallows what is sent; no request leaves."""
+    monkeypatch.setattr(where, failure)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.invalid")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))

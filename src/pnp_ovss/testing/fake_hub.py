@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,8 +22,10 @@ class FakeHub:
     """Repositories {owner/name: {file: content}} and how they answer.
 
     statuses: {owner/name: (status, X-Error-Code)} instead of an answer. corrupt: files whose next so many answers have
-    a wrong byte. broken: files whose next so many answers end after half of what was asked. revisions: those that there
-    are besides main; a commit's answers bear its own name. asked: (method, path, Range) of every request.
+    a wrong byte. broken: files whose next so many answers end after half of what was asked. short: files whose next so
+    many answers are half a file that calls itself whole. stuck: a file that stops half way and sets `waiting`, for who
+    wants to kill the one that fetches it. revisions: those that there are besides main; a commit's answers bear its own
+    name. asked: (method, path, Range) of every request.
     """
 
     repositories: Mapping[str, Mapping[str, bytes]]
@@ -31,6 +33,9 @@ class FakeHub:
     statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     corrupt: dict[str, int] = field(default_factory=dict)
     broken: dict[str, int] = field(default_factory=dict)
+    short: dict[str, int] = field(default_factory=dict)
+    stuck: str = ""
+    waiting: threading.Event = field(default_factory=threading.Event)
     revisions: set[str] = field(default_factory=lambda: {COMMIT})
     asked: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -131,7 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
         part = content[start:]
         if body and self._due(self.served.corrupt, name) and part:
             part = part[:-1] + bytes([part[-1] ^ 1])
-        cut = body and self._due(self.served.broken, name)
+        if body and self._due(self.served.short, name):
+            part = part[: len(part) // 2]
+        cut = body and (name == self.served.stuck or self._due(self.served.broken, name))
         self._send(206 if start else 200, part, headers, body=body, cut=cut)
 
     def _due(self, faults: dict[str, int], name: str) -> bool:
@@ -153,6 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
         if cut:
             self.wfile.flush()
             self.close_connection = True
+            if self.served.stuck:
+                self.served.waiting.set()
+                with suppress(OSError):
+                    self.rfile.read(1)  # nothing comes: returns when the other side is gone
 
 
 def _commit(revision: str) -> str:

@@ -177,7 +177,9 @@ def _reason(preset: ModelPreset, error: Exception) -> str:
         return _answer(preset, answered, page)
     if any(isinstance(e, PermissionError) for e in causes):
         return f"{place} cannot be written; set HF_HOME to a folder of yours"
-    if any(word in type(e).__name__ for e in causes for word in ("Protocol", "Read", "Timeout", "Incomplete")):
+    kinds = {type(e).__name__ for e in causes}
+    reached = not kinds & {"ConnectError", "ConnectTimeout"}
+    if reached and any(word in kind for kind in kinds for word in ("Protocol", "Read", "Timeout", "Incomplete")):
         return "the connection broke again and again; call again: finished files stay, this one starts anew"
     if "Consistency check failed" in str(error):
         return "the file came incomplete; call again"

@@ -86,10 +86,22 @@ def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: s
     if folder is None or family not in FAMILIES:
         vlm = load(preset, folder, precision=asked)
     else:
-        with refusing(folder):
-            vlm = load(preset, folder, precision=asked)
+        vlm = _load_whole(load, preset, folder, asked)
     vlm.model.to(where)
     return vlm
+
+
+def _load_whole(load: Loader, preset: ModelPreset, folder: Path, asked: Precision) -> VisionLanguageModel:
+    """The adapter; what does not load because a file of the hub's cache is damaged is fetched again, once."""
+    try:
+        with refusing(folder):
+            return load(preset, folder, precision=asked)
+    except ModelError:
+        if preset.hub_id is None or not damaged_files(folder):
+            raise
+    again = fetch(preset)
+    with refusing(again):
+        return load(preset, again, precision=asked)
 
 
 def _loader(family: str) -> Loader:
