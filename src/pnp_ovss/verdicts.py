@@ -32,8 +32,8 @@ def why_not(score: float | None, config: SegmenterConfig) -> str:
 def doubts(score: float | None, config: SegmenterConfig, heat: NDArray[np.floating] | None) -> tuple[str, ...]:
     """What speaks against a class that was found. score: its match; heat: its map (P_h, P_w), if there is one.
 
-    Both cues were chosen on VOC train: of the names kept there by the built-in model's default 21 % are not in the photo, of those
-    near the threshold 54 %, of those with a spread map 41 %; on COCO 61, 75 and 70 % (docs/evaluation.md).
+    Both cues were chosen on VOC train: of the names kept there by the built-in model's default 16 % are not in the photo, of those
+    near the threshold 39 %, of those with a spread map 30 %; on COCO 53, 66 and 61 % (docs/evaluation.md).
     """
     found, threshold = [], config.match_threshold if config.policy == "itm" else 0.0
     if threshold and score is not None and logit(score) - logit(threshold) < NEAR:
