@@ -70,6 +70,25 @@ def test_masks_overlay_and_going_on(segmenter, film, tmp_path):
     assert segmenter.vlm.encoded == encoded + 4  # other settings: nothing counts
 
 
+def test_masks_of_another_film_another_smoothing_or_another_size_are_made_anew(segmenter, film, tmp_path):
+    pytest.importorskip("av")
+    from pnp_ovss.video.film import FilmConfig, segment_film
+
+    out, every = tmp_path / "out", FilmConfig(every=3)
+    segment_film(segmenter, film, NAMES, out, every)
+    Image.new("L", (4, 4)).save(out / "masks/000003.png")
+
+    def made(config):
+        before = segmenter.vlm.encoded
+        segment_film(segmenter, film, NAMES, out, config)
+        return segmenter.vlm.encoded - before
+
+    assert made(every) == 1
+    assert made(FilmConfig(every=3, smooth=0.2)) == 3
+    film.write_bytes(film.read_bytes() + bytes(8))
+    assert made(FilmConfig(every=3, smooth=0.2)) == 3
+
+
 def test_what_is_no_film(segmenter, tmp_path):
     pytest.importorskip("av")
     from pnp_ovss.video.film import FilmConfig, segment_film
