@@ -93,3 +93,13 @@ def test_zero_max_background_is_found_before_the_blur():
 def test_synonyms_merge_by_maximum():
     maps = torch.tensor([[1.0, 5.0], [3.0, 2.0], [0.0, 9.0]])
     assert merge_synonyms(maps, [[0, 1], [2]]).tolist() == [[3.0, 5.0], [0.0, 9.0]]
+
+
+def test_at_ties_the_surest_name_has_the_pixel_whatever_the_order():
+    """As when every mask covers the whole photo."""
+    from pnp_ovss.postprocess import argmax_labels
+
+    equal = torch.ones(2, 3, 4)
+    for channels, sure in (((1, 2), (0.2, 0.9)), ((2, 1), (0.9, 0.2))):
+        assert (argmax_labels(equal, channels, (3, 4), sure) == 2).all()
+    assert (argmax_labels(equal, (0, 1), (3, 4), (None, 0.9)) == 0).all()
