@@ -1,14 +1,16 @@
 """Names that nobody lists: of a vocabulary's those that the model finds in a photo, with how sure it is of each (ours).
 
-`"auto"` in place of class names asks the built-in model's own tags, `"auto:coco"` and `"auto:ade20k"` those data sets' names,
-`"auto:FILE"` a class file. What is found is asked for as if somebody had listed it.
+`"auto"` in place of class names asks the built-in model's own tags, `"auto:NAME"` a vocabulary that has a short name
+(datasets/vocabularies/short.toml), `"auto:FILE"` a class file. What is found is asked for as if somebody had listed it.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from pnp_ovss.classes import Classes, ClassNames, class_rows, make_classes, parse_classes, read_class_file
@@ -20,11 +22,9 @@ AUTO = "auto"
 MOST = 10
 """Names at most, the surest, unless `match_top_k` says otherwise."""
 _HOME = resources.files("pnp_ovss")
-_VOCABULARIES = {
-    "": "weights/pocket-tags.txt",
-    "coco": "datasets/vocabularies/coco_object80.txt",
-    "ade20k": "datasets/vocabularies/ade150.txt",
-}
+_FOLDER = _HOME / "datasets" / "vocabularies"
+_SHORT = tomllib.loads((_FOLDER / "short.toml").read_text(encoding="utf-8"))
+_VOCABULARIES = {"": _HOME / "weights" / "pocket-tags.txt"} | {n: _FOLDER / f"{file}.txt" for n, file in _SHORT.items()}
 
 
 class Automatic(Classes):
@@ -58,9 +58,9 @@ def asked_classes(names: ClassNames, *, files: bool = True) -> Classes:
     return Automatic(_class_file(vocabulary), f"{AUTO}:{Path(vocabulary).name}")
 
 
-def _first_names(path: str) -> Classes:
+def _first_names(path: Traversable) -> Classes:
     """The names that a vocabulary of ours is prompted by; its other names are for look-ups."""
-    rows = class_rows((_HOME / path).read_text(encoding="utf-8"))
+    rows = class_rows(path.read_text(encoding="utf-8"))
     return make_classes(row[:1] for row in rows)
 
 

@@ -217,3 +217,12 @@ def test_same_named_photos_of_two_folders_never_overwrite_each_other(run, tmp_pa
         assert owners.get(str(second), "cat-2.json") == "cat-2.json"
     assert (tmp_path / "out/cat.json").exists()
     assert (tmp_path / "out/cat-2.json").exists()
+
+
+def test_same_named_photos_of_one_run_have_a_result_each(run, tmp_path):
+    for place in ("a/cat.png", "b/cat.png", "c/CAT.png"):
+        (tmp_path / place).parent.mkdir()
+        Image.new("RGB", (48, 32)).save(tmp_path / place)
+    photos = [tmp_path / place for place in ("a/cat.png", "b/cat.png", "c/CAT.png")]
+    assert run("segment", *photos, "-c", "red", "--out", tmp_path / "out")[0] == 0
+    assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"cat", "cat-2", "CAT-3"}
