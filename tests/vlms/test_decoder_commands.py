@@ -13,10 +13,8 @@ from pnp_ovss.testing.small_decoders import save_decoder
 from pnp_ovss.vlms.checkpoints.loading import load_vlm, settle
 from tests.commands import caller
 from tests.evaluation.conftest import write_rectangles
-from tests.vlms import test_download
 
 HUB_ID = "someone/a-decoder"
-hub = test_download.hub
 
 
 @pytest.fixture(scope="module")
