@@ -1,7 +1,7 @@
 """Names that nobody lists: of a vocabulary's those that the model finds in a photo, with how sure it is of each (ours).
 
 `"auto"` in place of class names asks the built-in model's own tags, `"auto:NAME"` a vocabulary that has a short name
-(datasets/vocabularies/short.toml), `"auto:FILE"` a class file. What is found is asked for as if somebody had listed it.
+(datasets/short_names.toml), `"auto:FILE"` a class file. What is found is asked for as if somebody had listed it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST = 10
 """Names at most, the surest, unless `match_top_k` says otherwise."""
 _HOME = resources.files("pnp_ovss")
 _FOLDER = _HOME / "datasets" / "vocabularies"
-_SHORT = tomllib.loads((_FOLDER / "short.toml").read_text(encoding="utf-8"))
+_SHORT = tomllib.loads((_HOME / "datasets" / "short_names.toml").read_text(encoding="utf-8"))
 _VOCABULARIES = {"": _HOME / "weights" / "pocket-tags.txt"} | {n: _FOLDER / f"{file}.txt" for n, file in _SHORT.items()}
 
 
