@@ -76,7 +76,7 @@ def main() -> None:
         gains = [(photo[name] - photo[base])[:, 0] * 100 for photo in photos if len(photo[name])]
         low, high = interval(gains)
         gain = f"{np.concatenate(gains).mean():+.1f} [{low:+.1f}, {high:+.1f}]" if name != base else ""
-        print(f"| {name} | {boundary:.1f} | {gain} | {area:.1f} |")
+        print(f"| {segmenters[name].refiner.name} | {boundary:.1f} | {gain} | {area:.1f} |")
 
 
 if __name__ == "__main__":

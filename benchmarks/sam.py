@@ -31,6 +31,7 @@ from pnp_ovss.outputs import content
 from pnp_ovss.refiners import sam
 from pnp_ovss.refiners.promptable import Point, Promptable
 from pnp_ovss.refiners.promptable_weights import load_promptable
+from pnp_ovss.words import counted
 
 MATTERS = 0.05
 """A pair gains or loses where its IoU moves by more."""
@@ -75,9 +76,12 @@ class Remembered:
 def rows_of(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Segmenter]:
     """{row: segmenter} of all refiners that are compared, the CRF first."""
     settings = itertools.product(options.points, options.agreement)
-    asked = {f"{p} points, {a:g}": {"points": p, "agreement": a, "model": options.sam} for p, a in settings}
-    plain = {"densecrf": segmenter.replace(refine="densecrf"), "none": segmenter.replace(refine="none")}
-    return plain | {name: segmenter.replace(refine="sam", refine_options=o) for name, o in asked.items()}
+    asked = [{"points": p, "agreement": a, "model": options.sam} for p, a in settings]
+    rows = {name: segmenter.replace(refine=name) for name in ("densecrf", "none")}
+    for one in asked:  # after the mask-free rows, each saying that it is trained on masks
+        made = segmenter.replace(refine="sam", refine_options=one)
+        rows[f"{made.refiner.name}: {counted(one['points'], 'point')}, {one['agreement']:g}"] = made
+    return rows
 
 
 def main() -> None:

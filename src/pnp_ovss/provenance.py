@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.config import SegmenterConfig
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
     """What made a result.
 
     model: the adapter's name. weights: `fingerprint` of its weights. method: "preset", a method's name or "custom".
     policy: who decided which classes compete. refiner: the refiner's name. passes: GradCAM passes that were summed.
-    config: all settings. versions: of the libraries. time: when, in UTC, ISO 8601. tiles: windows that were looked at
-    beside the whole photo (`pnp_ovss.tiles`).
+    config: all settings, as `recorded`. versions: of the libraries. time: when, in UTC, ISO 8601. tiles: windows that were
+    looked at beside the whole photo (`pnp_ovss.tiles`).
     """
 
     model: str
@@ -50,7 +54,7 @@ class Provenance:
             policy=policy,
             refiner=segmenter.refiner.name,
             passes=passes,
-            config=segmenter.config,
+            config=recorded(segmenter.config),
             versions=library_versions(),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -88,6 +92,34 @@ def fingerprint(model: nn.Module) -> str:
         some = flat[:: max(1, flat.numel() // 64)][:64].float().cpu().numpy()
         found.update(f"{name} {tuple(tensor.shape)} ".encode() + some.tobytes())
     return found.hexdigest()[:12]
+
+
+def recorded(config: SegmenterConfig) -> SegmenterConfig:
+    """The settings as results and reports hold them: files and folders of this machine as they are `called`."""
+    places = {"bank": config.bank} if Path(config.bank).is_file() else {}
+    if config.clip_model:
+        places["clip_model"] = config.clip_model
+    options = dict(config.refine_options)
+    if "model" in options:
+        options["model"] = called(str(options["model"]))
+    return config.replace(**{name: called(place) for name, place in places.items()}, refine_options=options)
+
+
+@cache
+def called(model: str) -> str:
+    """What records call a model: its name or hub id; a file or folder its own name and twelve digits of its content.
+
+    Nothing else of a path goes into a record: another machine does not have it, and it may name a person.
+    """
+    place = Path(model)
+    if not place.exists():
+        return place.name if place.is_absolute() else model
+    files = [place] if place.is_file() else sorted(path for path in place.glob("*") if path.suffix in _WEIGHTS)
+    found = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{place.resolve().name} {found.hexdigest()[:12]}"
 
 
 @cache

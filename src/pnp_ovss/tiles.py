@@ -22,6 +22,7 @@ from pnp_ovss.classes import Classes, ClassNames
 from pnp_ovss.clock import Clock
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import ImageSource, read_image
+from pnp_ovss.provenance import recorded
 from pnp_ovss.refiners.windowed import Windowed
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
@@ -122,7 +123,7 @@ def segment_tiled(
         for window in track(plan.windows):
             blend.add(look(photo[window.pixels], classes), window)
     result = _label(segmenter, blend, whole, plan, photo)
-    provenance = replace(result.provenance, config=config, tiles=len(plan.windows))
+    provenance = replace(result.provenance, config=recorded(config), tiles=len(plan.windows))
     return replace(result, provenance=provenance, seconds={**clock.seconds, **result.seconds})
 
 

@@ -1,16 +1,27 @@
 """The SAM refiner: its rule on known answers, and its adapters on small random models."""
 
+import json
+import re
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.evaluation.systems import segmenter_settings
+from pnp_ovss.provenance import Provenance, called, recorded
 from pnp_ovss.refiners import Evidence, get_refiner, sam
 from pnp_ovss.refiners.promptable import Point, SamSegmenter, mobile_sam
 from pnp_ovss.refiners.promptable_weights import load_promptable
 from pnp_ovss.refiners.proposals import choose, peaks, soft_iou, support
 from pnp_ovss.refiners.sam import merged
+from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.testing.refiner_contract import RefinerContract
+from pnp_ovss.tiles import segment_tiled
+from tests.scenes import two_squares
 
 LEFT, RIGHT = np.s_[:, :8], np.s_[:, 24:]
 
@@ -144,6 +155,40 @@ def test_a_folder_with_sam_gives_three_proposals_a_prompt_of_the_photo_alone(sma
     assert found.shape == (2, 3, 8, 16)
     alone = model.propose(features, (30, 60), [[Point(10, 10)]])
     torch.testing.assert_close(found[:1], alone, atol=1e-4, rtol=0)
+
+
+def test_no_path_of_this_machine_enters_a_result_or_a_report(small_sam, tmp_path, monkeypatch):
+    """The folder's own name and what its weights are, also for a film, a batch and windows, which all say `recorded`."""
+    twin = tmp_path / "elsewhere" / small_sam.name
+    shutil.copytree(small_sam, twin)
+    bank = tmp_path / "my.bank.safetensors"
+    bank.write_bytes(b"of names")
+    said = {}
+    for folder in (small_sam, twin):
+        config = SegmenterConfig(layer=2, head=2, size_px=96, refine="sam", refine_options={"model": str(folder)})
+        segmenter = Segmenter(FakeVLM(), config)
+        result = segmenter(two_squares(), ["red", "blue"])
+        tiled = segment_tiled(segmenter, two_squares(), ["red", "blue"])
+        report = segmenter_settings(segmenter, Candidates())
+        said[folder] = [
+            json.dumps({**values, "time": "", "seconds": {}}) for values in (result.to_dict(), tiled.to_dict(), report)
+        ]
+        assert all(str(folder) not in text and str(folder.parent) not in text for text in said[folder])
+        assert re.search(rf"sam \({small_sam.name} [0-9a-f]{{12}}, trained on masks\)", said[folder][0])
+        assert Provenance.from_dict(result.to_dict()).config == result.provenance.config
+    assert said[small_sam] == said[twin]
+
+    monkeypatch.chdir(tmp_path)
+    kept = recorded(SegmenterConfig(bank=str(bank), clip_model=str(twin), refine_options={"model": "gone"}))
+    assert re.fullmatch(r"my\.bank\.safetensors [0-9a-f]{12}", kept.bank)
+    assert kept.clip_model.startswith(f"{small_sam.name} ")
+    assert kept.refine_options == {"model": "gone"}
+    assert recorded(SegmenterConfig(bank="pocket", clip_model="openai/clip")).bank == "pocket"
+    assert called(str(tmp_path / "no" / "folder")) == "folder"
+    with (twin / "model.safetensors").open("ab") as weights:
+        weights.write(b"other")
+    called.cache_clear()
+    assert called(str(twin)) != kept.clip_model
 
 
 def test_a_folder_that_lacks_weights_is_refused(small_sam, tmp_path):

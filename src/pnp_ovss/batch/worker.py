@@ -26,7 +26,7 @@ from pnp_ovss.errors import ImageError, ModelError, OutputError, PnPError
 from pnp_ovss.files import write_atomically
 from pnp_ovss.images import read_image
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
-from pnp_ovss.provenance import digest, library_versions
+from pnp_ovss.provenance import digest, library_versions, recorded
 
 
 def serve(connection: Connection, job: Job, out: Path, device: str, threads: int) -> None:
@@ -86,7 +86,7 @@ class _Worker:
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says about the model."""
-        config = self._segmenter.config
+        config = recorded(self._segmenter.config)
         return {
             "model": self._segmenter.vlm.name,
             "weights": self._segmenter.weights,

@@ -10,7 +10,7 @@ from pnp_ovss.candidates import Candidates
 from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
-from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
+from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, masks_note, percent
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Trace
@@ -82,26 +82,30 @@ def ablation_table(reports: Mapping[str, EvaluationReport]) -> Table:
     for name, report in reports.items():
         quoted = paper[name].values if name in paper else {}
         ours = percent(report.miou, report.interval)
-        rows.append((_title(name, drops), ours, *(str(quoted.get(column, DASH)) for column in heads)))
+        rows.append(
+            (_title(name, drops, any_report.refine), ours, *(str(quoted.get(column, DASH)) for column in heads))
+        )
     one = next(iter(paper.values()))
     notes = (
         f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {counted(any_report.images, 'image')}",
         f"paper: {one.checkpoint}, {one.size} px, policy {one.policy}, all validation images",
         *any_report.notes,
         ORACLE_NOTE,
+        *masks_note(reports.values()),
     )
     columns = (f"step (refiner {any_report.refine})", f"{any_report.dataset}, here", *(f"{h}, paper" for h in heads))
     return Table("Ablation (Table 5)", columns, tuple(rows), notes)
 
 
-def _title(variant: str, drops: int) -> str:
+def _title(variant: str, drops: int, refine: str) -> str:
+    refiner = "CRF" if refine.startswith("densecrf") else refine
     titles = {
         GRADCAM: "+ GradCAM",
         BLUR: f"+ Drop {drops} + Blur",
-        CRF: f"+ Drop {drops} + CRF",
-        BOTH: f"+ Drop {drops} + Blur + CRF",
+        CRF: f"+ Drop {drops} + {refiner}",
+        BOTH: f"+ Drop {drops} + Blur + {refiner}",
         COMPLETION: f"+ Drop {drops} + Blur, completed (ours)",
         COMPETITION: f"+ Drop {drops} + Blur, completed, equal mass (ours)",
-        WHOLE: "the same + CRF (ours)",
+        WHOLE: f"the same + {refiner} (ours)",
     }
     return titles.get(variant, variant.replace("drop", "+ Drop "))

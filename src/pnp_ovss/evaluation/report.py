@@ -20,6 +20,7 @@ from pnp_ovss.evaluation.records import ImageRecord
 from pnp_ovss.evaluation.run import Results
 from pnp_ovss.files import read_json, write_atomically
 from pnp_ovss.provenance import digest
+from pnp_ovss.refiners import TRAINED_ON_MASKS
 
 Bounds = tuple[float | None, float | None]
 
@@ -75,6 +76,11 @@ class EvaluationReport:
     """Name of the file with one record an image, beside the report."""
     recipe: tuple[str, ...] = ()
     """What was said of the recipe that was followed, and in what the run differs from it."""
+
+    @property
+    def trained_on_masks(self) -> bool:
+        """Whether a refiner took part that learned from masks."""
+        return TRAINED_ON_MASKS in self.refine
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

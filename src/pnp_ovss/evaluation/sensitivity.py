@@ -11,7 +11,7 @@ from pnp_ovss.candidates import Candidates
 from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
-from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, percent
+from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, masks_note, percent
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.vlms.base import Head
 from pnp_ovss.words import counted
@@ -84,6 +84,7 @@ def sensitivity_table(reports: Mapping[str, EvaluationReport], stage: Stage) -> 
         "heads: the spread compares, the rows do not",
         *any_report.notes,
         ORACLE_NOTE,
+        *masks_note(reports.values()),
     )
     columns = ("layer", "head", f"{any_report.dataset}, here", "coco-stuff, paper")
     return Table("Layer and head (Table 6)", columns, tuple(rows), notes, text_columns=2)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pnp_ovss.candidates import Candidates
 from pnp_ovss.datasets.base import Dataset
-from pnp_ovss.provenance import digest
+from pnp_ovss.provenance import digest, recorded
 
 if TYPE_CHECKING:
     from pnp_ovss.segmenter import Segmenter
@@ -102,7 +102,7 @@ def segmenter_settings(segmenter: "Segmenter", candidates: Candidates) -> dict[s
         "policy": config.policy if config.policy in ("file", "oracle") else segmenter.policy.name,
         "refine": segmenter.refiner.name,
         "size": config.size_px,
-        "config": config.to_dict(),
+        "config": recorded(config).to_dict(),
     }
 
 

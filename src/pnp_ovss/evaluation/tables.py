@@ -1,17 +1,22 @@
 """Tables of numbers before they are drawn: ours beside the paper's, with what each figure was made under."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pnp_ovss.evaluation.intervals import Interval
 from pnp_ovss.evaluation.paper import PaperRow, read_tables, validation_images
 from pnp_ovss.evaluation.report import Bounds, EvaluationReport
+from pnp_ovss.refiners import TRAINED_ON_MASKS
 
 DASH = "-"
 OPEN, ORACLE = "mIoU, open", "mIoU, oracle"
 ORACLE_NOTE = (
     "oracle: only the classes of each image's ground truth compete, as in the scripts behind the paper's own rows, where all "
     "names stood in the prompt; open: every other policy. The two are never comparable."
+)
+MASKS_NOTE = (
+    f"{TRAINED_ON_MASKS}: a model that learned from mask labels took part in these figures; they are never comparable with "
+    "mask-free ones."
 )
 KEPT_NOTE = "here only the ground truth's names stood in the prompt: easier than the paper's own protocol, which --recipe follows"
 
@@ -51,12 +56,33 @@ def beside_paper(reports: Sequence[EvaluationReport]) -> Table:
     """Our figures on one data set above the paper's rows that have it: Tables 3 and 8, or 4 for the unseen classes."""
     dataset, _, part = reports[0].dataset.partition("/")
     ours = tuple(_our_row(report) for report in reports)
-    quoted = [_paper_row(row, dataset) for row in _paper_rows(part) if dataset in row.values]
+    quoted = [row for row in _paper_rows(part) if dataset in row.values]
+    rows = (*ours, *(_paper_row(row, dataset) for row in quoted))
     columns = ("system", "policy", "px", "images", OPEN, ORACLE)
     paper = "(n): images of the usual validation split; the paper prints no number; px: short side of the input"
     own = dict.fromkeys(note for report in reports for note in (*report.notes, *report.recipe, *_protocol(report)))
-    notes = (*own, paper, ORACLE_NOTE)
-    return Table(f"{reports[0].dataset}: here, and in the paper", columns, (*ours, *quoted), notes, text_columns=2)
+    trained = [
+        *(report.trained_on_masks for report in reports),
+        *(bool(row.keys.get("dense_labels")) for row in quoted),
+    ]
+    table = Table(f"{reports[0].dataset}: here, and in the paper", columns, rows, (*own, paper, ORACLE_NOTE), 2)
+    return _marked(table, trained)
+
+
+def _marked(table: Table, trained: Sequence[bool]) -> Table:
+    """The table with its rows that a model trained on masks took part in last and marked in a column, if there are any."""
+    if not any(trained):
+        return table
+    order = sorted(range(len(trained)), key=trained.__getitem__)
+    at = table.text_columns
+    rows = [(*table.rows[i][:at], TRAINED_ON_MASKS if trained[i] else DASH, *table.rows[i][at:]) for i in order]
+    columns = (*table.columns[:at], "masks", *table.columns[at:])
+    return Table(table.title, columns, tuple(rows), (*table.notes, MASKS_NOTE), at + 1)
+
+
+def masks_note(reports: Iterable[EvaluationReport]) -> tuple[str, ...]:
+    """What is to be said under figures of which some are of a model trained on masks."""
+    return (MASKS_NOTE,) if any(report.trained_on_masks for report in reports) else ()
 
 
 def _protocol(report: EvaluationReport) -> tuple[str, ...]:
@@ -118,6 +144,7 @@ def splits(report: EvaluationReport) -> Table | None:
         (f"{name} classes", f"here: {report.model}", *_either(report.policy, percent(value)))
         for name, value in report.splits.items()
     ]
+    trained = [report.trained_on_masks] * len(rows)
     tables = read_tables()
     quoted = [("unseen classes", row) for row in tables["table4"].rows]
     quoted += [("vil-seg classes", row) for row in tables["table3"].find(system="ViL-Seg")]
@@ -126,8 +153,10 @@ def splits(report: EvaluationReport) -> Table | None:
             figure = _either(row.policy, str(row.values[report.dataset]))
             system = row.system + (f", {row.checkpoint}" if row.checkpoint else "")
             rows.append((split, system, *figure))
+            trained.append(bool(row.keys.get("dense_labels")))
     notes = ("here: all classes compete, the mean is over the split; the densely supervised saw the other classes",)
-    return Table("Class splits (Table 4, supplements 9 and 11)", ("", "", OPEN, ORACLE), tuple(rows), notes, 2)
+    table = Table("Class splits (Table 4, supplements 9 and 11)", ("", "", OPEN, ORACLE), tuple(rows), notes, 2)
+    return _marked(table, trained)
 
 
 def per_class(report: EvaluationReport) -> Table:
@@ -150,6 +179,11 @@ def compare(reports: Sequence[EvaluationReport], differences: Mapping[int, Inter
             row(name, *(str(getattr(report, name) or DASH) for report in reports))
             for name in ("dataset", "model", "method", "policy", "refine", "size", "void")
         ),
+        *(
+            [row("masks", *(TRAINED_ON_MASKS if r.trained_on_masks else DASH for r in reports))]
+            if masks_note(reports)
+            else []
+        ),
         row("images", *(str(report.images) for report in reports)),
         row("mIoU", *(percent(report.miou, report.interval) for report in reports)),
         row("mIoU without background", *(percent(r.miou_without_background) for r in reports)),
@@ -165,7 +199,7 @@ def compare(reports: Sequence[EvaluationReport], differences: Mapping[int, Inter
     notes = ["* the 95 % interval of the paired difference excludes zero"] if differences else []
     if len({report.policy == "oracle" for report in reports}) > 1:
         notes.append(f"Not comparable: {ORACLE_NOTE}")
-    return Table("Comparison", ("", *labels), tuple(rows), tuple(notes))
+    return Table("Comparison", ("", *labels), tuple(rows), (*notes, *masks_note(reports)))
 
 
 def describe(report: EvaluationReport) -> str:

@@ -31,6 +31,8 @@ _REFINERS = {
     "sam": ("pnp_ovss.refiners.sam", "SAM"),
     "none": ("pnp_ovss.refiners.unrefined", "Unrefined"),
 }
+TRAINED_ON_MASKS = "trained on masks"
+"""What the name of a refiner that learned from masks says: reports keep its figures apart from mask-free ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ class Refiner(Protocol):
 
     @property
     def name(self) -> str:
-        """The refiner's name, as in `get_refiner`."""
+        """The refiner's name, as in `get_refiner`; with `TRAINED_ON_MASKS` in it where that is so."""
         ...
 
     def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.refiners import Evidence
+from pnp_ovss.provenance import called
+from pnp_ovss.refiners import TRAINED_ON_MASKS, Evidence
 from pnp_ovss.refiners.densecrf import DenseCRF
 from pnp_ovss.refiners.inputs import check_inputs
 from pnp_ovss.refiners.promptable import Point, Promptable
@@ -39,7 +40,7 @@ class SAM:
     @property
     def name(self) -> str:
         """The checkpoint and what it learned from, as every result and table says it."""
-        return f"sam ({self.model}, trained on masks)"
+        return f"sam ({called(self.model)}, {TRAINED_ON_MASKS})"
 
     def __post_init__(self) -> None:
         if not 0 <= self.agreement <= 1:

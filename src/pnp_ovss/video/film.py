@@ -19,7 +19,7 @@ from pnp_ovss.files import read_json, shown, write_atomically, write_json
 from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 from pnp_ovss.pictures.overlay import draw_overlay
-from pnp_ovss.provenance import digest
+from pnp_ovss.provenance import digest, recorded
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.video.smoothing import Smoother
 
@@ -67,7 +67,7 @@ def segment_film(
             count = number + 1
             report(count, total)
     record = {"made_by": made_by, "finished": True, "film": film.name, "frames": count, "every": config.every,
-              "classes": list(classes.names), "shares": shares, "config": segmenter.config.to_dict()}  # fmt: skip
+              "classes": list(classes.names), "shares": shares, "config": recorded(segmenter.config).to_dict()}  # fmt: skip
     write_json(marker, record)
     return record
 
@@ -104,7 +104,7 @@ def _made_by(segmenter: Segmenter, film: Path, classes: Classes, config: FilmCon
         status.st_size,
         status.st_mtime_ns,
         segmenter.weights,
-        segmenter.config.to_dict(),
+        recorded(segmenter.config).to_dict(),
         [list(g) for g in classes],
     ]
     return digest([*facts, config.every, config.smooth])
