@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.refiners import get_refiner
+from pnp_ovss.refiners import Evidence, get_refiner
+from pnp_ovss.refiners.proposals import peaks
 from pnp_ovss.refiners.windowed import Windowed
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.tiles import MOST, _Blend, is_large, plan_windows, segment_tiled
@@ -157,3 +158,37 @@ def test_the_command_says_that_it_looks_at_windows(monkeypatch, capsys, tmp_path
         assert code == 0
         assert ("looked at in windows; else --no-tiles" in err) == (option is None)
         assert ('"tiles"' in (tmp_path / "out/big.json").read_text()) == windows
+
+
+class Notes:
+    """A refiner that changes nothing and keeps what it was shown."""
+
+    name = "notes"
+
+    def __init__(self):
+        self.shown = []
+
+    def refine(self, image, scores, evidence=None):
+        self.shown.append((image, evidence))
+        return scores
+
+
+@pytest.mark.parametrize("cell_px", [10, 40])
+def test_a_window_of_the_refiner_sees_its_part_of_the_maps(cell_px):
+    """The peak of its maps lies on what the whole photo's peak lies on, whatever the cells are to the windows."""
+    image, maps = np.zeros((320, 480, 3), np.uint8), torch.zeros(2, 320 // cell_px, 480 // cell_px)
+    maps[1, 120 // cell_px, 360 // cell_px] = 1.0
+    image[120 - cell_px // 2 : 120 + 3 * cell_px // 2, 360 - cell_px // 2 : 360 + 3 * cell_px // 2] = 255
+    notes = Notes()
+    Windowed(notes, window_px=128, margin_px=40).refine(image, torch.rand(2, 320, 480), Evidence(("", "a"), maps))
+    found = 0
+    for part, evidence in notes.shown:
+        assert evidence.names == ("", "a")
+        height, width = part.shape[:2]
+        assert evidence.maps.shape == (2, max(1, round(height / cell_px)), max(1, round(width / cell_px)))
+        assert not evidence.maps[0].any()
+        for x, y in peaks(evidence.maps[1]) if part.any(axis=2).mean() > 3 * cell_px**2 / part[..., 0].size else []:
+            found += 1
+            assert part[int(y * height), int(x * width), 0] == 255
+    assert found > 0
+    assert len(notes.shown) == 12

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,9 +105,10 @@ def test_a_mask_unlike_the_crfs_is_refused(parts):
 def test_where_masks_overlap_the_higher_product_wins():
     mask = torch.ones(1, 2, dtype=torch.bool)
     rough = torch.tensor([[[0.1, 0.1]], [[0.6, 0.1]], [[0.3, 0.8]]])
-    chosen = {1: sam.Chosen(mask, 0.8), 2: sam.Chosen(mask, 0.6)}
-    assert merged(rough, chosen, 0.5).argmax(0).tolist() == [[1, 2]]
-    assert merged(rough, chosen, 0.7).argmax(0).tolist() == [[1, 1]]
+    asked = {channel: sam.Asked("a", channel, (), sam.Chosen(mask, a), True) for channel, a in ((1, 0.8), (2, 0.6))}
+    assert merged(rough, asked).argmax(0).tolist() == [[1, 2]]
+    asked[2] = replace(asked[2], taken=False)
+    assert merged(rough, asked).argmax(0).tolist() == [[1, 1]]
 
 
 def test_peaks_are_local_maxima_the_highest_first():

@@ -55,6 +55,21 @@ class Evidence:
                 maps[channel] = total[row]
         return cls(tuple("" if row is None else names[row] for row in rows), maps)
 
+    def part(self, rows: tuple[float, float], columns: tuple[float, float]) -> Evidence:
+        """That of a window of the photo, from and to these shares of its height and width; maps of about its cells."""
+        import torch
+        from torch.nn import functional as F
+
+        spans = [(end - start, end + start - 1) for start, end in (columns, rows)]  # of [-1, 1]: scale, shift
+        (wide, x), (high, y) = spans
+        cells = [
+            max(1, round(share * size)) for share, size in ((high, self.maps.shape[1]), (wide, self.maps.shape[2]))
+        ]
+        to_window = torch.tensor([[[wide, 0, x], [0, high, y]]], dtype=self.maps.dtype, device=self.maps.device)
+        grid = F.affine_grid(to_window, [1, 1, *cells], align_corners=False)
+        maps = F.grid_sample(self.maps[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return Evidence(self.names, maps[0])
+
 
 @runtime_checkable
 class Refiner(Protocol):

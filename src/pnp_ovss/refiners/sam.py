@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,33 @@ from pnp_ovss.refiners.proposals import AGREEMENT, POINTS, Chosen, choose, peaks
 
 REST = 1e-3
 """What a class keeps of its CRF score outside its mask where no channel is background: someone must win there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a class was asked and what became of it.
+
+    channel: of the scores. points: (x, y) in [0, 1]. chosen: the proposal, or the union of some, that agrees best with the
+    CRF's mask. taken: whether it stands in that one's place.
+    """
+
+    name: str
+    channel: int
+    points: tuple[tuple[float, float], ...]
+    chosen: Chosen
+    taken: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What became of a photo. rough: (C, H, W) float32 of the CRF. asked: the classes; none where no map has a peak."""
+
+    rough: Tensor
+    asked: tuple[Asked, ...] = ()
+
+    def scores(self) -> Tensor:
+        """(C, H, W) float32: the CRF's with the masks that were taken."""
+        return merged(self.rough, {each.channel: each for each in self.asked})
 
 
 @dataclass(frozen=True)
@@ -53,6 +80,10 @@ class SAM:
 
         Raises RefinerError for inputs that do not fit, ModelError without the model's weights.
         """
+        return self.look(image, scores, evidence).scores()
+
+    def look(self, image: np.ndarray, scores: Tensor, evidence: Evidence | None = None) -> Look:
+        """What `refine` makes its scores of: the points, the proposals and which of them are taken. Its errors."""
         checked = check_inputs(image, scores, evidence)
         known = evidence or Evidence(tuple("?" * len(scores)), checked)
         rough = DenseCRF().refine(image, checked)
@@ -60,11 +91,15 @@ class SAM:
         heat = support(known.maps[classes].cpu())
         points = [peaks(each, self.points) for each in heat]
         if not any(points):
-            return rough
+            return Look(rough)
         won = rough.argmax(0)
         held = torch.stack([won == channel for channel in classes])
         found = self._ask(image, held.float(), points)
-        return merged(rough, dict(zip(classes, found, strict=True)), self.agreement)
+        asked = [
+            Asked(known.names[channel], channel, tuple(own), chosen, 0 < chosen.agreement >= self.agreement)
+            for channel, own, chosen in zip(classes, points, found, strict=True)
+        ]
+        return Look(rough, tuple(asked))
 
     def _ask(self, image: np.ndarray, held: Tensor, points: Sequence[Sequence[tuple[float, float]]]) -> list[Chosen]:
         """What is chosen for each class. held: (K, H, W) float32, 1 where the CRF has it; points: of each, in [0, 1]."""
@@ -88,18 +123,18 @@ def prompts_of(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> 
     return [[Point(x * size[1], y * size[0])] for x, y in points]
 
 
-def merged(rough: Tensor, chosen: dict[int, Chosen], agreement: float) -> Tensor:
-    """The CRF's `rough` (C, H, W) with the masks of the channels whose agreement reaches `agreement`.
+def merged(rough: Tensor, asked: Mapping[int, Asked]) -> Tensor:
+    """The CRF's `rough` (C, H, W) with the masks of the channels that were taken.
 
     In a mask its channel has 1 + agreement · the CRF's probability, so that where masks overlap the higher product wins;
     outside it, nothing.
     """
     result = rough.clone()
-    rest = 0.0 if len(chosen) < len(rough) else REST  # background takes what is left
-    for channel, each in chosen.items():
-        if each.agreement > 0 and each.agreement >= agreement:
-            inside = 1 + each.agreement * rough[channel]
-            result[channel] = torch.where(each.mask, inside, result[channel] * rest)
+    rest = 0.0 if len(asked) < len(rough) else REST  # background takes what is left
+    for channel, each in asked.items():
+        if each.taken:
+            inside = 1 + each.chosen.agreement * rough[channel]
+            result[channel] = torch.where(each.chosen.mask, inside, result[channel] * rest)
     return result
 
 

@@ -28,23 +28,33 @@ class Windowed:
         return self.refiner.name
 
     def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
-        """As `Refiner.refine`; a photo no larger than a window is refined as a whole, and has its evidence alone."""
+        """As `Refiner.refine`; a photo no larger than a window is refined as a whole. Each window has its part of the evidence."""
         height, width = image.shape[:2]
         if max(height, width) <= self.window_px + 2 * self.margin_px:
             return self.refiner.refine(image, scores, evidence)
         refined = torch.empty_like(scores, dtype=torch.float32)
         for y in range(0, height, self.window_px):
             for x in range(0, width, self.window_px):
-                self._refine_window(image, scores, refined, (y, x))
+                self._refine_window(image, scores, refined, evidence, (y, x))
         return refined
 
     def _refine_window(
-        self, image: np.ndarray, scores: torch.Tensor, refined: torch.Tensor, corner: tuple[int, int]
+        self,
+        image: np.ndarray,
+        scores: torch.Tensor,
+        refined: torch.Tensor,
+        evidence: Evidence | None,
+        corner: tuple[int, int],
     ) -> None:
         y, x = corner
-        top, left = max(0, y - self.margin_px), max(0, x - self.margin_px)
-        seen = np.s_[top : y + self.window_px + self.margin_px, left : x + self.window_px + self.margin_px]
-        part = self.refiner.refine(image[seen], scores[(slice(None), *seen)])
+        (top, bottom), (left, right) = (
+            (max(0, start - self.margin_px), min(size, start + self.window_px + self.margin_px))
+            for start, size in zip(corner, image.shape[:2], strict=True)
+        )
+        seen = np.s_[top:bottom, left:right]
+        shares = [(a / size, b / size) for a, b, size in ((top, bottom, image.shape[0]), (left, right, image.shape[1]))]
+        known = None if evidence is None else evidence.part(*shares)
+        part = self.refiner.refine(image[seen], scores[(slice(None), *seen)], known)
         own = np.s_[:, y : y + self.window_px, x : x + self.window_px]
         height, width = refined[own].shape[1:]
         refined[own] = part[:, y - top : y - top + height, x - left : x - left + width]

@@ -19,7 +19,9 @@ from pnp_ovss.images import read_image
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Prepared, Trace
-from pnp_ovss.web.steps import Report, Step, segment_in_steps, shrink_labels
+from pnp_ovss.web.proposals import PROPOSALS, label_and_look
+from pnp_ovss.web.step import Step, shrink_labels
+from pnp_ovss.web.steps import Report, segment_in_steps
 from pnp_ovss.web.views import Shown, shrink_photo
 
 MAX_CLASSES = 200
@@ -70,7 +72,7 @@ class Desk:
         self._kept[folder] = _Kept(chosen, trace, steps, folder)
         while len(self._kept) > _KEPT_TRACES:
             self._kept.popitem(last=False)
-        return self._kept[folder].show(result)
+        return self._kept[folder].show(result, steps)
 
     def relabel(self, shown: Shown, threshold: float, match_threshold: float) -> Shown | None:
         """The same result decided anew, without another run of the model; None where it is no longer kept.
@@ -131,17 +133,19 @@ class _Kept:
             for group, score in zip(prepared.classes, prepared.match_scores, strict=False)
             if score is None or score >= match_threshold or not _by_match(prepared)
         ]
-        return self.show(chosen.label(self.trace.keep(sure)))
+        result, asked = label_and_look(chosen, self.trace.keep(sure))
+        *before, last = self.steps
+        kept = [step for step in before if step.name != PROPOSALS]  # they are others now
+        return self.show(result, [*kept, *asked, replace(last, labels=shrink_labels(result.labels))])
 
-    def show(self, result: Segmentation) -> Shown:
-        """A result of the trace, its files written."""
+    def show(self, result: Segmentation, steps: list[Step]) -> Shown:
+        """A result of the trace and its steps, its files written."""
         own, config = self.segmenter.config, result.provenance.config
-        last = replace(self.steps[-1], labels=shrink_labels(result.labels))
         return Shown(
             photo=shrink_photo(result.image),
             class_names=result.class_names,
             match_scores=dict(result.match_scores),
-            steps=[*self.steps[:-1], last],
+            steps=steps,
             folder=self.folder,
             files=result.save(self.folder, Path(result.image_name).stem[:80]),
             threshold=config.threshold,

@@ -12,7 +12,7 @@ from pnp_ovss.errors import PnPError
 from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
 from pnp_ovss.web.fields import CSS, Answer, Offer, Question, make_answer, make_question, preset_config
 from pnp_ovss.web.scripts import ARROWS, GO_TO_ANSWER
-from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption
+from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption, with_points
 
 __all__ = ["CSS", "Offer", "build_page", "chosen_settings", "preset_config"]
 
@@ -175,7 +175,7 @@ def view(shown: Shown, index: int, wanted: Sequence[str]) -> list[Any]:
     """Values of `Answer.view()` for one step."""
     step = shown.steps[min(index, len(shown.steps) - 1)]
     masks, colours = annotations(shown, step, wanted)
-    value: Any = (shown.photo, masks)  # what gradio takes, not what it declares
+    value: Any = (with_points(shown, step), masks)  # what gradio takes, not what it declares
     seen = seen_picture(shown, step)
     return [
         gr.AnnotatedImage(value, color_map=colours),

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pnp_ovss.images import ImageSource, limited_size
-from pnp_ovss.masks.labels import resize_nearest
+from pnp_ovss.images import ImageSource
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import ClassNames, Segmenter
 from pnp_ovss.trace import Pass, Prepared, Trace
-
-LONGEST_PX = 1024
-"""Steps are shown, and computed, at this longer side."""
+from pnp_ovss.web.proposals import label_and_look
+from pnp_ovss.web.step import LONGEST_PX, Step, shrink_labels
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Step:
-    """The masks after one step. labels: (h, w) uint16. seen: (P_h, P_w) bool, the patches that its pass could see."""
-
-    name: str
-    text: str
-    labels: NDArray[np.uint16]
-    seen: NDArray[np.bool_] | None = None
 
 
 def segment_in_steps(
@@ -40,7 +24,7 @@ def segment_in_steps(
     prepared = segmenter.prepare(image, class_names, image_name=image_id)
     trace = segmenter.look(prepared, lambda passes: _reported(passes, report))
     report(f"refining with {segmenter.config.refine}")
-    result = segmenter.label(trace)
+    result, asked = label_and_look(segmenter, trace)
     final = Step("result", "The labels.", shrink_labels(result.labels))
     if not trace.passes:
         return result, [final], trace
@@ -57,22 +41,10 @@ def segment_in_steps(
     steps.append(Step("blur", blurred, shrink_labels(shown.label(trace).labels)))
     if config.refine != "none":
         text = "Edges moved to those of the photo: the result."
-        steps.append(Step(f"refiner {config.refine}", text, final.labels))
+        if asked:
+            text = "The proposals that were taken, elsewhere the Dense CRF's masks: the result."
+        steps += [*asked, Step(f"refiner {config.refine}", text, final.labels)]
     return result, steps, trace
-
-
-def display_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) px at which a (H, W) photo is shown.
-
-    >>> display_size((3000, 4096))
-    (750, 1024)
-    """
-    return limited_size(size, LONGEST_PX)
-
-
-def shrink_labels(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """(H, W) labels at display size, nearest pixels."""
-    return resize_nearest(labels, display_size((labels.shape[0], labels.shape[1])))
 
 
 def _reported(passes: Iterator[Pass], report: Report) -> Iterator[Pass]:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from pnp_ovss.images import resize_to
 from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.masks.regions import shrink
 from pnp_ovss.pictures.heat import draw_holes
 from pnp_ovss.pictures.palette import css_colour
-from pnp_ovss.web.steps import Step, display_size
+from pnp_ovss.web.step import Step, display_size
 
 OPACITY = 0.5
 
@@ -74,10 +74,25 @@ def seen_picture(shown: Shown, step: Step) -> Image.Image | None:
     return draw_holes(Image.fromarray(shown.photo), step.seen)
 
 
+def with_points(shown: Shown, step: Step) -> NDArray[np.uint8]:
+    """The photo with a dot of the class's colour at each point that was asked about."""
+    if not step.points:
+        return shown.photo
+    picture = Image.fromarray(shown.photo)
+    draw, (width, height) = ImageDraw.Draw(picture), picture.size
+    radius = max(width, height) / 100 + 2
+    for label, x, y in step.points:
+        for size, colour in ((radius + 3, "black"), (radius + 2, "white"), (radius, css_colour(label))):
+            draw.ellipse([x * width - size, y * height - size, x * width + size, y * height + size], fill=colour)
+    return np.asarray(picture)
+
+
 def step_caption(steps: Sequence[Step], index: int) -> str:
-    """HTML: which step this is and what it does."""
+    """HTML: which step this is, what it does, and its notes."""
     step = steps[index]
-    return f"<p><b>Step {index + 1} of {len(steps)}: {html.escape(step.name)}.</b> {html.escape(step.text)}</p>"
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in step.notes)
+    text = f"<p><b>Step {index + 1} of {len(steps)}: {html.escape(step.name)}.</b> {html.escape(step.text)}</p>"
+    return f"{text}<ul>{notes}</ul>" if notes else text
 
 
 def class_table(shown: Shown, step: Step) -> str:
