@@ -1,5 +1,6 @@
 """The service, asked as programs ask it: answers, refusals, many at once, limits."""
 
+import asyncio
 import base64
 import io
 import threading
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # starlette's own deprecation
 from starlette.testclient import TestClient  # noqa: E402
 
 from pnp_ovss.serve.app import ServiceConfig, make_app  # noqa: E402
+from pnp_ovss.serve.guards import GuardSize  # noqa: E402
 
 CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
 
@@ -131,36 +133,80 @@ def test_twenty_at_once_get_what_one_gets():
 
 def test_who_finds_the_line_full_is_told_to_come_again():
     vlm = Gate()
-    with client(vlm, waiting=1) as running, ThreadPoolExecutor(2) as pool:
-        first = pool.submit(ask, running)
-        assert vlm.reached.wait(20)
-        second = pool.submit(ask, running)
-        while running.get("/health").json()["jobs"] < 2:
-            time.sleep(0.01)
-        third = ask(running)
-        vlm.open.set()
-        assert (third.status_code, third.headers["retry-after"]) == (429, "30")
-        assert [first.result().status_code, second.result().status_code] == [200, 200]
+    with client(vlm, waiting=1) as running, ThreadPoolExecutor(3) as pool:
+
+        def put(jobs):
+            """Ask, and come back once the answer is there or the service has so many jobs."""
+            asked = pool.submit(ask, running)
+            while not asked.done() and running.get("/health").json()["jobs"] < jobs:
+                time.sleep(0.01)
+            return asked
+
+        asked = [put(1), put(2), put(3)]
+        vlm.open.set()  # whatever was let in ends
+        answers = [one.result() for one in asked]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[2].headers["retry-after"] == "30"
         assert running.get("/health").json()["jobs"] == 0
 
 
 def test_who_waits_too_long_is_told():
     vlm = Gate()
-    with client(vlm, timeout_s=2) as running:  # some 40 times what an answer takes
+    with client(vlm, timeout_s=2) as running:
         late = ask(running)
         vlm.open.set()
         assert late.status_code == 504
-        assert ask(running).status_code == 200
+        assert any(ask(running).status_code == 200 for _ in range(50))  # a slow machine may be late again
 
 
 def test_large_requests_are_turned_away():
     noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
     with client(max_upload_mb=1) as running:
         assert ask(running, noise).status_code == 413
-        body = (bytes(1 << 16) for _ in range(40))  # chunked: says nothing of its length
-        headers = {"content-type": "multipart/form-data; boundary=x"}
-        assert running.post("/segment", content=body, headers=headers).status_code in (400, 413)
         assert ask(running).status_code == 200
+
+
+def chunked(photo):
+    """The body of a request that says nothing of its length, in pieces."""
+    yield b'--x\r\nContent-Disposition: form-data; name="names"\r\n\r\nred\r\n--x\r\n'
+    yield b'Content-Disposition: form-data; name="photo"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    yield from (photo[start : start + (1 << 16)] for start in range(0, len(photo), 1 << 16))
+    yield b"\r\n--x--\r\n"
+
+
+def test_a_request_that_does_not_say_its_length_is_counted():
+    small = png(two_squares())
+    with client(max_upload_mb=1) as running:
+        for photo, status in ((small, 200), (small + bytes(1 << 20), 413), (small, 200)):
+            headers = {"content-type": "multipart/form-data; boundary=x"}
+            answer = running.post("/segment", content=chunked(photo), headers=headers)
+            assert "content-length" not in answer.request.headers
+            assert answer.status_code == status
+        assert answer.json()["classes"][0]["name"] == "red"
+
+
+def test_what_is_over_the_limit_is_not_read():
+    """The guard alone: the piece that passes the limit is the last that is asked for, and an answer that began goes on."""
+    pieces, sent = iter([b"12345", b"67890", b"more"]), []
+
+    async def receive():
+        return {"type": "http.request", "body": next(pieces), "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    async def app(_, receive, send):
+        try:
+            while True:
+                await receive()
+        except Exception as error:  # as frameworks do
+            await send({"type": "http.response.start", "status": 400, "headers": [], "error": error})
+            await send({"type": "http.response.body", "body": b"no body"})
+
+    asyncio.run(GuardSize(app, 9)({"type": "http", "headers": []}, receive, send))
+    assert [message.get("status") for message in sent] == [413, None]
+    assert b"more than 9 bytes" in sent[1]["body"]
+    assert next(pieces) == b"more"
 
 
 def test_a_token_is_asked_for_where_there_is_one():

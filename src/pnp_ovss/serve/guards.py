@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+from contextlib import suppress
 
 from pnp_ovss.web.guards import App, Message, Receive, Scope, Send, header
 
@@ -51,26 +52,27 @@ class GuardSize:
         if scope["type"] == "http" and length.isdigit() and int(length) > self._most:
             await refuse(send, 413, f"the request has {int(length)} bytes; the limit is {self._most}")
             return
-        seen, begun = 0, False
+        seen, begun, over = 0, False, False
 
         async def counted() -> Message:
-            nonlocal seen
+            nonlocal seen, over
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._most:
+                over = True
                 raise _TooLargeError
             return message
 
         async def watched(message: Message) -> None:
             nonlocal begun
-            begun = True
-            await send(message)
+            if begun or not over:  # else what the application says of a body that it did not get
+                begun = True
+                await send(message)
 
-        try:
+        with suppress(_TooLargeError):
             await self._app(scope, counted, watched)
-        except _TooLargeError:
-            if not begun:
-                await refuse(send, 413, f"the request has more than {self._most} bytes")
+        if over and not begun:
+            await refuse(send, 413, f"the request has more than {self._most} bytes")
 
 
 class _TooLargeError(Exception):
