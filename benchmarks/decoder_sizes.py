@@ -1,4 +1,4 @@
-"""The true sizes of the decoders that have a preset, as their published configurations say."""
+"""The true sizes of the decoders that have a preset, and of a smaller Qwen2.5-VL, as their published configurations say."""
 
 from __future__ import annotations
 
@@ -50,6 +50,16 @@ SIZES: dict[str, dict[str, Any]] = {
             "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True,
         },
         "vision_config": {**_QWEN3, "out_hidden_size": 2560},
+    },
+    "qwen2.5-vl-3b": {
+        "model_type": "qwen2_5_vl", "tie_word_embeddings": True,
+        "text_config": {
+            "hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
+            "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True,
+        },
+        "vision_config": {
+            "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048,
+        },
     },
     "qwen2.5-vl-7b": {
         "model_type": "qwen2_5_vl", "tie_word_embeddings": False,

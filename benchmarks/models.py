@@ -1,12 +1,15 @@
 """Memory and CPU time of every adapter at its true size, with random weights: python benchmarks/models.py [NAME ...]
 
 Each model and precision runs in a process of its own. CPU seconds are the process's (all threads), so that other work
-on the machine hardly changes them; memory is the peak resident set. Numbers say nothing about quality.
+on the machine hardly changes them; memory is the peak resident set. --all-layers adds what `tune` does: maps of all layers
+and heads in one pass, with its prompt's tokens, the image's, and the memory it takes beside the model's (Linux). Numbers
+say nothing about quality.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -104,6 +107,7 @@ class DecoderMaker:
         kind = SIZES[self.name]["model_type"]
         image = small_tokenizer().token_to_id(IMAGE_TOKENS.get(kind, "<image>"))
         model = AutoModelForImageTextToText.from_config(config(self.name, image_token_id=image))
+        model.tie_weights()  # left out with the initialisation
         return model, lambda model, _, precision: DecoderVLM(model, chat_files(kind), precision=precision)
 
 
@@ -119,16 +123,17 @@ MODELS: dict[str, tuple[Any, int, int]] = {
     "internvl3-1b": (DecoderMaker("internvl3-1b"), 448, 12),
     "paligemma-3b-mix-224": (DecoderMaker("paligemma-3b-mix-224"), 224, 9),
     "qwen3-vl-4b": (DecoderMaker("qwen3-vl-4b"), 448, 18),
+    "qwen2.5-vl-3b": (DecoderMaker("qwen2.5-vl-3b"), 448, 18),
     "qwen2.5-vl-7b": (DecoderMaker("qwen2.5-vl-7b"), 448, 14),
     "llava-1.5-7b": (DecoderMaker("llava-1.5-7b"), 336, 16),
 }
 
 
-LARGE = ("qwen3-vl-4b", "qwen2.5-vl-7b", "llava-1.5-7b")
-"""Over 8 GB in bfloat16: only by name."""
+LARGE = ("qwen3-vl-4b", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "llava-1.5-7b")
+"""Over 7 GB in bfloat16: only by name."""
 
 
-def measure(name: str, precision: str) -> dict[str, Any]:
+def measure(name: str, precision: str, *, all_layers: bool = False) -> dict[str, Any]:
     """CPU seconds of encode, match (ten names) and attend (one prompt of ten names), and the peak memory."""
     import torch
     from transformers.initialization import no_init_weights
@@ -170,10 +175,28 @@ def measure(name: str, precision: str) -> dict[str, Any]:
     clock.append(time.process_time())
     seconds = [round(b - a, 2) for a, b in pairwise(clock)]
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    return {
+    found = {
         "name": name, "precision": precision, "size_px": size_px, "parameters_m": round(parameters, 1),
         "encode_cpu_s": seconds[0], "match_10_cpu_s": seconds[1], "attend_cpu_s": seconds[2],
         "peak_mb": peak_memory_mb(),
+    }  # fmt: skip
+    return found | (look_at_all(vlm, image, prompt) if all_layers else {})
+
+
+def look_at_all(vlm: Any, image: Any, prompt: Any) -> dict[str, Any]:
+    """The pass of `tune`: attention and gradient of every layer and head; MB that it keeps, and needs at its peak."""
+    from pnp_ovss.model_check import peak_memory_mb
+
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+    before, start = peak_memory_mb(), time.process_time()
+    found = vlm.attend(image, prompt, layers=vlm.layers, head="mean", gradient="match_logit")
+    tensors = [tensor for layer in found for tensor in (layer.probs, layer.grad)]
+    return {
+        "layers_heads": f"{len(vlm.layers)} x {vlm.heads}", "tokens": len(prompt.token_ids),
+        "image_tokens": image.grid[0] * image.grid[1], "all_cpu_s": round(time.process_time() - start, 2),
+        "kept_mb": round(sum(t.numel() * t.element_size() for t in tensors) / 2**20),
+        "more_mb": peak_memory_mb() - before,
     }  # fmt: skip
 
 
@@ -188,18 +211,22 @@ def main() -> None:
         help=", ".join(MODELS),
     )
     parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument("--all-layers", action="store_true", help="also maps of all layers and heads in one pass")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.names[0], options.precision[0])))
+        print(json.dumps(measure(options.names[0], options.precision[0], all_layers=options.all_layers)))
         return
     about = measured()
     print(f"{about['date']}, {about['machine']}\n")
-    print("| model | precision | px | M parameters | encode | match 10 | attend | peak MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    columns = ["model", "precision", "px", "M parameters", "encode", "match 10", "attend", "peak MB"]
+    more = ["layers x heads", "words", "image tokens", "all layers", "kept MB", "more MB"] if options.all_layers else []
+    print(f"| {' | '.join(columns + more)} |")
+    print("|---" * len(columns + more) + "|")
     for name in options.names:
         for precision in options.precision:
             command = [sys.executable, __file__, name, "--one", "--precision", precision]
+            command += ["--all-layers"] if options.all_layers else []
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 print(f"| {name} | {precision} | failed: {done.stderr.strip().splitlines()[-1:]} |", flush=True)

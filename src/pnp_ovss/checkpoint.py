@@ -29,8 +29,8 @@ SHARES = ("layer_norm_eps", "initializer_range", "initializer_factor", "attentio
 
 
 @contextmanager
-def refusing(folder: Path) -> Generator[None]:
-    """Whatever a library raises on a foreign folder's files becomes one ModelError, with its reason in one line."""
+def refusing(what: Path | str, problem: str = "its files do not make a model") -> Generator[None]:
+    """Whatever a library raises on a foreign folder's files, or model, becomes one ModelError, with its reason in one line."""
     try:
         yield
     except PnPError:
@@ -38,7 +38,7 @@ def refusing(folder: Path) -> Generator[None]:
     except Exception as error:  # transformers, tokenizers, safetensors and torch raise every kind of error here
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         kind = type(error).__name__
-        raise ModelError(f"{folder}: its files do not make a model: {kind}: {reason[:300]}") from error
+        raise ModelError(f"{what}: {problem}: {kind}: {reason[:300]}") from error
 
 
 def family_of(folder: Path) -> str:

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer
+from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.checkpoint import merged_patches
 from pnp_ovss.errors import ClassNameError, ConfigError, ModelError
 from pnp_ovss.presets import QUESTION
 from pnp_ovss.prompt import build_prompt
-from pnp_ovss.testing.small_decoders import chat_files, small_decoder
+from pnp_ovss.testing.model_state import state_of
+from pnp_ovss.testing.small_decoders import TEXT, VISION, chat_files, small_decoder, small_tokenizer
 from pnp_ovss.testing.vlm_contract import VlmContract
 from pnp_ovss.vlms.base import ImageFeatures, layer_index
 from pnp_ovss.vlms.decoder import DecoderVLM
@@ -110,6 +112,43 @@ def test_the_attention_implementation_is_put_back():
         vlm.attend(image, build_prompt(["<image>"], QUESTION, vlm.tokenize), layers=(1,), head=1, gradient="none")
 
 
+@pytest.mark.parametrize("kind", ["llava", "paligemma"])
+def test_what_fails_in_the_middle_leaves_the_model_as_it_was(kind, monkeypatch):
+    """Attention, training flags, parameters' flags, autograd's mode; and the next question has its answer."""
+    vlm = adapter(kind)
+    prompt = build_prompt(["cat"], QUESTION, vlm.tokenize)
+    image = vlm.encode(torch.zeros(3, 16, 16))
+    wanted = adapter(kind).match(image, [prompt])
+    vlm.model.train().requires_grad_(True)
+    before, attention = state_of(vlm.model), vlm.model.config.text_config._attn_implementation
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(vlm.model.model.language_model.layers[-1].mlp, "forward", full)
+    with pytest.raises(MemoryError):
+        vlm.match(image, [prompt])
+    with pytest.raises(MemoryError):
+        vlm.attend(image, prompt, layers=(1,), head=1, gradient="margin")
+    monkeypatch.undo()
+    assert state_of(vlm.model) == before
+    assert vlm.model.config.text_config._attn_implementation == attention
+    assert torch.is_grad_enabled()
+    assert torch.allclose(vlm.match(image, [prompt]), wanted, atol=1e-4)
+
+
+def test_the_word_table_is_not_copied():
+    """A slice of the last position would make torch copy it for every text: minutes in bfloat16."""
+    vlm, seen = adapter(), []
+    vlm.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    prompts = [build_prompt([name], QUESTION, vlm.tokenize) for name in ("cat", "dog", "sofa")]
+    image = vlm.encode(torch.zeros(3, 16, 16))
+    vlm.match(image, prompts)
+    vlm.attend(image, prompts[0], layers=(1,), head=1, gradient="margin")
+    assert {tuple(states.shape[:2]) for states in seen} == {(1, 1), (3, 1)}
+    assert all(states.stride(0) == states.shape[-1] for states in seen)
+
+
 def test_answers_in_several_spellings_are_one():
     """logsumexp over the spellings that are one token; a model without one for an answer is refused."""
     files = chat_files("llava")
@@ -137,6 +176,16 @@ def test_what_is_missing_is_said():
     model.config.model_type = "llava_next"
     with pytest.raises(ModelError, match="tiles"):
         DecoderVLM(model, chat_files("llava"))
+    with pytest.raises(ModelError, match=r"^new: a mistral3 is not asked about a photo as llava, .*'image_sizes'$"):
+        DecoderVLM(unknown_decoder(), chat_files("llava"), name="new")
+
+
+def unknown_decoder():
+    """Of a class that wants more than pixels."""
+    text = {**TEXT, "model_type": "mistral", "vocab_size": small_tokenizer().get_vocab_size()}
+    image = small_tokenizer().token_to_id("<image>")
+    config = Mistral3Config(text_config=text, vision_config={**VISION, "head_dim": 12}, image_token_index=image)
+    return Mistral3ForConditionalGeneration(config)
 
 
 def test_the_baseline_prompt_is_subtracted():
@@ -171,8 +220,8 @@ class Decoder(VlmContract):
         """The unchanged model from pixels to the answer, eager, the whole graph, every row."""
         inputs, start, grid = plain_inputs(vlm, pixels, prompt)
         count, length = grid[0] * grid[1], len(prompt.token_ids)
-        before = vlm.model.config._attn_implementation
-        vlm.model.set_attn_implementation("eager")
+        text = vlm.model.config.get_text_config()
+        before, text._attn_implementation = text._attn_implementation, "eager"
         vlm.model.requires_grad_(True)
         try:
             if self.interpolates:  # the size is not the trained one: transformers wants to be asked
@@ -180,7 +229,7 @@ class Decoder(VlmContract):
             found = vlm.model(**inputs, output_attentions=True)
         finally:
             vlm.model.model.__dict__.pop("get_image_features", None)
-            vlm.model.set_attn_implementation(before)
+            text._attn_implementation = before
         probs = found.attentions[layer_index(layer)]
         answers = [[vlm.tokenizer.files.tokenizer.token_to_id(word)] for word in ("no", "yes")]
         logits = torch.stack([found.logits[:, -1, ids].logsumexp(dim=1) for ids in answers], dim=1)
@@ -211,6 +260,13 @@ class TestQwen3(Decoder):
 
 class TestPaliGemma(Decoder):
     kind = "paligemma"
+
+
+@pytest.mark.slow
+class TestPaliGemma2(Decoder):
+    """Scores bent by a cap."""
+
+    kind = "paligemma2"
 
 
 class TestSmolVlm(Decoder):

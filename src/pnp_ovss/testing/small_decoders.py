@@ -22,6 +22,7 @@ TEMPLATES = {
     "qwen2_5_vl": CHATML.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"),
     "qwen3_vl": CHATML.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"),
     "paligemma": "",
+    "paligemma2": "",
     "smolvlm": f"<|im_start|>User:{TURN}{PIECE.replace('IMAGE', '<image>')}<end_of_utterance>\nAssistant:",
     "idefics3": f"<|im_start|>User:{TURN}{PIECE.replace('IMAGE', '<image>')}<end_of_utterance>\nAssistant:",
     "internvl": CHATML.replace("IMAGE", "<IMG_CONTEXT>\n"),
@@ -87,8 +88,9 @@ def _config(kind: str, text: dict[str, Any], tokenizer: Any) -> Any:
     if kind == "llava":
         text, vision = {**text, "model_type": "llama"}, {**vision, "model_type": "clip_vision_model"}
         more = {"vision_feature_layer": -2}
-    elif kind == "paligemma":
+    elif kind in ("paligemma", "paligemma2"):
         text, vision = {**text, "model_type": "gemma"}, {**vision, "model_type": "siglip_vision_model"}
+        text |= {"model_type": "gemma2", "attn_logit_softcapping": 1.0} if kind == "paligemma2" else {}
         more = {"projection_dim": text["hidden_size"], "hidden_size": text["hidden_size"]}
         vision["projection_dim"] = text["hidden_size"]
     elif kind in ("smolvlm", "idefics3"):
@@ -100,7 +102,7 @@ def _config(kind: str, text: dict[str, Any], tokenizer: Any) -> Any:
         text, vision = {**text, "rope_parameters": ROPE}, _qwen_vision(kind, text["hidden_size"])
         more = {"video_token_id": tokenizer.token_to_id("<|video_pad|>")}
         more |= {f"vision_{end}_token_id": tokenizer.token_to_id(f"<|vision_{end}|>") for end in ("start", "end")}
-    made: Any = CONFIG_MAPPING[kind]
+    made: Any = CONFIG_MAPPING["paligemma" if kind == "paligemma2" else kind]
     return made(text_config=text, vision_config=vision, **image, **more)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnp_ovss.checkpoint import merged_patches, token_px
+from pnp_ovss.checkpoint import merged_patches, refusing, token_px
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.prompt import Prompt, Tokens
@@ -34,13 +34,15 @@ from pnp_ovss.vlms.base import (
     scatter_patches,
 )
 from pnp_ovss.vlms.decoder_attention import Watch, frozen, watching
-from pnp_ovss.vlms.decoder_families import cached, family_for
+from pnp_ovss.vlms.decoder_families import FAMILIES, cached, family_for
 from pnp_ovss.vlms.decoder_prompt import Chat, ChatFiles
 
 TEXTS_AT_ONCE = 4
 """Every text gets a copy of the image's keys and values."""
 MAX_WORDS = 512
 """Tokens after the image in one prompt."""
+LAST = torch.tensor([-1])
+"""The answer's position. As an index: of a slice torch multiplies copies of the whole word table, in bfloat16 minutes long."""
 
 Triple = tuple[float, float, float]
 
@@ -76,7 +78,8 @@ class DecoderVLM:
         self.max_tokens = min(MAX_WORDS, int(text.max_position_embeddings) // 2)
         self._width = int(text.hidden_size)
         self._latest: tuple[weakref.ref[Tensor], Any] | None = None
-        self._check_runs()
+        with refusing(name, f"a {model.config.model_type} is not asked about a photo as {', '.join(FAMILIES)} are"):
+            self._check_runs()
 
     def _check_runs(self) -> None:
         """Ask about a grey square once: a model that does not go through our attention is refused, not misread."""
@@ -193,7 +196,7 @@ class DecoderVLM:
             options = {} if positions is None else {"position_ids": positions.expand(-1, len(texts), -1)}
             ids = torch.tensor([list(text) for text in texts], device=self.device)
             options |= cached(self.model, _copies(prefix, len(texts)))
-            last = self.model(input_ids=ids, logits_to_keep=1, **options).logits[:, -1]
+            last = self.model(input_ids=ids, logits_to_keep=LAST, **options).logits[:, -1]
         parts = [at_least_float32(last[:, ids.to(last.device)]).logsumexp(dim=1) for ids in self._answers]
         return torch.stack(parts, dim=1)
 
@@ -205,7 +208,7 @@ class DecoderVLM:
         options |= {} if positions is None else {"position_ids": positions}
         options |= {"token_type_ids": torch.zeros_like(ids)} if self.family.bidirectional else {}
         outputs = self.family.as_outputs(tokens, self._width)
-        return self.model(input_ids=ids, mm_encoder_outputs=outputs, logits_to_keep=1, **options)
+        return self.model(input_ids=ids, mm_encoder_outputs=outputs, logits_to_keep=LAST, **options)
 
     def _ids(self, image: ImageFeatures, text: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Ids (1, S), and which of them are the image's (1)."""

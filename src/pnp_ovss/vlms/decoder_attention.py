@@ -61,29 +61,21 @@ class Watch:
     ) -> Tensor:
         """softmax(QKᵀ)V (B, heads, Q, d) of one layer (from 1); the query heads count where keys are shared by several."""
         self.seen.add(layer)
-        groups = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         mask = self._without_hidden(mask, query.shape[2], key.shape[2], query.device)
-        if torch.is_grad_enabled() or cap is not None:
-            context = _probabilities(query, key, mask, scale, cap) @ value
-        else:
-            context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        if layer not in self.layers and not torch.is_grad_enabled() and cap is None:
+            groups = query.shape[1] // key.shape[1]
+            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        probs = _probabilities(query, key, mask, scale, cap)
+        context = (_by_key_head(probs, key.shape[1]) @ value).reshape(*query.shape[:3], value.shape[-1])
         if layer in self.layers:
-            self._keep(layer, query, key, value, mask, scale, cap)
+            self._probs[layer] = probs[0, head_index(self.head), -self.text :, self.image].detach().clone()
+            self._values[layer] = value[:1, :, self.image].detach()
             if self.gradient != "none" and not context.requires_grad:
                 torch.set_grad_enabled(True)  # until the pass ends: below this layer there is no graph
                 context = context.detach().requires_grad_()
             self._contexts[layer] = context
         return context
-
-    @torch.no_grad()
-    def _keep(self, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Any, scale: float, cap: Any) -> None:
-        """The text's rows and the image's columns of the first prompt."""
-        h = head_index(self.head)
-        rows = None if mask is None else mask[:1, :, -self.text :]
-        probs = _probabilities(query[:1, h, -self.text :], key[:1, h], rows, scale, cap)
-        self._probs[layer] = probs[0, :, :, self.image].clone()
-        self._values[layer] = value[0, h, self.image]
 
     def read(self, logits: Tensor) -> Found:
         """Probabilities and gradients of the asked layers. logits: (1, 2) of this pass."""
@@ -92,11 +84,11 @@ class Watch:
         with torch.enable_grad():
             contexts = [self._contexts[layer] for layer in self.layers]
             grads = torch.autograd.grad(match_objective(logits, self.gradient), contexts)
-        h = head_index(self.head)
-        return {
-            layer: (self._probs[layer], grad[0, h, -self.text :] @ self._values[layer].detach().transpose(-1, -2))
-            for layer, grad in zip(self.layers, grads, strict=True)
-        }
+        found = {}
+        for layer, grad in zip(self.layers, grads, strict=True):
+            each = _products(grad[:1, :, -self.text :], self._values[layer])
+            found[layer] = (self._probs[layer], each[0, head_index(self.head)])
+        return found
 
     def _without_hidden(self, mask: Tensor | None, queries: int, keys: int, device: torch.device) -> Tensor | None:
         if self.hidden is None or not len(self.hidden):
@@ -108,9 +100,20 @@ class Watch:
         return seen if mask is None else mask & seen
 
 
+def _by_key_head(rows: Tensor, heads: int) -> Tensor:
+    """(B, query heads, Q, ...) to (B, key heads, groups·Q, ...): heads that share keys are multiplied at once, without copies."""
+    return rows.unflatten(1, (heads, -1)).flatten(2, 3)
+
+
+def _products(query: Tensor, key: Tensor) -> Tensor:
+    """(B, query heads, Q, d) by (B, key heads, K, d): (B, query heads, Q, K)."""
+    found = _by_key_head(query, key.shape[1]) @ key.transpose(-1, -2)
+    return found.reshape(*query.shape[:3], key.shape[2])
+
+
 def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, cap: float | None) -> Tensor:
     """(B, heads, Q, K); `cap` bends scores to ±cap (Gemma 2). mask: bool, True = seen."""
-    scores = at_least_float32(query @ key.transpose(-1, -2)) * scale
+    scores = at_least_float32(_products(query, key)) * scale
     scores = scores if cap is None else cap * (scores / cap).tanh()
     scores = scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1).to(query.dtype)

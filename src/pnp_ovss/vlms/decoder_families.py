@@ -129,7 +129,7 @@ OTHER = DecoderFamily(_one_view)
 def family_for(model: Any) -> DecoderFamily:
     """The family of a model. Raises ModelError that says what a model lacks."""
     config = model.config
-    for what in ("vision_config", "text_config"):
+    for what in ("vision_config", "text_config", "image_token_id"):
         if getattr(config, what, None) is None:
             raise ModelError(f"{config.model_type} has no {what}; it is no vision-language decoder of transformers")
     if not hasattr(model, "get_image_features") or not hasattr(config.vision_config, "patch_size"):
