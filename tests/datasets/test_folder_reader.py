@@ -49,6 +49,12 @@ def test_a_folder_with_background_counts_from_one(trees):
     assert data.name == "pets"
 
 
+def test_a_folder_that_is_called_like_a_data_set_is_another_one(trees):
+    """Else the paper's figures, and its class splits, would stand beside those of other photos."""
+    root = trees.folder('name = "voc"' + STUFF)
+    assert open_dataset("folder", root).name == "folder-voc"
+
+
 def test_a_folder_with_values_suffix_list_and_its_description_elsewhere(trees):
     root = trees.folder(STUFF)
     trees.mask("masks/a_gt.png", 40, 7)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -87,7 +88,9 @@ def open_dataset(name: str, root: str | Path, /, **options: Any) -> Dataset:
     path = Path(root)
     if not path.is_dir():
         raise DatasetError(f"data set {name!r}: {path} is no folder")
-    return reader(path, **options)
+    found = reader(path, **options)
+    own = reader is open_folder and found.name in _READERS  # of the same name as a set that it is not: no figures beside
+    return replace(found, name=f"folder-{found.name}") if own else found
 
 
 def _in_words(wanted: Any) -> str:
