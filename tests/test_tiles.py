@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.refiners import Evidence, get_refiner
 from pnp_ovss.refiners.proposals import peaks
 from pnp_ovss.refiners.windowed import Windowed
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.tiles import MOST, _Blend, is_large, plan_windows, segment_tiled
+from pnp_ovss.tiles import MOST, _Blend, _Blended, is_large, plan_windows, segment_tiled
 from tests.near import same_labels
 from tests.scenes import BLUE, GREY, RED
 
@@ -68,19 +69,54 @@ def test_a_part_cut_out_of_a_larger_photo_gets_the_same_labels():
 def test_maps_fade_where_a_window_no_longer_finds_the_class():
     """Windows side by side of which one finds it and the next does not: over their overlap the map goes down slowly."""
     plan = plan_windows((300, 3000), 336, 24)
-    blend = _Blend(SimpleNamespace(config=OURS, sum_maps=lambda trace: trace.total), plan.size, 1)
-    for number, window in enumerate(plan.windows):
-        found = number % 2 == 0
-        rows = (0,) if found else ()
-        prepared = SimpleNamespace(
-            kept=rows, names=("cat",)[: len(rows)], groups=((0,),)[: len(rows)], match_scores=(float(found),)
-        )
-        total = torch.ones(1, 24, 24) if found else torch.zeros(0, 1, 1)
-        blend.add(SimpleNamespace(prepared=prepared, total=total), window)
-    heat = (blend._sum / blend._weight)[0].numpy()
+    found = [number % 2 == 0 for number in range(len(plan.windows))]
+    blend = blended(plan, [torch.ones(1, 24, 24) if each else None for each in found])
+    heat = (blend._sum / blend._weight)[0, 0].numpy()
     assert (heat.min(), heat.max()) == (0, 1)
     assert np.abs(np.diff(heat, axis=1)).max() < 0.3  # an overlap has some six cells
     assert blend.scores == [1.0]
+
+
+def blended(plan, totals, config=OURS, score=1.0):
+    """A blend of windows, each with its map of the one class, None where it does not find it."""
+    blend = _Blend(SimpleNamespace(config=config, sum_maps=lambda trace: trace.total), plan.size, 1)
+    for window, total in zip(plan.windows, totals, strict=True):
+        kept = () if total is None else (0,)
+        prepared = SimpleNamespace(
+            kept=kept, names=("cat",)[: len(kept)], groups=((0,),)[: len(kept)],
+            match_scores=(score * len(kept),), kept_scores=(score,) * len(kept),
+        )  # fmt: skip
+        blend.add(SimpleNamespace(prepared=prepared, total=torch.zeros(0, 1, 1) if total is None else total), window)
+    return blend
+
+
+def test_how_often_a_class_is_elsewhere_does_not_count_in_a_window():
+    """Its share of its mass is the window's, 1 where it is spread evenly, and so is the weight of its match."""
+    plan = plan_windows((300, 3000), 336, 24)
+    peak = torch.zeros(1, 24, 24)
+    peak[0, 9, 4] = 7.0
+    rest = len(plan.windows) - 1
+    soft = OURS.replace(soft_presence=True, match_threshold=0.5)
+    for others in (None, torch.ones(1, 24, 24)):
+        for config, weight in ((OURS, 1), (soft, 0.5)):
+            blend = blended(plan, [peak, *[others] * rest], config, score=0.5)
+            shares = (blend._sum / blend._weight)[1, 0]
+            alone = F.interpolate(peak[None], (shares.shape[0], 24), mode="bilinear")[0, 0]
+            torch.testing.assert_close(shares[:, :12], weight * 576 / 7 * alone[:, :12])
+    assert float(shares[:, -12:].min()) == pytest.approx(0.5)  # the last window's, spread evenly
+
+
+def test_shares_decide_between_classes_and_maps_where_any_of_them_is():
+    maps = torch.zeros(2, 4, 8)
+    maps[:, :, :4] = 1.0
+    shares = torch.ones(3, 4, 8)
+    shares[2, :2] = 3.0
+    labeller = _Blended(Segmenter(FakeVLM(), OURS), OURS, maps, shares)
+    scores, rows = labeller.compete(maps, (4, 8), SimpleNamespace(kept=(0, 2), kept_scores=(1.0, 1.0)))
+    assert rows == (None, 0, 1)
+    assert scores.argmax(0)[:2, :3].eq(2).all()
+    assert scores.argmax(0)[2:, :3].eq(1).all()
+    assert scores.argmax(0)[:, 5:].eq(0).all()
 
 
 def test_the_refiner_sees_windows():

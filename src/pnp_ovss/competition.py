@@ -27,14 +27,28 @@ Scored = tuple[Tensor, tuple[int | None, ...]]
 
 
 def compete(
-    total: Tensor, size: tuple[int, int], config: SegmenterConfig, match_scores: Sequence[float | None]
+    total: Tensor,
+    size: tuple[int, int],
+    config: SegmenterConfig,
+    match_scores: Sequence[float | None],
+    shares: Tensor | None = None,
 ) -> Scored:
-    """Scores by the configured competition. match_scores: (K,) the policy's, which `soft_presence` goes by."""
+    """Scores by the configured competition. match_scores: (K,) the policy's, which `soft_presence` goes by.
+
+    shares: (K, P_h, P_w) ≥ 0, for equal_mass: what decides between the classes in place of `masses` and the match scores.
+    """
     if config.competition == "overlay":
         return overlay(total, size, config)
+    if shares is not None:
+        return equal_mass(total, size, config, shares=shares)
+    return equal_mass(total, size, config, soft_weights(match_scores, config))
+
+
+def soft_weights(match_scores: Sequence[float | None], config: SegmenterConfig) -> list[float] | None:
+    """(K,) weights ≥ 0 by `soft_presence`; None where it is off or not all classes have a score."""
     known = [score for score in match_scores if score is not None]
     weighed = config.soft_presence and len(known) == len(match_scores)
-    return equal_mass(total, size, config, presence_weights(known, config.match_threshold) if weighed else None)
+    return presence_weights(known, config.match_threshold) if weighed else None
 
 
 def without_look_alikes(total: Tensor, match_scores: Sequence[float | None], most: float) -> list[int]:
@@ -61,13 +75,19 @@ def _overlap(one: Tensor, other: Tensor) -> float:
 
 
 def equal_mass(
-    total: Tensor, size: tuple[int, int], config: SegmenterConfig, presence: Sequence[float] | None = None
+    total: Tensor,
+    size: tuple[int, int],
+    config: SegmenterConfig,
+    presence: Sequence[float] | None = None,
+    *,
+    shares: Tensor | None = None,
 ) -> Scored:
     """Scores of background and classes (steps 10 to 12).
 
     total: (K, P_h, P_w) ≥ 0, the summed maps S. size: (H, W) px. presence: (K,) weights ≥ 0 of the classes, how sure it
     is that each is there; None: equal ones. fg: min-max maps over T, their maximum, enlarged and blurred as overlay's
-    masks. w_k: S_k / Σ S_k, enlarged with a small blur, raised where it would lead nowhere (`let_all_lead`), times p_k.
+    masks. w_k: S_k / Σ S_k, or `shares` (K, P_h, P_w), enlarged with a small blur, raised where it would lead nowhere
+    (`let_all_lead`), times p_k.
     Background 1 − fg, class fg · w_k / max_j w_j; without background w_k / max_j w_j. A map of zeros has no channel.
     """
     rows = tuple(row for row in range(len(total)) if bool(total[row].any()))
@@ -78,7 +98,9 @@ def equal_mass(
     if not rows:  # every pixel needs a class and no map says which
         return torch.zeros(len(total), *size), tuple(range(len(total)))
     inside = enlarge(foreground, size, config) if wants_background else torch.ones(1, *size)
-    led = let_all_lead(large_masses(total[list(rows)], size, config), inside[0] > 1 / 2, size_of_patch(total, size))
+    among = (masses(total) if shares is None else shares)[list(rows)]
+    led = resize_and_blur(among, size, config.resize, config.share_blur)
+    led = let_all_lead(led, inside[0] > 1 / 2, size_of_patch(total, size))
     if presence is not None:
         led *= led.new_tensor([presence[row] for row in rows])[:, None, None]
     leading = led / led.amax(dim=0).clamp(min=torch.finfo(led.dtype).tiny)
@@ -91,11 +113,6 @@ def equal_mass(
 def masses(total: Tensor) -> Tensor:
     """The maps (K, P_h, P_w) with a sum of 1 each; a map of zeros stays one."""
     return total / total.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
-
-
-def large_masses(total: Tensor, size: tuple[int, int], config: SegmenterConfig) -> Tensor:
-    """The maps (K, P_h, P_w) with a sum of 1 each, enlarged to (K, H, W) with a small blur."""
-    return resize_and_blur(masses(total), size, config.resize, config.share_blur)
 
 
 def size_of_patch(total: Tensor, size: tuple[int, int]) -> int:

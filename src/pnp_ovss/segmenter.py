@@ -15,7 +15,7 @@ from pnp_ovss import gradcam
 from pnp_ovss.automatic import asked_classes, decide
 from pnp_ovss.classes import ClassNames, prompted_names
 from pnp_ovss.clock import Clock
-from pnp_ovss.competition import compete, without_look_alikes
+from pnp_ovss.competition import Scored, compete, without_look_alikes
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
@@ -193,10 +193,7 @@ class Segmenter:
         return replace(trace, seconds=clock.seconds)
 
     def look_all(self, prepared: Prepared) -> dict[tuple[int, Head], Trace]:
-        """The first pass of every layer, head and mean over heads, from one forward and one backward pass.
-
-        {(layer, head): trace}, both from 1, head also "mean".
-        """
+        """{(layer, head): trace}, both from 1, head also "mean": all first passes, from one forward and one backward pass."""
         prepared.check(self.config)
         if not prepared.names:
             heads = (*range(1, self.vlm.heads + 1), "mean")
@@ -211,8 +208,7 @@ class Segmenter:
             total = self.sum_maps(trace)  # step 9
             stay = without_look_alikes(total, prepared.kept_scores, self.config.look_alikes)
             total, prepared = total[stay], prepared.only(stay)
-            limited = limited_size(size, self.config.output_px)
-            scores, rows = compete(total, limited, self.config, prepared.kept_scores)  # steps 10-12
+            scores, rows = self.compete(total, limited_size(size, self.config.output_px), prepared)  # steps 10-12
         with clock("refine"):
             known = Evidence.of(total, rows, [prepared.names[group[0]] for group in prepared.groups])
             scores = refine_photo(self.refiner, prepared.image, scores, known, keep=self.config.core_share)  # step 13
@@ -237,6 +233,10 @@ class Segmenter:
     def sum_maps(self, trace: Trace) -> Tensor:
         """The passes' sum, completed, synonyms merged: (k, P_h, P_w) float32 ≥ 0 (step 9); (0, 1, 1) without a class."""
         return gradcam.sum_maps(self.vlm, trace, self.config)
+
+    def compete(self, total: Tensor, size: tuple[int, int], prepared: Prepared) -> Scored:
+        """Scores (C, H, W) ≥ 0 of background and the kept classes, and their rows of the summed maps (steps 10 to 12)."""
+        return compete(total, size, self.config, prepared.kept_scores)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The (S_h, S_w) px at which a (H, W) photo enters the model. Raises ConfigError if it cannot have `size_px`."""

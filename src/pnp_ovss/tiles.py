@@ -2,7 +2,9 @@
 
 The whole photo, shrunk to the model's input, says what is there and roughly where; a window shows what is too small for that.
 A class competes where the whole photo or the window finds it. Maps are blended with weights that fall to the windows' rims,
-so no window's border can be seen. Thin over `prepare`, `look`, `label`.
+so no window's border can be seen. Which of two classes has a place is decided by what each window says of it, its share of
+the class's mass there and how sure it is: over the whole photo a class with many things would have little mass at each.
+Thin over `prepare`, `look`, `label`.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from torch import Tensor
 from pnp_ovss.automatic import asked_classes
 from pnp_ovss.classes import Classes, ClassNames
 from pnp_ovss.clock import Clock
+from pnp_ovss.competition import Scored, compete, masses, soft_weights
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.provenance import recorded
 from pnp_ovss.refiners.windowed import Windowed
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.trace import Trace
+from pnp_ovss.trace import Prepared, Trace
 
 AUTO_MEGAPIXELS = 24
 """Photos above this are segmented in windows unless it is said otherwise."""
@@ -128,14 +131,14 @@ def segment_tiled(
 
 
 class _Blend:
-    """The maps of all windows on one grid, with weights that fall to the windows' rims, and the best match of each class.
+    """What all windows say, on one grid, with weights that fall to the windows' rims, and the best match of each class.
 
-    count: classes and rivals.
+    Of each class two maps: where it is, and its shares, by which it competes. count: classes and rivals.
     """
 
     def __init__(self, segmenter: Segmenter, size: tuple[int, int], count: int) -> None:
         self._segmenter = segmenter
-        self._sum, self._weight = torch.zeros(count, *size), torch.zeros(size)
+        self._sum, self._weight = torch.zeros(2, count, *size), torch.zeros(size)
         self.names: dict[int, str] = {}
         self.scores: list[float | None] = [None] * count
 
@@ -145,54 +148,62 @@ class _Blend:
         size = (rows.stop - rows.start, columns.stop - columns.start)
         weight = _ramp(size[0])[:, None] * _ramp(size[1])
         self._weight[rows, columns] += weight
-        for index, heat in self.maps_of(trace, size):
-            self._sum[index, rows, columns] += heat * weight
+        for index, maps in self.maps_of(trace, size):
+            self._sum[:, index, rows, columns] += maps * weight
 
     def maps_of(self, trace: Trace, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
-        """(class, map (h, w)) of what a trace found, comparable between traces; notes its matches."""
+        """(class, map and shares (2, h, w)) of what a trace found, comparable between traces; notes its matches."""
         prepared, config = trace.prepared, self._segmenter.config
         self.names |= {i: prepared.names[rows[0]] for i, rows in zip(prepared.kept, prepared.groups, strict=True)}
         self.scores = [_larger(a, b) for a, b in zip(self.scores, prepared.match_scores, strict=True)]
         total = self._segmenter.sum_maps(trace).cpu()
+        shares = masses(total) * total.shape[1] * total.shape[2]  # 1 where a class is spread evenly, whatever the cells
+        if weights := soft_weights(prepared.kept_scores, config):
+            shares = shares * torch.tensor(weights)[:, None, None]
         if _is_relative(config):  # only how a map is spread counts, so that peaks of all windows are one
             total = total / total.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
-        large = F.interpolate(total[None], size, mode="bilinear", align_corners=False)[0] if len(total) else total
-        yield from zip(prepared.kept, large, strict=True)
+        if len(total):
+            both = torch.stack([total, shares], dim=1)
+            yield from zip(prepared.kept, F.interpolate(both, size, mode="bilinear", align_corners=False), strict=True)
 
     def with_whole(self, whole: Trace) -> Tensor:
-        """(classes, G_h, G_w): the windows' maps, and for what the whole photo found the mean with its own."""
+        """(2, classes, G_h, G_w): what the windows say, and for what the whole photo found the mean with its own."""
         blended = self._sum / self._weight
-        for index, heat in self.maps_of(whole, (blended.shape[1], blended.shape[2])):
-            blended[index] = (blended[index] + heat) / 2
+        for index, maps in self.maps_of(whole, (blended.shape[2], blended.shape[3])):
+            blended[:, index] = (blended[:, index] + maps) / 2
         return blended
 
 
 def _label(segmenter: Segmenter, blend: _Blend, whole: Trace, plan: Plan, photo: np.ndarray) -> Segmentation:
     """Steps 10 to 14 on the blended maps, the refiner in windows."""
-    total, config = blend.with_whole(whole), segmenter.config
+    (total, shares), config = blend.with_whole(whole), segmenter.config
     kept = tuple(sorted(blend.names))
     names, groups = tuple(blend.names[index] for index in kept), tuple((row,) for row in range(len(kept)))
     share = min(1.0, plan.side_px / max(photo.shape[:2]))
     local = config.replace(blur=config.blur * share, share_blur=config.share_blur * share)
     found = {"kept": kept, "names": names, "groups": groups, "match_scores": tuple(blend.scores)}
     prepared = replace(whole.prepared, image=photo, **found)
-    labeller = _Blended(segmenter, local, total[list(kept)])
+    labeller = _Blended(segmenter, local, total[list(kept)], shares)
     return labeller.label(replace(whole, prepared=prepared))
 
 
 class _Blended(Segmenter):
-    """A segmenter whose summed maps are there already."""
+    """A segmenter whose summed maps are there already, and the shares of all classes by which they compete."""
 
-    def __init__(self, segmenter: Segmenter, config: SegmenterConfig, total: Tensor) -> None:
+    def __init__(self, segmenter: Segmenter, config: SegmenterConfig, total: Tensor, shares: Tensor) -> None:
         super().__init__(
             segmenter.vlm, config, refiner=Windowed(segmenter.refiner), policy=segmenter.policy,
             presence=segmenter.presence, method=segmenter.method,
         )  # fmt: skip
-        self.weights, self._total = segmenter.weights, total
+        self.weights, self._total, self._shares = segmenter.weights, total, shares
 
     def sum_maps(self, trace: Trace) -> Tensor:  # noqa: ARG002
         """The maps that were blended."""
         return self._total if len(self._total) else torch.zeros(0, 1, 1)
+
+    def compete(self, total: Tensor, size: tuple[int, int], prepared: Prepared) -> Scored:
+        """By the blended shares of the classes that compete."""
+        return compete(total, size, self.config, prepared.kept_scores, self._shares[list(prepared.kept)])
 
 
 def _is_relative(config: SegmenterConfig) -> bool:
