@@ -40,10 +40,10 @@ def free_port():
 
 
 def started(command, address, environment, log):
-    """The process, once it answers /health."""
+    """The process, once it answers /health; Label Studio's first start makes its database, which takes a busy machine long."""
     environment = {**os.environ, **environment}
     process = subprocess.Popen(command, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT)
-    for _ in range(600):
+    for _ in range(3600):
         try:
             assert json.load(urllib.request.urlopen(f"{address}/health", timeout=20))["status"] == "UP"
             return process
@@ -51,6 +51,7 @@ def started(command, address, environment, log):
             assert process.poll() is None, log.read_text(errors="replace")[-2000:]
             time.sleep(0.5)
     process.kill()
+    process.wait()
     raise AssertionError(f"{command[0]} does not answer")
 
 
