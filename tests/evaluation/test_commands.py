@@ -232,7 +232,7 @@ def test_ablate_and_sensitivity_print_the_papers_figures(call, root, tmp_path):
     out = tmp_path / "a.json"
     code, screen, _ = call("ablate", "folder", root, "--policy", "oracle", "--limit", 3, "--out", out)
     assert code == 0
-    row = next(line for line in screen.splitlines() if "+ Drop 4 + Blur + CRF" in line)
+    row = next(line for line in screen.splitlines() if "+ Drop 4 + Blur + none" in line)
     assert "42.8" in row
     assert set(json.loads(out.read_text())) >= {"attention", "gradcam", "drop1", "blur+crf"}
     out = tmp_path / "s.json"
