@@ -142,8 +142,7 @@ def test_the_word_table_is_not_copied():
     vlm, seen = adapter(), []
     vlm.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     prompts = [build_prompt([name], QUESTION, vlm.tokenize) for name in ("cat", "dog", "sofa")]
-    image = vlm.encode(torch.zeros(3, 16, 16))
-    vlm.match(image, prompts)
+    vlm.match(image := vlm.encode(torch.zeros(3, 16, 16)), prompts)
     vlm.attend(image, prompts[0], layers=(1,), head=1, gradient="margin")
     assert {tuple(states.shape[:2]) for states in seen} == {(1, 1), (3, 1)}
     assert all(states.stride(0) == states.shape[-1] for states in seen)
@@ -205,6 +204,22 @@ def test_the_baseline_prompt_is_subtracted():
     assert torch.allclose(
         relative.look_all(prepared)[(2, "mean")].passes[0].maps, after, atol=1e-4 * float(before.max())
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", ["llava", "qwen3_vl", "paligemma"])
+def test_cuda_agrees_with_the_processor(kind):
+    found = []
+    for device in ("cpu", "cuda"):
+        vlm = adapter(kind)
+        vlm.model.to(device)
+        prompt, side = build_prompt(["cat"], QUESTION, vlm.tokenize), 2 * vlm.patch_px
+        image = vlm.encode(torch.ones(3, side, side), torch.tensor([True, False, True, True]))
+        found.append(vlm.attend(image, prompt, layers=(1, 2), head="mean", gradient="match_logit"))
+    for here, there in zip(*found, strict=True):
+        assert torch.allclose(here.probs, there.probs.cpu(), atol=1e-3)
+        assert torch.allclose(here.grad, there.grad.cpu(), atol=1e-3 * float(here.grad.abs().max()))
 
 
 class Decoder(VlmContract):

@@ -1,12 +1,17 @@
 """A small random decoder from a hub on loopback: every command works with it as with any other model."""
 
+import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.export import read_run
+from pnp_ovss.images import read_image
 from pnp_ovss.model_check import check_model
 from pnp_ovss.presets import get_preset
 from pnp_ovss.testing.small_decoders import save_decoder
@@ -25,13 +30,18 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture
-def call(hub, saved, monkeypatch, capsys, tmp_path):
-    """call(command, ...) with --model HUB_ID; the hub is asked once, then it is gone, for workers too."""
+def offline(hub, saved, monkeypatch, tmp_path):
+    """HUB_ID is in the cache: the hub was asked once, then it is gone, for workers too."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     hub.repositories = {HUB_ID: saved}
     settle(get_preset(HUB_ID))
     hub.repositories = {}
+
+
+@pytest.fixture
+def call(offline, monkeypatch, capsys):
+    """call(command, ...) with --model HUB_ID."""
     entry = caller(monkeypatch, capsys)
     return lambda *arguments: entry(*arguments, "--model", HUB_ID, "--set", "refine=none")
 
@@ -100,19 +110,63 @@ def test_the_option(call, photos, tmp_path):
     assert "only decoder can be asked for" in error
 
 
-def test_segment_and_explain(call, photos, tmp_path):
+@pytest.fixture
+def labels(offline, photos):
+    """{photo's name: labels} of HUB_ID asked in Python: what every other way must give."""
+    segmenter = Segmenter.from_pretrained(HUB_ID, refine="none", policy="all")
+    found = {path.stem: segmenter(read_image(path), ["cat", "dog"]).labels for path in photos.iterdir()}
+    assert all(len(np.unique(values)) > 1 for values in found.values())
+    return found
+
+
+def test_segment_and_explain(call, photos, labels, tmp_path):
     for command, more in (
         ("segment", ("--policy", "all", "--out", tmp_path / "seg")),
-        ("explain", ("--out", tmp_path / "e.png")),
+        ("explain", ("--out", tmp_path / "why")),
     ):
         code, _, error = call(command, photos / "a.png", "--classes", "cat, dog", *more)
         assert code == 0, error
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "seg" / "a.labels.png")), labels["a"])
+    assert {f"a.{name}.stages.png" for name in ("01-cat", "02-dog")} <= {
+        path.name for path in (tmp_path / "why").iterdir()
+    }
+
+
+@pytest.mark.filterwarnings("ignore")  # starlette's own deprecations of its test client
+def test_the_service(offline, photos, labels):
+    pytest.importorskip("fastapi", reason="the service needs fastapi: pip install '.[serve]'")
+    pytest.importorskip("multipart")
+    from starlette.testclient import TestClient
+
+    from pnp_ovss.serve.app import ServiceConfig, make_app
+
+    segmenter = Segmenter.from_pretrained(HUB_ID, refine="none", policy="all")
+    with TestClient(make_app(segmenter, ServiceConfig())) as service:
+        photo = {"photo": ("a.png", (photos / "a.png").read_bytes())}
+        answer = service.post("/segment", files=photo, data={"names": "cat, dog", "answer": "labels"})
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), labels["a"])
+
+
+def test_the_page(offline, photos, labels, tmp_path):
+    pytest.importorskip("gradio", reason="the page needs gradio: pip install '.[web]'")
+    from pnp_ovss.web.desk import Desk, Order
+
+    (tmp_path / "kept").mkdir()
+    desk = Desk(lambda model: Segmenter.from_pretrained(model, refine="none"), tmp_path / "kept")
+    shown = desk.segment(Order(str(photos / "a.png"), "cat, dog", HUB_ID, {"policy": "all"}))
+    written = next(shown.folder.glob("*.labels.png"))
+    assert np.array_equal(np.asarray(Image.open(written)), labels["a"])
+    moved = desk.relabel(shown, threshold=0.9, match_threshold=0.0)
+    assert moved is not None
 
 
 @pytest.mark.slow
-def test_batch_and_evaluate(call, photos, tmp_path):
-    code, _, error = call("batch", photos, "--classes", "cat, dog", "--out", tmp_path / "batch")
+def test_batch_and_evaluate(call, photos, labels, tmp_path):
+    code, _, error = call("batch", photos, "--classes", "cat, dog", "--policy", "all", "--out", tmp_path / "batch")
     assert code == 0, error
+    run = read_run(tmp_path / "batch")
+    assert {Path(photo.file_name).stem for photo in run.photos} == set(labels)
+    assert all(np.array_equal(photo.labels(), labels[Path(photo.file_name).stem]) for photo in run.photos)
     root = write_rectangles(tmp_path / "rectangles")
     code, _, error = call("evaluate", "folder", root, "--out", tmp_path / "report.json", "--limit", 2)
     assert code == 0, error
