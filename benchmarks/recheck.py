@@ -1,9 +1,9 @@
 """Look-alikes: where two kept classes have nearly the same map, does the match on the crop know better which one is there?
 
-    python benchmarks/recheck.py ../shared/data/voc [--set voc --split train] [--overlap 0.4 0.5 0.8] [--photo-only] [--limit N]
+    python benchmarks/recheck.py ../shared/data/voc [--set voc --split train] [--alike 0.6 0.7 0.8 0.9] [--photo-only] [--limit N]
 
-Policy itm at the preset, no refiner. Two classes are look-alikes where Σ min / Σ max of their summed maps, each of mass 1, exceeds
---overlap (several are tried in one run). The crop is the box around what exceeds half of the peak of either map. Of the two the
+Policy itm at the preset, no refiner. Two classes are look-alikes where the correlation of their maps before completion exceeds
+--alike (several are tried in one run). The crop is the box around what exceeds half of the peak of either map. Of the two the
 one with the lower match on the crop leaves; "the photo decides" drops the one with the lower match on the whole photo instead.
 The latter is the setting look_alikes; the crop is not built in, because it is no better judge.
 """
@@ -21,6 +21,7 @@ from machine import measured
 from numpy.typing import NDArray
 
 from pnp_ovss import Segmenter
+from pnp_ovss.competition import correlations
 from pnp_ovss.datasets import VOID, open_dataset
 from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_difference, bootstrap_miou
 from pnp_ovss.evaluation.metrics import empty_confusion, update
@@ -36,20 +37,11 @@ AS_IT_IS = "as it is"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two names whose maps overlap, and which of them the match on the crop rejects."""
+    """Two names whose maps are alike, how much, and which of them the match on the crop rejects."""
 
     names: tuple[str, str]
-    overlap: float
+    alike: float
     by_crop: str
-
-
-def look_alikes(maps: NDArray[np.floating], least: float) -> Iterator[tuple[int, int, float]]:
-    """Pairs of rows of maps (K, P_h, P_w) that overlap by more than this, and by how much."""
-    shares = maps / np.maximum(maps.sum(axis=(1, 2), keepdims=True), 1e-12)
-    for one, other in combinations(range(len(maps)), 2):
-        overlap = float(np.minimum(shares[one], shares[other]).sum() / np.maximum(shares[one], shares[other]).sum())
-        if overlap > least:
-            yield one, other, overlap
 
 
 def crop_of(result: Segmentation, rows: Sequence[int]) -> NDArray[np.uint8]:
@@ -67,15 +59,18 @@ def crop_of(result: Segmentation, rows: Sequence[int]) -> NDArray[np.uint8]:
     return result.image[box[0] : box[1], box[2] : box[3]]
 
 
-def pairs_of(segmenter: Segmenter, result: Segmentation, least: float) -> Iterator[Pair]:
+def pairs_of(segmenter: Segmenter, trace: Trace, least: float) -> Iterator[Pair]:
     """The look-alikes of one photo."""
+    result = segmenter.label(trace)
     kept = [result.class_names[label - 1] for label in result.kept]
-    for one, other, overlap in look_alikes(result.maps, least):
-        crop = crop_of(result, (one, other))
-        pixels = to_pixels(crop, segmenter.input_size(*crop.shape[:2]))
-        names = (kept[one], kept[other])
-        on_crop = segmenter.presence(encode(segmenter.vlm, pixels, segmenter.config), names)
-        yield Pair(names, overlap, names[int(np.argmin(on_crop))])
+    alike = correlations(segmenter.replace(completion="none").sum_maps(trace)).tolist()
+    for one, other in combinations(range(len(kept)), 2):
+        if alike[one][other] > least:
+            crop = crop_of(result, (one, other))
+            pixels = to_pixels(crop, segmenter.input_size(*crop.shape[:2]))
+            names = (kept[one], kept[other])
+            on_crop = segmenter.presence(encode(segmenter.vlm, pixels, segmenter.config), names)
+            yield Pair(names, alike[one][other], names[int(np.argmin(on_crop))])
 
 
 def answers_of(
@@ -84,9 +79,9 @@ def answers_of(
     """{way: its answer}."""
     answers = {AS_IT_IS: segmenter.label(trace)}
     kept = [answers[AS_IT_IS].class_names[label - 1] for label in answers[AS_IT_IS].kept]
-    for least in options.overlap:
+    for least in options.alike:
         answers[f"above {least:g} the photo decides"] = segmenter.replace(look_alikes=least).label(trace)
-        gone = {pair.by_crop for pair in pairs if pair.overlap > least}
+        gone = {pair.by_crop for pair in pairs if pair.alike > least}
         if not options.photo_only:
             left = trace.keep([name for name in kept if name not in gone])
             answers[f"above {least:g} the crop decides"] = segmenter.label(left)
@@ -99,24 +94,24 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--set", default="voc")
     parser.add_argument("--split", default="train")
-    parser.add_argument("--overlap", type=float, nargs="+", default=[0.4, 0.5, 0.8])
+    parser.add_argument("--alike", type=float, nargs="+", default=[0.6, 0.7, 0.8, 0.9])
     parser.add_argument("--photo-only", action="store_true", help="leave the crop out, which takes most of the time")
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     about = measured()
     dataset = open_dataset(options.set, options.root, **({"split": options.split} if options.split else {}))
-    segmenter = Segmenter.from_pretrained("pocket", refine="none", device="cpu")
+    segmenter = Segmenter.from_pretrained("pocket", refine="none", look_alikes=1.0, device="cpu")
     counts: dict[str, list[ImageCounts]] = {}
     found: dict[str, Presence] = {}
-    print("| photo | two names | there | overlap | the crop rejects |\n|---|---|---|---|---|")
+    print("| photo | two names | there | alike | the crop rejects |\n|---|---|---|---|---|")
     for sample in list(dataset)[: options.limit]:
         truth = sample.labels()
         trace = segmenter.look(segmenter.prepare(sample.image, dataset.names))
         there = {label for label in np.unique(truth).tolist() if 0 < label < VOID}
-        pairs = [] if options.photo_only else list(pairs_of(segmenter, segmenter.label(trace), min(options.overlap)))
+        pairs = [] if options.photo_only else list(pairs_of(segmenter, trace, min(options.alike)))
         for pair in pairs:
             seen = [name for name in pair.names if dataset.names.index(name) + 1 in there]
-            cells = (sample.id, ", ".join(pair.names), ", ".join(seen), f"{pair.overlap:.2f}")
+            cells = (sample.id, ", ".join(pair.names), ", ".join(seen), f"{pair.alike:.2f}")
             print(f"| {' | '.join((*cells, pair.by_crop))} |", flush=True)
         for way, answer in answers_of(segmenter, trace, pairs, options).items():
             image = ImageCounts.of(update(empty_confusion(len(dataset.names)), truth, answer.labels))

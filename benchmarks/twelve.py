@@ -109,7 +109,7 @@ def main() -> None:
     about, photos = measured(), found_photos()
     options.out.mkdir(parents=True, exist_ok=True)
     after = Segmenter.from_pretrained("pocket", device="cpu")
-    paper = after.replace(completion="none", competition="overlay", core_share=0.0)
+    paper = after.replace(completion="none", competition="overlay", core_share=0.0, look_alikes=1.0)
     print(f"{len(photos)} photographs; {about['date']}, {about['machine']}\n")
     if options.only != "absent":
         nested(photos, paper, after).save(options.out / "nested.png")

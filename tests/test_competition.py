@@ -148,22 +148,24 @@ def test_equal_maps_share():
 
 
 def test_of_look_alikes_the_surer_alone_stays():
-    """Shapes of mass 1: equal but for 1 of 5 against 1 of 6 patches, Σ min / Σ max = 5/7 of them; the third lies apart."""
+    """Two rows of 2 and the second's corner raised to 4: their correlation by hand; the third map lies apart."""
     one, other, apart = torch.zeros(3, 4, 4, dtype=torch.float64)
-    one[0, :2] = one[1, :3] = 1
-    other[0, :2] = other[1, :3] = other[2, 0] = 2
-    apart[3] = 5
+    one[:2], other[:2] = 2, 2
+    other[0, 0], apart[3] = 4, 5
     maps = torch.stack([one, other, apart])
-    overlap = (5 * 1 / 6) / (5 * 1 / 5 + 1 / 6)
-    assert without_look_alikes(maps, [0.6, 0.9, 0.1], overlap - 1e-3) == [1, 2]
-    assert without_look_alikes(maps, [0.6, 0.9, 0.1], overlap + 1e-3) == [0, 1, 2]
+    alike = float(np.corrcoef(one.flatten(), other.flatten())[0, 1])
+    assert 0.8 < alike < 0.95
+    assert without_look_alikes(maps, [0.6, 0.9, 0.1], alike - 1e-3) == [1, 2]
+    assert without_look_alikes(maps, [0.6, 0.9, 0.1], alike + 1e-3) == [0, 1, 2]
     assert without_look_alikes(maps, [0.6, 0.9, 0.1], 1.0) == [0, 1, 2]
-    assert without_look_alikes(maps, [0.6, 0.7, 0.1], 0.5) == [0, 1, 2], "of two that are about as sure both stay"
+    assert without_look_alikes(maps, [0.9, 0.9, 0.1], 0.5) == [0, 2], "of two that are equally sure the first stays"
     assert without_look_alikes(maps, [0.6, None, 0.1], 0.5) == [0, 1, 2], "names that the caller is sure of stay"
+    assert without_look_alikes(100 * maps + 7, [0.6, 0.9, 0.1], 0.5) == [1, 2], "neither level nor scale matters"
+    assert without_look_alikes(torch.ones(2, 4, 4), [0.6, 0.9], 0.5) == [0, 1], "flat maps are like nothing"
 
 
 def test_a_class_takes_a_place_only_while_it_stays():
     """A chain: the second is like the first and goes, the third is like the second alone and stays."""
-    maps = torch.zeros(3, 1, 4, dtype=torch.float64)
-    maps[0, 0, :2] = maps[1, 0, 1:3] = maps[2, 0, 2:] = 1
-    assert without_look_alikes(maps, [0.99, 0.9, 0.5], 0.3) == [0, 2]
+    maps = torch.zeros(3, 1, 12, dtype=torch.float64)
+    maps[0, 0, :4] = maps[1, 0, 1:5] = maps[2, 0, 3:7] = 1
+    assert without_look_alikes(maps, [0.99, 0.9, 0.5], 0.2) == [0, 2]

@@ -157,6 +157,15 @@ def test_names_that_the_caller_lists_and_rivals():
     same_labels(rival["red"], tiled(field(), ["red", "blue"])["red"])
 
 
+def test_of_look_alikes_each_window_takes_the_surer():
+    """Both words mean the same square; equally sure, the first of them has it in every window."""
+    names = ["red", "scarlet red", "blue"]
+    assert tiled(field(), names).kept == (1, 2, 3)
+    one = tiled(field(), names, config=OURS.replace(look_alikes=0.9))
+    assert one.kept == (1, 3)
+    same_labels(one["red"], tiled(field(), ["red", "blue"])["red"])
+
+
 def test_which_photos_are_large():
     assert not is_large((4000, 6000))
     assert is_large((4001, 6000))

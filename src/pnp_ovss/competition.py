@@ -17,8 +17,6 @@ from torch import Tensor
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.postprocess import apply_threshold, enlarge, overlay, resize_and_blur
 
-SURER = 1.0
-"""By how much surer, in logits, a class must be to take a look-alike's place: VOC train (docs/method.md)."""
 LEAD = 1e-3
 """By how much, as a share, a class leads that would else lead nowhere."""
 
@@ -51,27 +49,29 @@ def soft_weights(match_scores: Sequence[float | None], config: SegmenterConfig) 
     return presence_weights(known, config.match_threshold) if weighed else None
 
 
-def without_look_alikes(total: Tensor, match_scores: Sequence[float | None], most: float) -> list[int]:
-    """The rows of the maps (K, P_h, P_w) ≥ 0 that stay: all but those whose map is nearly that of a surer one that stays.
+def without_look_alikes(seen: Tensor, match_scores: Sequence[float | None], most: float) -> list[int]:
+    """The rows of the maps (K, P_h, P_w) that stay: all but those whose map is nearly that of a surer one that stays.
 
-    match_scores: (K,) how sure it is that each class is there; with a None among them all stay. most: the overlap of two maps
-    of mass 1, Σ min / Σ max in [0, 1], above which the one that is less sure by `SURER` goes; 1: all stay.
+    seen: maps before completion, which lends a part the map of the whole. match_scores: (K,) how sure it is that each class is
+    there, equally sure ones in their order; with a None among them all stay. most: the correlation of two maps over the
+    patches, in [0, 1], above which the less sure one goes.
     """
-    sure = [logit(score) for score in match_scores if score is not None]
-    if most >= 1 or len(sure) < len(match_scores):
-        return list(range(len(total)))
-    shares, stay = masses(total).flatten(1), list[int]()
+    sure = [score for score in match_scores if score is not None]
+    if len(sure) < len(match_scores):
+        return list(range(len(seen)))
+    alike, stay = correlations(seen) > most, list[int]()
     for row in sorted(range(len(sure)), key=lambda row: -sure[row]):
-        surer = [other for other in stay if sure[other] - sure[row] >= SURER]
-        if not any(_overlap(shares[row], shares[other]) > most for other in surer):
+        if not alike[row, stay].any():
             stay.append(row)
     return sorted(stay)
 
 
-def _overlap(one: Tensor, other: Tensor) -> float:
-    return float(
-        torch.minimum(one, other).sum() / torch.maximum(one, other).sum().clamp(min=torch.finfo(one.dtype).tiny)
-    )
+def correlations(maps: Tensor) -> Tensor:
+    """(K, K) Pearson's correlation of the maps (K, P_h, P_w) over their patches; 0 with a map that is flat."""
+    apart = maps.flatten(1).double()
+    apart = apart - apart.mean(dim=1, keepdim=True)
+    unit = apart / apart.norm(dim=1, keepdim=True).clamp(min=torch.finfo(apart.dtype).tiny)
+    return unit @ unit.T
 
 
 def equal_mass(

@@ -88,7 +88,7 @@ class SegmenterConfig:
     look_alikes: float = setting(
         1.0,
         "label",
-        "Of two classes whose maps overlap by more than this (sum min / sum max) the surer alone competes; 1 = off (ours).",
+        "Of two classes whose maps before completion correlate by more than this the surer alone competes; 1 = off (ours).",
         0,
         1,
     )

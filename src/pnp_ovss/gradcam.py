@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pnp_ovss.competition import without_look_alikes
 from pnp_ovss.completion import complete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.images import normalise_pixels, punch_holes
@@ -62,6 +63,14 @@ def sum_maps(vlm: VisionLanguageModel, trace: Trace, config: SegmenterConfig) ->
         total = complete(total, vlm.patch_tokens(trace.prepared.features), config.affinity_power)
     total = merge_synonyms(comparable(total, config), trace.prepared.groups)
     return total if trace.mirrored is None else (total + sum_maps(vlm, trace.mirrored, config).flip(-1)) / 2
+
+
+def competitors(vlm: VisionLanguageModel, trace: Trace, config: SegmenterConfig) -> Trace:
+    """The same passes with the classes that compete: of names whose maps before completion are the same, the surest alone."""
+    if config.look_alikes >= 1:
+        return trace
+    seen = sum_maps(vlm, trace, config.replace(completion="none"))
+    return trace.only(without_look_alikes(seen, trace.prepared.kept_scores, config.look_alikes))
 
 
 def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> Iterator[Pass]:

@@ -15,7 +15,7 @@ from pnp_ovss import gradcam
 from pnp_ovss.automatic import asked_classes, decide
 from pnp_ovss.classes import ClassNames, prompted_names
 from pnp_ovss.clock import Clock
-from pnp_ovss.competition import Scored, compete, without_look_alikes
+from pnp_ovss.competition import Scored, compete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
@@ -203,11 +203,10 @@ class Segmenter:
 
     def label(self, trace: Trace) -> Segmentation:
         """Who gets each pixel (steps 9 to 14), with the settings of this segmenter."""
-        clock, prepared, size = Clock(), trace.prepared, trace.prepared.image.shape[:2]
+        clock, size = Clock(), trace.prepared.image.shape[:2]
         with clock("labels"):
-            total = self.sum_maps(trace)  # step 9
-            stay = without_look_alikes(total, prepared.kept_scores, self.config.look_alikes)
-            total, prepared = total[stay], prepared.only(stay)
+            trace = gradcam.competitors(self.vlm, trace, self.config)
+            total, prepared = self.sum_maps(trace), trace.prepared  # step 9
             scores, rows = self.compete(total, limited_size(size, self.config.output_px), prepared)  # steps 10-12
         with clock("refine"):
             known = Evidence.of(total, rows, [prepared.names[group[0]] for group in prepared.groups])

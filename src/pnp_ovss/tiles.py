@@ -24,6 +24,7 @@ from pnp_ovss.classes import Classes, ClassNames
 from pnp_ovss.clock import Clock
 from pnp_ovss.competition import Scored, compete, masses, soft_weights
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.gradcam import competitors
 from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.provenance import recorded
 from pnp_ovss.refiners.windowed import Windowed
@@ -116,7 +117,8 @@ def segment_tiled(
     name = image_name or (str(image) if isinstance(image, str) or hasattr(image, "__fspath__") else "")
 
     def look(part: np.ndarray, names: Classes) -> Trace:
-        return segmenter.look(segmenter.prepare(part, names, keep=keep, image_name=name))
+        trace = segmenter.look(segmenter.prepare(part, names, keep=keep, image_name=name))
+        return competitors(segmenter.vlm, trace, config)
 
     with clock("whole photo"):
         whole = look(photo, classes)
@@ -180,7 +182,8 @@ def _label(segmenter: Segmenter, blend: _Blend, whole: Trace, plan: Plan, photo:
     kept = tuple(sorted(blend.names))
     names, groups = tuple(blend.names[index] for index in kept), tuple((row,) for row in range(len(kept)))
     share = min(1.0, plan.side_px / max(photo.shape[:2]))
-    local = config.replace(blur=config.blur * share, share_blur=config.share_blur * share)
+    blurs = {"blur": config.blur * share, "share_blur": config.share_blur * share}
+    local = config.replace(**blurs, look_alikes=1.0)  # each window chose among its own
     found = {"kept": kept, "names": names, "groups": groups, "match_scores": tuple(blend.scores)}
     prepared = replace(whole.prepared, image=photo, **found)
     labeller = _Blended(segmenter, local, total[list(kept)], shares)

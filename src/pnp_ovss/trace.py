@@ -95,5 +95,8 @@ class Trace:
         wanted = kept_indices(prepared.classes, names)
         rivals = range(len(prepared.classes), len(prepared.match_scores))
         rows = [row for row, index in enumerate(prepared.kept) if index in wanted or index in rivals]
-        mirrored = self.mirrored and self.mirrored.keep(names)
-        return replace(self, prepared=prepared.only(rows), mirrored=mirrored)
+        return self.only(rows)
+
+    def only(self, rows: Sequence[int]) -> Trace:
+        """The same passes with fewer classes that may win: these rows of the maps."""
+        return replace(self, prepared=self.prepared.only(rows), mirrored=self.mirrored and self.mirrored.only(rows))
