@@ -1,6 +1,8 @@
 """`pnp-ovss web` before it serves."""
 
 import socket
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -46,6 +48,29 @@ def test_a_taken_port_is_said_before_a_model_is_loaded(monkeypatch):
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 cannot be used .*; choose another --port"):
             web.web(port=port)
+
+
+def test_loading_a_model_of_the_hub_prints_no_bars():
+    """gradio imports the hub's library, which asks the environment once."""
+    pytest.importorskip("gradio")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", HUSHED], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
+
+
+HUSHED = """
+from pnp_ovss.cli import web
+
+
+def make(self):
+    from huggingface_hub.utils import are_progress_bars_disabled
+
+    print(are_progress_bars_disabled())
+    raise SystemExit
+
+
+web.o.SegmenterSpec.make = make
+web.web(port=0)
+"""
 
 
 def test_a_host_that_is_not_ours_is_said():

@@ -37,6 +37,9 @@ def web(
     """Serve a page: drop a photo, type names, watch the masks. Stop it with Ctrl+C."""
     if find_spec("gradio") is None:
         raise DependencyError("the browser page needs gradio: pip install '.[web]'")
+    from pnp_ovss.vlms.checkpoints.hub import hush
+
+    hush()  # before gradio imports the hub's library, which reads it once
     from pnp_ovss.web.port import bound
     from pnp_ovss.web.server import LOOPBACK, Offer, ServerConfig, served
 
