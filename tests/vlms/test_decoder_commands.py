@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors import safe_open
 
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.export import read_run
 from pnp_ovss.images import read_image
 from pnp_ovss.model_check import check_model
-from pnp_ovss.presets import get_preset
-from pnp_ovss.testing.small_decoders import save_decoder
+from pnp_ovss.presets import QUESTION, get_preset
+from pnp_ovss.prompt import build_prompt
+from pnp_ovss.testing.small_decoders import chat_files, save_decoder, small_decoder
 from pnp_ovss.vlms.checkpoints.loading import load_vlm, settle
+from pnp_ovss.vlms.decoder import DecoderVLM
+from pnp_ovss.vlms.decoder_files import load_decoder
 from tests.commands import caller
 from tests.evaluation.conftest import write_rectangles
 
@@ -66,6 +71,20 @@ def test_a_decoder_of_the_hub_gets_a_middle_layer_and_a_question(hub, saved):
     assert preset.settings["size_px"] == 32
     assert preset.settings["template"].startswith("Is there {classes}")
     assert load_vlm(preset, device="cpu").mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["paligemma", "qwen3_vl"])
+def test_a_word_table_for_both_ends_is_in_the_files_once(kind, tmp_path):
+    """As in the checkpoints of their presets; a missing weight is refused, this one is not missing."""
+    folder = save_decoder(kind, tmp_path, tied=True)
+    with safe_open(folder / "model.safetensors", framework="np") as stored:
+        assert not [name for name in stored.keys() if "lm_head" in name]  # noqa: SIM118
+    loaded = load_decoder(get_preset(folder), folder)
+    fresh = DecoderVLM(small_decoder(kind, tied=True), chat_files(kind))
+    image, prompt = torch.ones(3, 16, 16), build_prompt(["cat"], QUESTION, fresh.tokenize)
+    found, wanted = (vlm.match(vlm.encode(image), [prompt]) for vlm in (loaded, fresh))
+    assert torch.allclose(found, wanted, atol=1e-4)
+    assert float(wanted.abs().max()) > 1e-2
 
 
 def without_its_name(saved):

@@ -68,12 +68,16 @@ def chat_files(kind: str) -> ChatFiles:
     return ChatFiles(small_tokenizer(), TEMPLATES[kind], first)
 
 
-def small_decoder(kind: str, seed: int = 0, depth: int = 3) -> Any:
-    """A `...ForConditionalGeneration` of the family `kind`: three layers of four query heads over two key heads."""
+def small_decoder(kind: str, seed: int = 0, depth: int = 3, *, tied: bool = False) -> Any:
+    """A `...ForConditionalGeneration` of the family `kind`: three layers of four query heads over two key heads.
+
+    tied: whether words come in and go out by one table, as in PaliGemma and the smaller Qwen-VL.
+    """
     from transformers import AutoModelForImageTextToText
 
     tokenizer = small_tokenizer()
-    model = AutoModelForImageTextToText.from_config(_config(kind, {**TEXT, "num_hidden_layers": depth}, tokenizer))
+    text = {**TEXT, "num_hidden_layers": depth, "tie_word_embeddings": tied}
+    model = AutoModelForImageTextToText.from_config(_config(kind, text, tokenizer))
     randomise(model, seed)
     return model
 
@@ -82,7 +86,10 @@ def _config(kind: str, text: dict[str, Any], tokenizer: Any) -> Any:
     from transformers import CONFIG_MAPPING
 
     text = {**text, "vocab_size": tokenizer.get_vocab_size()}
-    image = {"image_token_id": tokenizer.token_to_id(IMAGE_TOKENS.get(kind, "<image>")), "tie_word_embeddings": False}
+    image = {
+        "image_token_id": tokenizer.token_to_id(IMAGE_TOKENS.get(kind, "<image>")),
+        "tie_word_embeddings": text["tie_word_embeddings"],
+    }
     vision: dict[str, Any] = dict(VISION)
     more: dict[str, Any] = {}
     if kind == "llava":
@@ -115,10 +122,10 @@ def _qwen_vision(kind: str, width: int) -> dict[str, Any]:
     return {**sizes, "window_size": 4 * PATCH_PX, "fullatt_block_indexes": [1]}
 
 
-def save_decoder(kind: str, folder: Path) -> Path:
+def save_decoder(kind: str, folder: Path, *, tied: bool = False) -> Path:
     """The folder of a small decoder as the hub has one: weights, configuration, tokenizer, template, normalisation."""
     files = chat_files(kind)
-    small_decoder(kind).save_pretrained(folder)
+    small_decoder(kind, tied=tied).save_pretrained(folder)
     files.tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": files.first}), "utf-8")
     (folder / "preprocessor_config.json").write_text(
