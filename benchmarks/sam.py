@@ -29,7 +29,7 @@ from pnp_ovss.evaluation.metrics import empty_confusion, update
 from pnp_ovss.evaluation.tables import percent, signed
 from pnp_ovss.outputs import content
 from pnp_ovss.refiners import sam
-from pnp_ovss.refiners.promptable import Point, Promptable
+from pnp_ovss.refiners.promptable import Point, Promptable, Proposals
 from pnp_ovss.refiners.promptable_weights import load_promptable
 from pnp_ovss.words import counted
 
@@ -43,7 +43,7 @@ class Remembered:
     def __init__(self, model: Promptable, cache: Path | None, dtype: torch.dtype) -> None:
         self.model, self.cache, self.dtype, self.photo = model, cache, dtype, Path()
         self.features: dict[str, Tensor] = {}
-        self.answers: dict[tuple[str, Point], Tensor] = {}
+        self.answers: dict[tuple[str, Point], Proposals] = {}
         self.name = model.name
 
     def turn_to(self, photo: Path) -> None:
@@ -65,12 +65,15 @@ class Remembered:
                     np.save(file, self.features[key].half().numpy())
         return key
 
-    def propose(self, features: str, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Tensor:
+    def propose(self, features: str, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Proposals:
         """As the model, each prompt of one point asked once."""
-        for (point,) in prompts:
-            if (features, point) not in self.answers:
-                self.answers[features, point] = self.model.propose(self.features[features], size, [[point]])[0]
-        return torch.stack([self.answers[features, point] for (point,) in prompts])
+        known = [(features, point) for (point,) in prompts]
+        if asked := [point for _, point in dict.fromkeys(known) if (features, point) not in self.answers]:
+            logits, predicted = self.model.propose(self.features[features], size, [[point] for point in asked])
+            for point, own, sure in zip(asked, logits, predicted, strict=True):
+                self.answers[features, point] = Proposals(own, sure)
+        answers = [self.answers[key] for key in known]
+        return Proposals(torch.stack([a.logits for a in answers]), torch.stack([a.predicted for a in answers]))
 
 
 def rows_of(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Segmenter]:

@@ -232,7 +232,7 @@ def test_a_window_of_the_refiner_sees_its_part_of_the_maps(cell_px):
         height, width = part.shape[:2]
         assert evidence.maps.shape == (2, max(1, round(height / cell_px)), max(1, round(width / cell_px)))
         assert not evidence.maps[0].any()
-        for x, y in peaks(evidence.maps[1]) if part.any(axis=2).mean() > 3 * cell_px**2 / part[..., 0].size else []:
+        for x, y in peaks(evidence.maps[1], 1) if part.any(axis=2).mean() > 3 * cell_px**2 / part[..., 0].size else []:
             found += 1
             assert part[int(y * height), int(x * width), 0] == 255
     assert found > 0

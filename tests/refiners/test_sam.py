@@ -15,13 +15,14 @@ from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.evaluation.systems import segmenter_settings
 from pnp_ovss.provenance import Provenance, called, recorded
 from pnp_ovss.refiners import Evidence, get_refiner, sam
-from pnp_ovss.refiners.promptable import Point, SamSegmenter, mobile_sam
+from pnp_ovss.refiners.promptable import Point, Proposals, SamSegmenter, mobile_sam
 from pnp_ovss.refiners.promptable_weights import load_promptable
-from pnp_ovss.refiners.proposals import choose, peaks, soft_iou, support
+from pnp_ovss.refiners.proposals import choose, middles, peaks, quality, soft_iou, support
 from pnp_ovss.refiners.sam import merged
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.testing.refiner_contract import RefinerContract
 from pnp_ovss.tiles import segment_tiled
+from tests.near import near
 from tests.scenes import two_squares
 
 LEFT, RIGHT = np.s_[:, :8], np.s_[:, 24:]
@@ -47,8 +48,8 @@ class Parts:
             ends = [quarter * width // 4 for quarter in self.quarters]
             part = sum(point.x >= end for end in ends[:-1])
             masks[row, 0, :, (0, *ends)[part] : ends[part]] = 1
-            masks[row, 1] = 1 if self.whole else -1  # everything, as confident
-        return masks
+            masks[row, 1] = 1 if self.whole else -1  # everything, less sure
+        return Proposals(masks, torch.tensor([[1.0, 0.6, 0.0]] * len(prompts)))
 
 
 @pytest.fixture
@@ -88,6 +89,15 @@ def test_two_things_of_a_class_are_both_found_and_the_photo_is_encoded_once(part
     assert parts.encoded == 1
 
 
+def test_a_thing_without_a_peak_is_found_by_the_middle_of_the_crfs_mask(parts):
+    image, scores, evidence = photo_and_scores()
+    evidence.maps[1, 2, 7] = 0
+    labels = get_refiner("sam").refine(image, scores, evidence).argmax(0)
+    assert labels[LEFT].all()
+    assert labels[RIGHT].all()
+    assert not labels[:, 8:24].any()
+
+
 def test_a_mask_unlike_the_crfs_is_refused(parts):
     """The class holds the left part, which it was asked about, and the right one: half of it is in the proposal."""
     image, scores, evidence = photo_and_scores()
@@ -116,7 +126,7 @@ def test_peaks_are_local_maxima_the_highest_first():
     heat[1, 1], heat[1, 2], heat[4, 4], heat[0, 4] = 1.0, 0.9, 0.8, 0.4
     assert peaks(heat, 4) == [(0.3, 0.3), (0.9, 0.9)]
     assert peaks(heat, 1) == [(0.3, 0.3)]
-    assert peaks(torch.ones(3, 3)) == []
+    assert peaks(torch.ones(3, 3), 4) == []
 
 
 def test_support_is_low_where_another_class_is_ahead():
@@ -129,8 +139,38 @@ def test_agreement_counts_both_ways():
     scores = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
     masks = torch.tensor([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 1, 1, 1]]]) > 0
     assert soft_iou(masks, scores).tolist() == [1.0, 0.5, 0.5]
-    found = choose(masks[1:][:, None] & torch.tensor([1, 1, 0, 0]).bool(), scores)
-    assert found.agreement == 1.0
+
+
+def test_middles_lie_deep_in_the_parts_of_a_mask():
+    """Two squares of 5 and 3 cells, 3 and 2 deep, one cell alone and the photo's rim as an edge."""
+    mask = torch.zeros(9, 12, dtype=torch.bool)
+    mask[1:6, 0:5] = mask[3:6, 8:11] = mask[8, 11] = True
+    assert middles(mask, 4) == [(2.5 / 12, 3.5 / 9), (9.5 / 12, 4.5 / 9)]
+    assert middles(mask, 1) == [(2.5 / 12, 3.5 / 9)]
+    assert middles(torch.zeros(3, 3, dtype=torch.bool), 4) == []
+    assert middles(torch.ones(1, 1, dtype=torch.bool), 4) == [(0.5, 0.5)]
+    assert len(middles(torch.ones(3, 40, dtype=torch.bool), 4)) == 4, "along a ridge they keep apart"
+
+
+def test_a_proposal_is_good_where_the_model_is_sure_it_is_stable_and_others_are_the_same():
+    row = torch.tensor([[9.0, 9.0, -9.0, -9.0]])
+    shaky, other = torch.tensor([[9.0, 0.5, -9.0, -9.0]]), torch.tensor([[-9.0, -9.0, -9.0, 9.0]])
+    sure = torch.ones(4)
+    found = quality(torch.stack([row, row, shaky, other]), sure)
+    near(found, torch.tensor([0.75**0.5, 0.75**0.5, 0.5 * 0.75**0.5, 0.5]))
+    near(quality(torch.stack([row, row, shaky, other]), sure / 2), found / 2)
+    near(quality(torch.stack([-row - 10, other]), torch.tensor([1.0, 2.0])), torch.tensor([0.0, 0.5**0.5]))
+
+
+def test_the_best_by_agreement_and_worth_is_chosen_and_good_ones_join_it():
+    scores = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
+    masks = torch.tensor([[[[1, 1, 0, 0]]], [[[0, 0, 1, 0]]], [[[1, 1, 1, 0]]]]) > 0
+    worth = torch.tensor([[1.0], [0.6], [0.2]])
+    joined = choose(masks, worth, scores)
+    assert (joined.agreement, joined.prompts) == (1.0, (0, 1)), "not the third, which fits best and is bad"
+    alone = choose(masks, torch.tensor([[1.0], [0.4], [0.2]]), scores)
+    assert (round(alone.agreement, 6), alone.prompts) == (round(2 / 3, 6), (0,)), "half as good is not enough"
+    assert choose(masks, worth, torch.zeros(1, 4)).prompts == ()
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +193,11 @@ def test_a_folder_with_sam_gives_three_proposals_a_prompt_of_the_photo_alone(sma
     model = load_promptable(str(small_sam))
     image = np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8)
     features = model.encode(image)
-    found = model.propose(features, (30, 60), [[Point(10, 10)], [Point(50, 20), Point(5, 5, False)]])
-    assert found.shape == (2, 3, 8, 16)
+    logits, predicted = model.propose(features, (30, 60), [[Point(10, 10)], [Point(50, 20), Point(5, 5, False)]])
+    assert (logits.shape, predicted.shape) == ((2, 3, 8, 16), (2, 3))
     alone = model.propose(features, (30, 60), [[Point(10, 10)]])
-    torch.testing.assert_close(found[:1], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits[:1], alone.logits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(predicted[:1], alone.predicted, atol=1e-4, rtol=0)
 
 
 def test_no_path_of_this_machine_enters_a_result_or_a_report(small_sam, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,17 @@ class Point:
     positive: bool = True
 
 
+class Proposals(NamedTuple):
+    """What a promptable segmenter answers to P prompts, n masks each.
+
+    logits: (P, n, h, w) float32 over the whole photo, above 0 where the mask is; (h, w) has its aspect, any scale. predicted:
+    (P, n) float32, what the model says of the IoU of each with the thing that was meant, about 0 to 1.
+    """
+
+    logits: Tensor
+    predicted: Tensor
+
+
 class Promptable(Protocol):
     """What the refiner asks of a promptable segmenter."""
 
@@ -40,11 +51,8 @@ class Promptable(Protocol):
         """What `propose` needs of a photo (H, W, 3) uint8, once for all its prompts."""
         ...
 
-    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Tensor:
-        """Proposals (len(prompts), n, h, w) float32 logits over the whole photo, above 0 where the mask is.
-
-        size: (H, W) of the photo, in whose pixels the prompts are; (h, w) has its aspect, any scale.
-        """
+    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Proposals:
+        """Some masks for each prompt. size: (H, W) of the photo, in whose pixels the prompts are."""
         ...
 
 
@@ -66,8 +74,8 @@ class SamSegmenter:
         with torch.inference_mode():
             return self.model.get_image_embeddings(padded.to(next(self.model.parameters()).device))
 
-    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Tensor:
-        """Three proposals for each prompt: (len(prompts), 3, h, w)."""
+    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Proposals:
+        """Three for each prompt."""
         points, labels = self._points(size, prompts)
         device = next(self.model.parameters()).device
         with torch.inference_mode():
@@ -81,7 +89,7 @@ class SamSegmenter:
         height, width = self._fitted(size)
         rows = max(1, round(masks.shape[-2] * height / self.side))
         columns = max(1, round(masks.shape[-1] * width / self.side))
-        return masks[..., :rows, :columns].clone()
+        return Proposals(masks[..., :rows, :columns].clone(), found.iou_scores[0].float())
 
     def _fitted(self, size: tuple[int, ...]) -> tuple[int, int]:
         if self.squash:

@@ -1,7 +1,8 @@
 """Which points to ask a promptable segmenter about, and which of its proposals to believe. Pure.
 
 One point at the peak of a class's map fails where it lies beside the thing, and the proposal is then a confident piece of
-something else. So several points are asked about, and only what agrees with the class's coarse mask, both ways, is taken.
+something else. So points of two kinds are asked about, and a proposal counts by how well it agrees with the class's coarse
+mask, both ways, and by how good it is of itself: how sure the model is, and how many other points lead to the same.
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-POINTS = 1
-"""Candidate points of a class at most; each costs one pass of the mask decoder."""
-AGREEMENT = 0.4
-"""IoU with the class's coarse mask below which a mask is refused. Both chosen on training photos: docs/refiners.md."""
+POINTS = 4
+"""Points of each of the two kinds at most."""
+AGREEMENT = 0.3
+"""IoU with the class's coarse mask below which a mask is refused; chosen on training photos: docs/refiners.md."""
+SAME = 0.8
+"""IoU above which two proposals are one and the same."""
+GOOD = 0.5
+"""Share of the best one's quality that a further proposal needs to join it."""
+MARGIN = 1.0
+"""In logits: a mask is stable that stays the same by a threshold as much higher and lower (SAM's stability score)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +44,7 @@ def support(maps: Tensor) -> Tensor:
     return ((flat - low) / (high - low).clamp(min=tiny) * share).view_as(maps)
 
 
-def peaks(heat: Tensor, count: int = POINTS) -> list[tuple[float, float]]:
+def peaks(heat: Tensor, count: int) -> list[tuple[float, float]]:
     """Up to `count` (x, y) in [0, 1] of local maxima over half the highest, the highest first; none where all is equal.
 
     heat: (h, w) ≥ 0.
@@ -58,17 +65,51 @@ def soft_iou(masks: Tensor, scores: Tensor) -> Tensor:
     return inside / both.clamp(min=1e-12)
 
 
-def choose(masks: Tensor, scores: Tensor) -> Chosen:
-    """The union of proposals that agrees best with a class's scores, grown one by one as long as the agreement rises.
+def middles(mask: Tensor, count: int) -> list[tuple[float, float]]:
+    """Up to `count` (x, y) in [0, 1] far inside a mask (h, w) bool, the innermost first, at half its depth or more.
 
-    So a class of several things gets a mask for each. masks: (prompts, n, h, w) bool. scores: (h, w) in [0, 1].
+    Depth is the distance to the rim, or the photo's, in a chess king's steps; around a point of depth r none lies within 2 r.
     """
-    per_prompt, flat = masks.shape[1], masks.flatten(0, 1)
+    depth, left = torch.zeros(mask.shape), mask.float()
+    while bool(left.any()):
+        depth += left
+        left = 1 - F.max_pool2d(F.pad(1 - left, (1, 1, 1, 1), value=1.0)[None], 3, stride=1)[0]
+    (height, width), least, points = mask.shape, max(1.0, float(depth.max()) / 2), list[tuple[float, float]]()
+    while len(points) < count and float(depth.max()) >= least:
+        y, x = divmod(int(depth.argmax()), width)
+        around = 2 * int(depth[y, x])
+        depth[max(0, y - around) : y + around + 1, max(0, x - around) : x + around + 1] = 0
+        points.append(((x + 0.5) / width, (y + 0.5) / height))
+    return points
+
+
+def quality(logits: Tensor, predicted: Tensor) -> Tensor:
+    """(n,) how good proposals are of themselves: predicted IoU · stability · √ of the share of all that are the same mask.
+
+    logits: (n, h, w). predicted: (n,).
+    """
+    area = (logits > -MARGIN).sum((1, 2)).clamp(min=1)
+    stable = (logits >= MARGIN).sum((1, 2)) / area
+    flat = (logits > 0).flatten(1).float()
+    inside, size = flat @ flat.T, flat.sum(1)
+    same = inside > SAME * (size[:, None] + size - inside)
+    return predicted.clamp(0, 1) * stable * same.float().mean(1).sqrt()
+
+
+def choose(masks: Tensor, worth: Tensor, scores: Tensor) -> Chosen:
+    """The proposal with the highest product of worth and agreement, and good ones that join it while the agreement rises.
+
+    So a class of several things gets a mask for each. masks: (prompts, n, h, w) bool. worth: (prompts, n), `quality`.
+    scores: (h, w) in [0, 1].
+    """
+    per_prompt, flat, worth = masks.shape[1], masks.flatten(0, 1), worth.flatten()
+    row = int((soft_iou(flat, scores) * worth).argmax())
+    good = worth >= GOOD * worth[row]
     union, best, taken = torch.zeros_like(flat[0]), 0.0, list[int]()
     while True:
-        agreement = soft_iou(flat | union, scores)
-        row = int(agreement.argmax())
-        if float(agreement[row]) <= best:
+        agreement = float(soft_iou((flat[row] | union)[None], scores))
+        if agreement <= best:
             return Chosen(union, best, tuple(taken))
-        union, best = flat[row] | union, float(agreement[row])
+        union, best = flat[row] | union, agreement
         taken.append(row // per_prompt)
+        row = int((soft_iou(flat | union, scores) * good).argmax())

@@ -18,8 +18,10 @@ from pnp_ovss.refiners.densecrf import DenseCRF
 from pnp_ovss.refiners.inputs import check_inputs
 from pnp_ovss.refiners.promptable import Point, Promptable
 from pnp_ovss.refiners.promptable_weights import load_promptable
-from pnp_ovss.refiners.proposals import AGREEMENT, POINTS, Chosen, choose, peaks, support
+from pnp_ovss.refiners.proposals import AGREEMENT, POINTS, Chosen, choose, middles, peaks, quality, support
 
+GRID = 128
+"""Cells along the photo's longer side, on which the middle of a mask is found."""
 REST = 1e-3
 """What a class keeps of its CRF score outside its mask where no channel is background: someone must win there."""
 
@@ -55,8 +57,9 @@ class Look:
 class SAM:
     """A promptable segmenter of the SAM family, trained on class-agnostic masks: its results are not mask-free.
 
-    model: "mobile-sam", another name of `promptable.toml`, a hub id or a folder. device: of torch. points:
-    candidates of a class at most. agreement: IoU with the CRF's mask of the class, in [0, 1], below which that one stays.
+    model: "mobile-sam", another name of `promptable.toml`, a hub id or a folder. device: of torch. points: of a class at
+    most, at peaks of its map, and as many in the middle of what the CRF gives it. agreement: IoU with the CRF's mask of the
+    class, in [0, 1], below which that one stays.
     """
 
     model: str = "mobile-sam"
@@ -89,12 +92,13 @@ class SAM:
         rough = DenseCRF().refine(image, checked)
         classes = [channel for channel, name in enumerate(known.names) if name]
         heat = support(known.maps[classes].cpu())
-        points = [peaks(each, self.points) for each in heat]
-        if not any(points):
+        if not any(tops := [peaks(each, self.points) for each in heat]):
             return Look(rough)
         won = rough.argmax(0)
-        held = torch.stack([won == channel for channel in classes])
-        found = self._ask(image, held.float(), points)
+        held = torch.stack([won == channel for channel in classes]).float()
+        coarse = F.interpolate(held[None], grid_of(image), mode="area")[0].cpu() > 1 / 2
+        points = [top and [*top, *middles(mask, self.points)] for top, mask in zip(tops, coarse, strict=True)]
+        found = self._ask(image, held, points)
         asked = [
             Asked(known.names[channel], channel, tuple(own), chosen, 0 < chosen.agreement >= self.agreement)
             for channel, own, chosen in zip(classes, points, found, strict=True)
@@ -110,12 +114,20 @@ class SAM:
             if not own:
                 chosen.append(Chosen(torch.zeros(1, 1, dtype=torch.bool), 0.0))
                 continue
-            proposals = model.propose(features, size, prompts_of(own, size))
-            small = F.interpolate(held[row][None, None], proposals.shape[-2:], mode="area")[0, 0].to(proposals.device)
-            taken = choose(proposals > 0, small)
+            logits, predicted = model.propose(features, size, prompts_of(own, size))
+            small = F.interpolate(held[row][None, None], logits.shape[-2:], mode="area")[0, 0].to(logits.device)
+            worth = quality(logits.flatten(0, 1), predicted.flatten()).view_as(predicted)
+            taken = choose(logits > 0, worth, small)
             mask = F.interpolate(taken.mask[None, None].float(), size, mode="bilinear")[0, 0] > 1 / 2
             chosen.append(Chosen(mask.to(held.device), taken.agreement, taken.prompts))
         return chosen
+
+
+def grid_of(image: np.ndarray) -> tuple[int, int]:
+    """Where the middle of a mask is looked for: (h, w) of the photo's aspect, `GRID` at most."""
+    height, width = image.shape[:2]
+    scale = min(1.0, GRID / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def prompts_of(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[list[Point]]:

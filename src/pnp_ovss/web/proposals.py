@@ -46,8 +46,8 @@ def _step(sam: SAM, look: Look, result: Segmentation) -> Step:
         labels[each.chosen.mask.cpu().numpy()] = result.class_names.index(each.name) + 1
     return Step(
         PROPOSALS,
-        f"A point at the peak of each class's map, and what {sam.name} proposes there: the proposal that agrees best with the "
-        "Dense CRF's mask of the class.",
+        f"Points at the peaks of each class's map and in the middle of what the Dense CRF gives it, and what {sam.name} proposes "
+        "there: the sure proposal that agrees best with the Dense CRF's mask of the class.",
         shrink_labels(labels),
         points=tuple((result.class_names.index(each.name) + 1, x, y) for each in asked for x, y in each.points),
         notes=tuple(_note(each, sam.agreement) for each in asked) or ("nothing was asked: no map has a peak",),
