@@ -5,7 +5,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export UV_CACHE_DIR := $(CURDIR)/.venv/uv-cache
 export PIP_CACHE_DIR := $(CURDIR)/.venv/pip-cache
 endif
-EXTRAS := demo,hub,web,serve,video,batch,tune,report,coco
+EXTRAS := demo,hub,web,serve,video,batch,tune,report,coco,fast
 QUICK := not slow and not weights and not gpu and not e2e
 NUMERIC := tests/test_golden_maps.py tests/test_saliency.py tests/test_postprocess.py tests/test_segmenter.py tests/test_method_shows.py tests/test_trace.py tests/refiners tests/vlms/test_contract.py tests/evaluation/test_ablation.py
 

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 FILES = {
+    "numba": ["refiners/compiled_field.py", "refiners/compiled_lattice.py", "refiners/rows.py"],
     "gradio": ["web/page.py", "web/server.py"],
     "autodistill": ["integrations/autodistill.py"],
     "cvat_sdk": ["integrations/cvat.py"],

@@ -13,7 +13,7 @@ from tests.scenes import two_squares
 
 POLICIES = ("all", "itm", "oracle")
 """Those that need no file and no second model."""
-ELSEWHERE = ("densecrf-reference", "sam")
+ELSEWHERE = ("densecrf-compiled", "densecrf-reference", "sam")
 """Refiners that need a package or weights of their own; their own tests have them."""
 
 

@@ -167,7 +167,7 @@ class SegmenterConfig:
     refine: str = setting(
         "densecrf",
         "label",
-        "What sharpens the masks: densecrf, pamr, densecrf-reference, sam (trained on masks) or none.",
+        "What sharpens the masks: densecrf, densecrf-compiled, pamr, densecrf-reference, sam (trained on masks) or none.",
     )
     core_share: float = setting(
         0.0, "label", "Share of its pixels that refining leaves a class at least (ours); 0 = it may vanish.", 0, 1

@@ -126,7 +126,7 @@ def called(model: str) -> str:
 def library_versions() -> dict[str, str]:
     """Versions of this package and of what its numbers depend on, as far as it is installed."""
     found = {"python": platform.python_version()}
-    for name in ("pnp-ovss", "torch", "transformers", "numpy", "pillow"):
+    for name in ("pnp-ovss", "torch", "transformers", "numpy", "pillow", "numba"):
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

@@ -23,6 +23,12 @@ class TestDenseCRFWithAbsentClasses(RefinerContract):
         return get_refiner("densecrf", absent_classes=7)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba: pip install '.[fast]'")
+class TestCompiledCRF(RefinerContract):
+    def make_refiner(self):
+        return get_refiner("densecrf-compiled")
+
+
 class TestPAMR(RefinerContract):
     def make_refiner(self):
         return get_refiner("pamr")

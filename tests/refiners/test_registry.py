@@ -11,7 +11,7 @@ from pnp_ovss.refiners import Refiner, get_refiner, list_refiners
 
 def test_every_listed_refiner_can_be_made_and_has_its_name():
     for name in list_refiners():
-        if name != "densecrf-reference":
+        if name not in ("densecrf-compiled", "densecrf-reference"):
             refiner = get_refiner(name)
             assert isinstance(refiner, Refiner)
             assert refiner.name.partition(" ")[0] == name  # sam says what it was trained on
@@ -26,7 +26,8 @@ def test_the_paper_settings_are_the_default():
 
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"'crf' is unknown: use one of densecrf, densecrf-reference, pamr, sam, none"
+        ConfigError,
+        match=r"'crf' is unknown: use one of densecrf, densecrf-compiled, densecrf-reference, pamr, sam, none",
     ):
         get_refiner("crf")
 
@@ -57,6 +58,12 @@ def test_unknown_options_are_answered_with_the_known_ones():
 def test_impossible_values_are_config_errors_that_name_them(name, option, value):
     with pytest.raises(ConfigError, match=option):
         get_refiner(name, **{option: value})
+
+
+def test_a_missing_numba_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(DependencyError, match=r"'densecrf-compiled' needs numba: pip install '\.\[fast\]'"):
+        get_refiner("densecrf-compiled")
 
 
 def test_a_missing_reference_says_how_to_install_it(monkeypatch):

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _REFINERS = {
     "densecrf": ("pnp_ovss.refiners.densecrf", "DenseCRF"),
+    "densecrf-compiled": ("pnp_ovss.refiners.compiled", "CompiledCRF"),
     "densecrf-reference": ("pnp_ovss.refiners.reference", "ReferenceCRF"),
     "pamr": ("pnp_ovss.refiners.pamr", "PAMR"),
     "sam": ("pnp_ovss.refiners.sam", "SAM"),
@@ -94,7 +95,7 @@ def list_refiners() -> list[str]:
     """Names that `get_refiner` knows.
 
     >>> list_refiners()
-    ['densecrf', 'densecrf-reference', 'pamr', 'sam', 'none']
+    ['densecrf', 'densecrf-compiled', 'densecrf-reference', 'pamr', 'sam', 'none']
     """
     return list(_REFINERS)
 

@@ -70,9 +70,8 @@ class DenseCRF:
         if self.gaussian_compat:
             kernels.append(_gaussian_kernel(height, width, self.gaussian_sxy, self.gaussian_compat, device))
         if self.bilateral_compat:
-            position = _positions(height, width, self.bilateral_sxy, device)
-            colour = torch.from_numpy(image.reshape(-1, 3).T.astype(np.float32)).to(device) / self.bilateral_srgb
-            kernels.append(pairwise_kernel(torch.cat([position, colour]), self.bilateral_compat))
+            features = colour_features(image, self.bilateral_sxy, self.bilateral_srgb, device)
+            kernels.append(pairwise_kernel(features, self.bilateral_compat))
         return kernels
 
 
@@ -156,11 +155,17 @@ def pairwise_kernel(features: torch.Tensor, weight: float) -> Lattice:
 
 @lru_cache(maxsize=4)
 def _gaussian_kernel(height: int, width: int, sxy: float, weight: float, device: torch.device) -> Lattice:
-    return pairwise_kernel(_positions(height, width, sxy, device), weight)
+    return pairwise_kernel(position_features(height, width, sxy, device), weight)
 
 
-def _positions(height: int, width: int, sxy: float, device: torch.device) -> torch.Tensor:
+def position_features(height: int, width: int, sxy: float, device: torch.device) -> torch.Tensor:
     """x and y of every pixel, row by row, in units of `sxy`: (2, H·W) float32."""
     y = torch.arange(height, dtype=torch.float32, device=device) / sxy
     x = torch.arange(width, dtype=torch.float32, device=device) / sxy
     return torch.stack([x.repeat(height), y.repeat_interleave(width)])
+
+
+def colour_features(image: np.ndarray, sxy: float, srgb: float, device: torch.device) -> torch.Tensor:
+    """x, y and the colour of every pixel of `image` (H, W, 3) in units of `sxy` and `srgb`: (5, H·W) float32."""
+    colour = torch.from_numpy(image.reshape(-1, 3).T.astype(np.float32)).to(device) / srgb
+    return torch.cat([position_features(*image.shape[:2], sxy, device), colour])
