@@ -35,7 +35,7 @@ def check_seed(seed: int) -> int:
 def setting(default: Any, step: Step, text: str, low: float = -math.inf, high: float = math.inf) -> Any:
     """A field: what reads it, what it means, and the finite range [low, high] of its numbers."""
     metadata = {"step": step, "help": text, "range": (low, high)}
-    if isinstance(default, Mapping):
+    if isinstance(default, dict):  # asking for Mapping walks through every class of torch that is one
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 

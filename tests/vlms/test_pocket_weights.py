@@ -37,6 +37,13 @@ def test_any_size_of_32_gives_a_stride_16_grid(pocket):
     assert tokens.shape == (1, 6 * 10, pocket[0].config.width)
 
 
+def test_loading_draws_no_random_numbers():
+    """They would be overwritten, and cost a tenth of an `import torch`."""
+    state = torch.random.get_rng_state()
+    load_pocket()
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
 def test_other_sizes_are_refused(pocket):
     with pytest.raises(ModelError, match="multiples of 32"):
         pocket[0].image_encoder(torch.zeros(1, 3, 100, 160))

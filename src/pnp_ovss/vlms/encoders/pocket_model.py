@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.vlms.encoders.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, EfficientNetLite2
@@ -121,6 +123,14 @@ def save_pocket(model: PocketModel, path: Path, notes: dict[str, str] | None = N
     save_file(kept, path, metadata=metadata)
 
 
+class _NoRandomNumbers(TorchFunctionMode):
+    """New parameters stay as memory gave them: they are about to be replaced. (The meta device would import half of torch.)"""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, drawn = kwargs or {}, (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
+        return kwargs["tensor"] if func in drawn else func(*args, **kwargs)
+
+
 def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, Tokenizer]:
     """The pocket model (float32, evaluation mode, frozen) and its tokenizer.
 
@@ -137,8 +147,9 @@ def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, Tokenizer]
             weights = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} is not a pocket model: {error}") from error
-    model = PocketModel(config)
-    found = model.load_state_dict(weights, strict=False)
+    with _NoRandomNumbers():
+        model = PocketModel(config)
+    found = model.load_state_dict(weights, strict=False, assign=True)
     if found.unexpected_keys or found.missing_keys:
         parts = f"missing {found.missing_keys[:3]}, unexpected {found.unexpected_keys[:3]}"
         raise ModelError(f"{path} does not fit its own config: {parts}")
