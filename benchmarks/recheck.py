@@ -44,6 +44,17 @@ class Pair:
     by_crop: str
 
 
+@dataclass(frozen=True)
+class Both:
+    """Pairs of found names that are both there: how many, and the highest correlation of two maps."""
+
+    count: int = 0
+    most: float = 0.0
+
+    def __add__(self, other: Both) -> Both:
+        return Both(self.count + other.count, max(self.most, other.most))
+
+
 def crop_of(result: Segmentation, rows: Sequence[int]) -> NDArray[np.uint8]:
     """The part of the photo where either map exceeds half of its peak."""
     maps = result.maps[list(rows)]
@@ -71,6 +82,14 @@ def pairs_of(segmenter: Segmenter, trace: Trace, least: float) -> Iterator[Pair]
             names = (kept[one], kept[other])
             on_crop = segmenter.presence(encode(segmenter.vlm, pixels, segmenter.config), names)
             yield Pair(names, alike[one][other], names[int(np.argmin(on_crop))])
+
+
+def both_there(segmenter: Segmenter, trace: Trace, there: set[int]) -> Both:
+    """Of one photo, where `there` are the labels of the classes in it."""
+    rows = [row for row, index in enumerate(trace.prepared.kept) if index + 1 in there]
+    alike = correlations(segmenter.replace(completion="none").sum_maps(trace))
+    values = [float(alike[one, other]) for one, other in combinations(rows, 2)]
+    return Both(len(values), max(values, default=0.0))
 
 
 def answers_of(
@@ -103,11 +122,13 @@ def main() -> None:
     segmenter = Segmenter.from_pretrained("pocket", refine="none", look_alikes=1.0, device="cpu")
     counts: dict[str, list[ImageCounts]] = {}
     found: dict[str, Presence] = {}
+    both = Both()
     print("| photo | two names | there | alike | the crop rejects |\n|---|---|---|---|---|")
     for sample in list(dataset)[: options.limit]:
         truth = sample.labels()
         trace = segmenter.look(segmenter.prepare(sample.image, dataset.names))
         there = {label for label in np.unique(truth).tolist() if 0 < label < VOID}
+        both += both_there(segmenter, trace, there)
         pairs = [] if options.photo_only else list(pairs_of(segmenter, trace, min(options.alike)))
         for pair in pairs:
             seen = [name for name in pair.names if dataset.names.index(name) + 1 in there]
@@ -118,6 +139,7 @@ def main() -> None:
             counts.setdefault(way, []).append(image)
             found[way] = found.get(way, Presence()) + presence(there, answer.kept)
     print(f"\n{options.set} {options.split}, {len(counts[AS_IT_IS])} photos; {about['date']}, {about['machine']}")
+    print(f"of {both.count} pairs of found names that are both there the highest correlation is {both.most:.2f}")
     labels = list(range(len(dataset.names) + 1))
     print("\n| | mIoU | against as it is | presence micro-F1 |\n|---|---|---|---|")
     for way in counts:

@@ -19,6 +19,7 @@ from machine import measured
 from PIL import Image
 
 from pnp_ovss import Segmentation, Segmenter
+from pnp_ovss.competition import correlations
 from pnp_ovss.pictures.sheet import beside, fitted, stacked, words
 
 PHOTOS = {
@@ -90,6 +91,14 @@ def share(result: Segmentation, name: str) -> float:
     return float(np.mean(result.labels == result.class_names.index(name) + 1))
 
 
+def alike(segmenter: Segmenter, path: Path, names: Sequence[str]) -> str:
+    """The correlation of two names' maps, as they compete and before completion."""
+    trace = segmenter.look(segmenter.prepare(path, names, keep=names))
+    maps = [some.sum_maps(trace) for some in (segmenter, segmenter.replace(completion="none"))]
+    completed, before = (float(correlations(some)[0, 1]) for some in maps)
+    return f"{completed:.2f} ({before:.2f})"
+
+
 def row(results: Sequence[Segmentation], texts: Sequence[str]) -> Image.Image:
     """The photo and each answer, its text below."""
     photo = fitted(Image.fromarray(results[0].image), CELL)
@@ -121,12 +130,14 @@ def main() -> None:
 
 def nested(photos: dict[Path, tuple[list[str], list[str]]], before: Segmenter, after: Segmenter) -> Image.Image:
     """Both names may win, before and after."""
-    print("| photo | asked | share of the photo before | after |\n|---|---|---|---|")
+    print(
+        "| photo | asked | share of the photo before | after | maps alike (before completion) |\n|---|---|---|---|---|"
+    )
     rows = []
     for path, (names, _) in photos.items():
         results = [segmenter(path, names, keep=names) for segmenter in (before, after)]
         texts = [", ".join(f"{name} {share(result, name):.0%}" for name in names) for result in results]
-        print(f"| {path.stem} | {', '.join(names)} | {' | '.join(texts)} |", flush=True)
+        print(f"| {path.stem} | {', '.join(names)} | {' | '.join(texts)} | {alike(after, path, names)} |", flush=True)
         rows.append(row(results, texts))
     return stacked(rows, gap_px=4)
 

@@ -155,3 +155,19 @@ def test_a_look_alike_is_not_among_what_was_found_and_says_so(segmenter):
     assert (one.kept, one.shares["scarlet red"]) == ((1,), 0)
     assert one.verdict("scarlet red") == "0.70, behind others (look_alikes, match_relative, match_top_k)"
     assert one.shares["red"] > 0.02
+
+
+def test_look_alikes_are_told_before_completion():
+    """Completed, all maps of this model are flat; before, red and blue look elsewhere, and scarlet looks where red does."""
+
+    class Alike(FakeVLM):
+        def patch_tokens(self, image):
+            return torch.ones_like(super().patch_tokens(image))
+
+    settings = {"completion": "affinity", "competition": "equal_mass", "accumulate": "raw", "look_alikes": 0.9}
+    segmenter = Segmenter(Alike(), CONFIG.replace(**settings))
+    prepared = segmenter.prepare(two_squares(), ["red", "scarlet red", "blue"])
+
+    trace = segmenter.look(replace(prepared, match_scores=(0.7, 0.99, 0.9)))
+
+    assert segmenter.label(trace).kept == (2, 3)

@@ -32,7 +32,7 @@ def as_torchs(image, scores, **options):
     """The compiled Q, once it is found to be that of torch."""
     q, expected = CompiledCRF(**options).refine(image, scores), DenseCRF(**options).refine(image, scores)
     torch.testing.assert_close(q, expected, atol=1e-3, rtol=0)
-    assert (q - expected).abs().mean() < 1e-5
+    assert (q - expected).abs().mean() < 1e-4
     same_labels(q.argmax(0), expected.argmax(0), least=0.999)
     return q
 

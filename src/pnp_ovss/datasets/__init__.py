@@ -89,10 +89,9 @@ def open_dataset(name: str, root: str | Path, /, **options: Any) -> Dataset:
     if not path.is_dir():
         raise DatasetError(f"data set {name!r}: {path} is no folder")
     found = reader(path, **options)
-    own = (
-        reader is open_folder and found.name in _READERS
-    )  # of the same name as a set that it is not: no figures beside
-    return replace(found, name=f"folder-{found.name}") if own else found
+    if reader is open_folder and found.name in _READERS:  # a set of one's own: no published figures belong beside it
+        return replace(found, name=f"folder-{found.name}")
+    return found
 
 
 def _in_words(wanted: Any) -> str:

@@ -1,9 +1,10 @@
-"""The Dense CRF compiled by numba for one thread of the CPU: the same lattices and updates, two to three times as fast."""
+"""The Dense CRF compiled by numba for one thread of the CPU: the same lattices and updates, faster."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from pnp_ovss.refiners import Evidence
 from pnp_ovss.refiners.densecrf import DenseCRF, colour_features, log_prior, position_features
 from pnp_ovss.refiners.inputs import check_inputs
 
+if TYPE_CHECKING:
+    from pnp_ovss.refiners.compiled_lattice import Lattices
+
 NO_CHANNEL = -1e30  # log prior of the channels that fill a row: their Q is 0
-MANY_CHANNELS = 16
+MANY_CHANNELS = 16  # above these, tables of many points take more memory than torch's
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,11 @@ class CompiledCRF(DenseCRF):
         colour = colour_features(image, self.bilateral_sxy, self.bilateral_srgb, checked.device)
         lattices = build_lattices([position.numpy(), colour.numpy()], [self.gaussian_compat, self.bilateral_compat])
         if lattices is None or (channels > MANY_CHANNELS and lattices.points > 2 * checked[0].numel()):
-            return super().refine(image, scores, evidence)  # too many cells to number, or tables larger than torch's
+            return super().refine(image, scores, evidence)  # too many cells to number, or to keep
         prior = log_prior(checked, self).flatten(1)
         return self._mean_field(prior, lattices)[: len(checked)].view(checked.shape)
 
-    def _mean_field(self, prior: torch.Tensor, lattices) -> torch.Tensor:
+    def _mean_field(self, prior: torch.Tensor, lattices: Lattices) -> torch.Tensor:
         """Q (C, N) from `prior` (C, N), as `densecrf.mean_field`; rows of 4, 8 or a multiple of 16 channels in between."""
         from pnp_ovss.refiners.compiled_field import CHUNK, kernels_for
 
@@ -61,13 +65,8 @@ class CompiledCRF(DenseCRF):
         share[channels - 1] /= max(self.absent_classes, 1)
         blur, update = kernels_for(lanes)
         table, spare = (torch.zeros(panels, lattices.points + 1, lanes).numpy() for _ in range(2))  # aligned by torch
-        fixed = (
-            rows.numpy(),
-            lattices.vertices,
-            lattices.weights,
-            share.numpy(),
-            torch.empty(CHUNK, panels * lanes).numpy(),
-        )
+        room = torch.empty(CHUNK, panels * lanes).numpy()
+        fixed = (rows.numpy(), lattices.vertices, lattices.weights, share.numpy(), room)
         update(*fixed, spare, table, False, True)
         for left in reversed(range(self.iterations)):
             blur(table, spare, lattices.links)

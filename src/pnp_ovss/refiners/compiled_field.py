@@ -70,9 +70,8 @@ def kernels_for(lanes: int) -> tuple[Callable[..., None], Callable[..., None]]:
                             message = add_scaled(message, row, weights[start + b, k])
                     logits = load(prior, (start + b) * panels + panel, lanes)
                     store(rows, b * panels + panel, add_product(logits, message, factors))
-            for first in range(
-                0, CHUNK * panels * lanes // WIDE, panels
-            ):  # softmax: one pixel, or several of few channels
+            # Softmax: of one pixel at a time, or of several where they have few channels.
+            for first in range(0, CHUNK * panels * lanes // WIDE, panels):
                 top, total = load(rows, first, WIDE), zeros(WIDE)
                 for i in range(first + 1, first + panels):
                     top = larger(top, load(rows, i, WIDE))
