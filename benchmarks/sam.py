@@ -29,7 +29,7 @@ from pnp_ovss.evaluation.metrics import empty_confusion, update
 from pnp_ovss.evaluation.tables import percent, signed
 from pnp_ovss.outputs import content
 from pnp_ovss.refiners import sam
-from pnp_ovss.refiners.promptable import Point, Promptable, Proposals
+from pnp_ovss.refiners.promptable import Proposals, SamSegmenter
 from pnp_ovss.refiners.promptable_weights import load_promptable
 from pnp_ovss.words import counted
 
@@ -40,11 +40,10 @@ MATTERS = 0.05
 class Remembered:
     """A promptable segmenter that encodes a photo once and answers a prompt once, for settings that share them."""
 
-    def __init__(self, model: Promptable, cache: Path | None, dtype: torch.dtype) -> None:
+    def __init__(self, model: SamSegmenter, cache: Path | None, dtype: torch.dtype) -> None:
         self.model, self.cache, self.dtype, self.photo = model, cache, dtype, Path()
         self.features: dict[str, Tensor] = {}
-        self.answers: dict[tuple[str, Point], Proposals] = {}
-        self.name = model.name
+        self.answers: dict[tuple[str, tuple[float, float]], Proposals] = {}
 
     def turn_to(self, photo: Path) -> None:
         """Another photo is next."""
@@ -65,11 +64,11 @@ class Remembered:
                     np.save(file, self.features[key].half().numpy())
         return key
 
-    def propose(self, features: str, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Proposals:
-        """As the model, each prompt of one point asked once."""
-        known = [(features, point) for (point,) in prompts]
+    def propose(self, features: str, size: tuple[int, int], points: Sequence[tuple[float, float]]) -> Proposals:
+        """As the model, each point asked once."""
+        known = [(features, point) for point in points]
         if asked := [point for _, point in dict.fromkeys(known) if (features, point) not in self.answers]:
-            logits, predicted = self.model.propose(self.features[features], size, [[point] for point in asked])
+            logits, predicted = self.model.propose(self.features[features], size, asked)
             for point, own, sure in zip(asked, logits, predicted, strict=True):
                 self.answers[features, point] = Proposals(own, sure)
         answers = [self.answers[key] for key in known]

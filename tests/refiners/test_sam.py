@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.evaluation.systems import segmenter_settings
 from pnp_ovss.provenance import Provenance, called, recorded
 from pnp_ovss.refiners import Evidence, get_refiner, sam
-from pnp_ovss.refiners.promptable import Point, Proposals, SamSegmenter, mobile_sam
+from pnp_ovss.refiners.promptable import Proposals, SamSegmenter, mobile_sam
 from pnp_ovss.refiners.promptable_weights import load_promptable
 from pnp_ovss.refiners.proposals import choose, middles, peaks, quality, soft_iou, support
 from pnp_ovss.refiners.sam import merged
@@ -31,8 +32,6 @@ LEFT, RIGHT = np.s_[:, :8], np.s_[:, 24:]
 class Parts:
     """A promptable segmenter that knows upright parts of the photo, which end at these quarters; counts what it encodes."""
 
-    name = "parts"
-
     def __init__(self, *quarters, whole=True):
         self.quarters, self.whole = quarters, whole
         self.encoded = 0
@@ -41,15 +40,15 @@ class Parts:
         self.encoded += 1
         return image
 
-    def propose(self, features, size, prompts):
+    def propose(self, features, size, points):
         height, width = size
-        masks = -torch.ones(len(prompts), 3, height, width)
-        for row, (point, *_) in enumerate(prompts):
+        masks = -torch.ones(len(points), 3, height, width)
+        for row, (x, _) in enumerate(points):
             ends = [quarter * width // 4 for quarter in self.quarters]
-            part = sum(point.x >= end for end in ends[:-1])
+            part = sum(x >= end for end in ends[:-1])
             masks[row, 0, :, (0, *ends)[part] : ends[part]] = 1
             masks[row, 1] = 1 if self.whole else -1  # everything, less sure
-        return Proposals(masks, torch.tensor([[1.0, 0.6, 0.0]] * len(prompts)))
+        return Proposals(masks, torch.tensor([[1.0, 0.6, 0.0]] * len(points)))
 
 
 @pytest.fixture
@@ -163,14 +162,14 @@ def test_a_proposal_is_good_where_the_model_is_sure_it_is_stable_and_others_are_
 
 
 def test_the_best_by_agreement_and_worth_is_chosen_and_good_ones_join_it():
-    scores = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
-    masks = torch.tensor([[[[1, 1, 0, 0]]], [[[0, 0, 1, 0]]], [[[1, 1, 1, 0]]]]) > 0
-    worth = torch.tensor([[1.0], [0.6], [0.2]])
-    joined = choose(masks, worth, scores)
-    assert (joined.agreement, joined.prompts) == (1.0, (0, 1)), "not the third, which fits best and is bad"
-    alone = choose(masks, torch.tensor([[1.0], [0.4], [0.2]]), scores)
-    assert (round(alone.agreement, 6), alone.prompts) == (round(2 / 3, 6), (0,)), "half as good is not enough"
-    assert choose(masks, worth, torch.zeros(1, 4)).prompts == ()
+    scores = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0]])
+    masks = torch.tensor([[[1, 1, 0, 0, 0]], [[0, 0, 1, 0, 0]], [[1, 1, 1, 1, 0]]]) > 0
+    joined = choose(masks, torch.tensor([1.0, 0.6, 0.2]), scores)
+    assert joined.mask.tolist() == [[True, True, True, False, False]], "not the third, which fits best and is bad"
+    assert joined.agreement == 0.75
+    alone = choose(masks, torch.tensor([1.0, 0.4, 0.2]), scores)
+    assert (alone.mask.tolist(), alone.agreement) == (masks[0].tolist(), 0.5), "half as good is not enough"
+    assert not choose(masks, torch.tensor([1.0, 0.6, 0.2]), torch.zeros(1, 5)).mask.any()
 
 
 @pytest.fixture(scope="module")
@@ -189,13 +188,13 @@ def small_sam(tmp_path_factory):
     return folder
 
 
-def test_a_folder_with_sam_gives_three_proposals_a_prompt_of_the_photo_alone(small_sam):
+def test_a_folder_with_sam_gives_three_proposals_a_point_of_the_photo_alone(small_sam):
     model = load_promptable(str(small_sam))
     image = np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8)
     features = model.encode(image)
-    logits, predicted = model.propose(features, (30, 60), [[Point(10, 10)], [Point(50, 20), Point(5, 5, False)]])
+    logits, predicted = model.propose(features, (30, 60), [(10, 10), (50, 20)])
     assert (logits.shape, predicted.shape) == ((2, 3, 8, 16), (2, 3))
-    alone = model.propose(features, (30, 60), [[Point(10, 10)]])
+    alone = model.propose(features, (30, 60), [(10, 10)])
     torch.testing.assert_close(logits[:1], alone.logits, atol=1e-4, rtol=0)
     torch.testing.assert_close(predicted[:1], alone.predicted, atol=1e-4, rtol=0)
 
@@ -266,7 +265,13 @@ def test_impossible_options_are_named(option, value):
 
 
 def test_points_are_moved_into_the_models_frame():
-    model = SamSegmenter(None, "none", side=100)
-    points, labels = model._points((30, 60), [[Point(30, 15)], [Point(60, 30), Point(0, 0, False)]])
-    assert points[0, 0, 0].tolist() == [50, 25]
-    assert labels.tolist() == [[[1, -10], [1, 0]]]
+    asked = {}
+
+    class Model(torch.nn.Linear):
+        def forward(self, **inputs):
+            asked.update(inputs)
+            return SimpleNamespace(pred_masks=torch.zeros(1, 2, 3, 4, 4), iou_scores=torch.zeros(1, 2, 3))
+
+    SamSegmenter(Model(1, 1), side=100).propose(None, (30, 60), [(30, 15), (60, 30)])
+    assert asked["input_points"].tolist() == [[[[50, 25]], [[100, 50]]]]
+    assert asked["input_labels"].tolist() == [[[1], [1]]]

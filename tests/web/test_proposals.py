@@ -25,16 +25,14 @@ NAMES = "red, green, blue"
 class RedKnower:
     """A promptable segmenter that proposes what is red where it is asked about red, else everything."""
 
-    name = "fake"
-
     def encode(self, image):
         return torch.from_numpy((image == RED).all(axis=2))
 
-    def propose(self, features, size, prompts):
+    def propose(self, features, size, points):
         height, width = size
-        masks = torch.ones(len(prompts), 1, height, width)
-        for row, (point, *_) in enumerate(prompts):
-            if features[int(point.y), int(point.x)]:
+        masks = torch.ones(len(points), 1, height, width)
+        for row, (x, y) in enumerate(points):
+            if features[int(y), int(x)]:
                 masks[row, 0] = features.float() * 2 - 1
         return Proposals(masks, torch.ones(masks.shape[:2]))
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,17 +18,8 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's photos, as SAM's and SAM 2's own processors have them, of pixels in [0, 1]."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """A prompt: x, y in pixels of the photo; positive: on the thing, else off it."""
-
-    x: float
-    y: float
-    positive: bool = True
-
-
 class Proposals(NamedTuple):
-    """What a promptable segmenter answers to P prompts, n masks each.
+    """What a promptable segmenter answers to P points, n masks each.
 
     logits: (P, n, h, w) float32 over the whole photo, above 0 where the mask is; (h, w) has its aspect, any scale. predicted:
     (P, n) float32, what the model says of the IoU of each with the thing that was meant, about 0 to 1.
@@ -39,31 +29,14 @@ class Proposals(NamedTuple):
     predicted: Tensor
 
 
-class Promptable(Protocol):
-    """What the refiner asks of a promptable segmenter."""
-
-    @property
-    def name(self) -> str:
-        """Which checkpoint it is."""
-        ...
-
-    def encode(self, image: np.ndarray) -> Any:
-        """What `propose` needs of a photo (H, W, 3) uint8, once for all its prompts."""
-        ...
-
-    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Proposals:
-        """Some masks for each prompt. size: (H, W) of the photo, in whose pixels the prompts are."""
-        ...
-
-
 class SamSegmenter:
     """Any of transformers' SAM models that takes `image_embeddings` and points.
 
     model: a SamModel or Sam2Model, frozen. squash: SAM 2 stretches a photo to a square; SAM fits its longer side.
     """
 
-    def __init__(self, model: Any, name: str, *, side: int = SIDE, squash: bool = False) -> None:
-        self.model, self.name, self.side, self.squash = model, name, side, squash
+    def __init__(self, model: Any, *, side: int = SIDE, squash: bool = False) -> None:
+        self.model, self.side, self.squash = model, side, squash
 
     def encode(self, image: np.ndarray) -> Any:
         """The encoder's features, on the model's device."""
@@ -74,19 +47,19 @@ class SamSegmenter:
         with torch.inference_mode():
             return self.model.get_image_embeddings(padded.to(next(self.model.parameters()).device))
 
-    def propose(self, features: Any, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> Proposals:
-        """Three for each prompt."""
-        points, labels = self._points(size, prompts)
+    def propose(self, features: Any, size: tuple[int, int], points: Sequence[tuple[float, float]]) -> Proposals:
+        """Three for each point (x, y) on the thing, in pixels of the photo. size: (H, W) of the photo."""
+        height, width = self._fitted(size)
+        prompts = torch.tensor([[[[x * width / size[1], y * height / size[0]]] for x, y in points]])
         device = next(self.model.parameters()).device
         with torch.inference_mode():
             found = self.model(
                 image_embeddings=features,
-                input_points=points.to(device),
-                input_labels=labels.to(device),
+                input_points=prompts.to(device),
+                input_labels=torch.ones(1, len(points), 1, dtype=torch.long, device=device),
                 multimask_output=True,
             )
         masks = found.pred_masks[0].float()
-        height, width = self._fitted(size)
         rows = max(1, round(masks.shape[-2] * height / self.side))
         columns = max(1, round(masks.shape[-1] * width / self.side))
         return Proposals(masks[..., :rows, :columns].clone(), found.iou_scores[0].float())
@@ -96,19 +69,6 @@ class SamSegmenter:
             return self.side, self.side
         scale = self.side / max(size)
         return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
-
-    def _points(self, size: tuple[int, int], prompts: Sequence[Sequence[Point]]) -> tuple[Tensor, Tensor]:
-        """(1, P, n, 2) float32 x, y of the model's input and (1, P, n) int labels, shorter prompts filled with −10."""
-        height, width = self._fitted(size)
-        most = max(len(prompt) for prompt in prompts)
-        points = torch.zeros(1, len(prompts), most, 2)
-        labels = torch.full((1, len(prompts), most), -10)
-        for row, prompt in enumerate(prompts):
-            for column, point in enumerate(prompt):
-                points[0, row, column, 0] = point.x * width / size[1]
-                points[0, row, column, 1] = point.y * height / size[0]
-                labels[0, row, column] = int(point.positive)
-        return points, labels
 
 
 _NAMES = {
@@ -152,7 +112,7 @@ def mobile_sam(state: Mapping[str, Tensor], name: str = "mobile-sam") -> SamSegm
     renamed = {_renamed(key): value for key, value in state.items() if not key.startswith(_UNUSED)}
     renamed[_TIED[1]] = renamed.get(_TIED[0], torch.empty(0))
     _fill(model, renamed, name)
-    return SamSegmenter(model.eval().requires_grad_(False), name)
+    return SamSegmenter(model.eval().requires_grad_(False))
 
 
 def _renamed(key: str) -> str:

@@ -27,7 +27,7 @@ def load_promptable(model: str, device: str = "cpu") -> SamSegmenter:
     if place.is_file() or (place / PICKLE).is_file():
         found = _mobile(place if place.is_file() else place / PICKLE, model)
     else:
-        found = _transformers(place, model)
+        found = _transformers(place)
     found.model.to("cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device)
     return found
 
@@ -58,7 +58,7 @@ def _mobile(path: Path, name: str) -> SamSegmenter:
     return mobile_sam(state, name)
 
 
-def _transformers(folder: Path, name: str) -> SamSegmenter:
+def _transformers(folder: Path) -> SamSegmenter:
     """SAM or SAM 2 from a folder's safetensors, every weight there."""
     kind = read_config(folder)["model_type"]
     if kind not in ("sam", "sam2", "sam2_video"):
@@ -73,4 +73,4 @@ def _transformers(folder: Path, name: str) -> SamSegmenter:
     if missing := sorted(info["missing_keys"]):
         raise ModelError(f"{folder}: {counted(len(missing), 'weight')} missing ({missing[0]}, ...); fetch it again")
     side = model.config.vision_config.image_size if kind == "sam" else model.config.prompt_encoder_config.image_size
-    return SamSegmenter(model.eval().requires_grad_(False), name, side=side, squash=kind != "sam")
+    return SamSegmenter(model.eval().requires_grad_(False), side=side, squash=kind != "sam")

@@ -27,11 +27,10 @@ MARGIN = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What became of a class. mask: (h, w) bool. agreement: its soft IoU in [0, 1]. prompts: the rows that it came from."""
+    """What became of a class. mask: (h, w) bool. agreement: its soft IoU in [0, 1]."""
 
     mask: Tensor
     agreement: float
-    prompts: tuple[int, ...] = ()
 
 
 def support(maps: Tensor) -> Tensor:
@@ -99,17 +98,15 @@ def quality(logits: Tensor, predicted: Tensor) -> Tensor:
 def choose(masks: Tensor, worth: Tensor, scores: Tensor) -> Chosen:
     """The proposal with the highest product of worth and agreement, and good ones that join it while the agreement rises.
 
-    So a class of several things gets a mask for each. masks: (prompts, n, h, w) bool. worth: (prompts, n), `quality`.
+    So a class of several things gets a mask for each. masks: (n, h, w) bool. worth: (n,), `quality`.
     scores: (h, w) in [0, 1].
     """
-    per_prompt, flat, worth = masks.shape[1], masks.flatten(0, 1), worth.flatten()
-    row = int((soft_iou(flat, scores) * worth).argmax())
+    row = int((soft_iou(masks, scores) * worth).argmax())
     good = worth >= GOOD * worth[row]
-    union, best, taken = torch.zeros_like(flat[0]), 0.0, list[int]()
+    union, best = torch.zeros_like(masks[0]), 0.0
     while True:
-        agreement = float(soft_iou((flat[row] | union)[None], scores))
+        agreement = float(soft_iou((masks[row] | union)[None], scores))
         if agreement <= best:
-            return Chosen(union, best, tuple(taken))
-        union, best = flat[row] | union, agreement
-        taken.append(row // per_prompt)
-        row = int((soft_iou(flat | union, scores) * good).argmax())
+            return Chosen(union, best)
+        union, best = masks[row] | union, agreement
+        row = int((soft_iou(masks | union, scores) * good).argmax())

@@ -16,7 +16,7 @@ from pnp_ovss.provenance import called
 from pnp_ovss.refiners import TRAINED_ON_MASKS, Evidence
 from pnp_ovss.refiners.densecrf import DenseCRF
 from pnp_ovss.refiners.inputs import check_inputs
-from pnp_ovss.refiners.promptable import Point, Promptable
+from pnp_ovss.refiners.promptable import SamSegmenter
 from pnp_ovss.refiners.promptable_weights import load_promptable
 from pnp_ovss.refiners.proposals import AGREEMENT, POINTS, Chosen, choose, middles, peaks, quality, support
 
@@ -114,12 +114,12 @@ class SAM:
             if not own:
                 chosen.append(Chosen(torch.zeros(1, 1, dtype=torch.bool), 0.0))
                 continue
-            logits, predicted = model.propose(features, size, prompts_of(own, size))
+            logits, predicted = model.propose(features, size, [(x * size[1], y * size[0]) for x, y in own])
             small = F.interpolate(held[row][None, None], logits.shape[-2:], mode="area")[0, 0].to(logits.device)
-            worth = quality(logits.flatten(0, 1), predicted.flatten()).view_as(predicted)
-            taken = choose(logits > 0, worth, small)
+            masks = logits.flatten(0, 1)
+            taken = choose(masks > 0, quality(masks, predicted.flatten()), small)
             mask = F.interpolate(taken.mask[None, None].float(), size, mode="bilinear")[0, 0] > 1 / 2
-            chosen.append(Chosen(mask.to(held.device), taken.agreement, taken.prompts))
+            chosen.append(Chosen(mask.to(held.device), taken.agreement))
         return chosen
 
 
@@ -128,11 +128,6 @@ def grid_of(image: np.ndarray) -> tuple[int, int]:
     height, width = image.shape[:2]
     scale = min(1.0, GRID / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def prompts_of(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[list[Point]]:
-    """A prompt for each point, in pixels of a photo (H, W)."""
-    return [[Point(x * size[1], y * size[0])] for x, y in points]
 
 
 def merged(rough: Tensor, asked: Mapping[int, Asked]) -> Tensor:
@@ -151,5 +146,5 @@ def merged(rough: Tensor, asked: Mapping[int, Asked]) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, device: str) -> Promptable:
+def _loaded(model: str, device: str) -> SamSegmenter:
     return load_promptable(model, device)
