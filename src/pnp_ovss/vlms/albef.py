@@ -7,7 +7,7 @@ It is BLIP's architecture but for three things: the first six text layers have n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Precision
@@ -17,9 +17,6 @@ from pnp_ovss.vlms.base import layer_index
 from pnp_ovss.vlms.blip import BlipVLM
 from pnp_ovss.vlms.checkpoints.strict import load_pretrained
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
-
-if TYPE_CHECKING:
-    pass
 
 VOCABULARY_SIZE = 30522
 

@@ -20,6 +20,8 @@ from pnp_ovss.errors import ConfigError
 from pnp_ovss.prompt import Prompt, Tokens
 
 Head = int | Literal["mean"]
+Found = dict[int, tuple[Tensor, Tensor | None]]
+"""Per layer (from 1): probabilities (heads, T, N) and their gradient, None for `gradient = "none"`."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

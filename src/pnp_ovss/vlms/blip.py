@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
 from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.text_stream import TextStream
 from pnp_ovss.vlms.encoders.vision_stream import VisionStream
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
-
-if TYPE_CHECKING:
-    pass
 
 ENC_TOKEN = 30523
 """[ENC] of LAVIS, at position 0 of every text; transformers leaves [CLS] there."""
@@ -33,8 +29,6 @@ class BlipVLM(CrossAttentionVLM):
     """
 
     name = "blip"
-    mean = CLIP_MEAN
-    std = CLIP_STD
     vocabulary_size = VOCABULARY_SIZE
 
     def check(self) -> None:

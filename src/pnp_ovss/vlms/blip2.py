@@ -13,9 +13,8 @@ A ⊗ G = Σ_q S(t, q) X(q, n) ∂(match)/∂X(q, n).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,69 +23,56 @@ from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, Head, layer_index
+from pnp_ovss.vlms.base import Found, Head, layer_index
 from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
-from pnp_ovss.vlms.encoders.bert_blocks import Found, Records, attention, split_heads
+from pnp_ovss.vlms.encoders.bert_blocks import Records, attention, split_heads
+from pnp_ovss.vlms.encoders.text_stream import CrossModalStream
 from pnp_ovss.vlms.encoders.vision_stream import VisionStream
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
-
-if TYPE_CHECKING:
-    pass
 
 VOCABULARY_SIZES = (30522, 30523, 30524)
 """BERT's, with [DEC], and with an image token that transformers added later."""
 
 
-class QueryStream:
-    """The Q-Former and its matching head, which reads the mean of all query tokens."""
+class QueryStream(CrossModalStream):
+    """The Q-Former and its matching head, which reads the mean of all query tokens.
+
+    Its state: hidden (B, Q + T, D), mask, the image and S of the asked layers by index.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.itm_head: nn.Linear = model.itm_head
         self.blocks = model.qformer.encoder.layer
+        self.depth = len(self.blocks)
         self.queries = int(model.query_tokens.shape[1])
         self.heads = int(self.blocks[0].attention.attention.num_attention_heads)
-        self.cross_layers = tuple(
-            i for i, b in enumerate(self.blocks, 1) if b.has_cross_attention and i < len(self.blocks)
-        )
+        self.cross_layers = tuple(i for i, b in enumerate(self.blocks, 1) if b.has_cross_attention and i < self.depth)
         self.max_tokens = int(model.embeddings.position_embeddings.num_embeddings)
 
-    @torch.no_grad()
-    def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Matching logits (B, 2). image: (1, M, D_v); ids: (B, T); mask: (B, T) bool, True = token."""
-        hidden = self._embed(ids)
-        for index in range(len(self.blocks)):
-            hidden = self._block(index, hidden, mask, image, Records())
-        return self._logits(hidden)
-
-    def attend(
-        self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
-    ) -> tuple[Tensor, Found]:
-        """Logits (1, 2) and, per layer (from 1), composed attention and gradient (heads, T, M); None for `none`."""
-        records = Records(layers)
-        mask = torch.ones_like(ids, dtype=torch.bool)
-        shares: dict[int, Tensor] = {}
-        with torch.no_grad():
-            hidden = self._embed(ids)
-            for index in range(records.lowest):
-                hidden = self._block(index, hidden, mask, image, records)
-        with torch.set_grad_enabled(gradient != "none"):
-            for index in range(records.lowest, len(self.blocks)):
-                hidden = self._block(index, hidden, mask, image, records)
-                if index in records:
-                    shares[index] = self._text_to_queries(index + 1, hidden)
-            logits = self._logits(hidden)
-        found = records.read(logits, head, gradient)
-        return logits.detach(), {layer: _compose(shares[layer_index(layer)], *found[layer]) for layer in layers}
-
-    def _embed(self, ids: Tensor) -> Tensor:
-        """Queries first, then the text: (B, Q + T, D)."""
+    def enter(self, image: Tensor, ids: Tensor, mask: Tensor) -> Any:
+        """Queries first, then the text."""
         queries = self.model.query_tokens.expand(len(ids), -1, -1)
-        return self.model.qformer.layernorm(self.model.embeddings(input_ids=ids, query_embeds=queries))
+        hidden = self.model.qformer.layernorm(self.model.embeddings(input_ids=ids, query_embeds=queries))
+        return hidden, mask, image, {}
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        return self.itm_head(hidden[:, : self.queries]).mean(dim=1)
+    def layer(self, index: int, state: Any, records: Records) -> Any:
+        """After an asked layer S is taken, from the next one."""
+        hidden, mask, image, shares = state
+        hidden = self._block(index, hidden, mask, image, records)
+        if index in records:
+            shares = shares | {index: self._text_to_queries(index + 1, hidden)}
+        return hidden, mask, image, shares
+
+    def logits(self, state: Any) -> Tensor:
+        """The head's mean over the queries."""
+        return self.itm_head(state[0][:, : self.queries]).mean(dim=1)
+
+    def read(self, state: Any, records: Records, logits: Tensor, head: Head, gradient: Gradient) -> Found:
+        """Composed attention and gradient."""
+        found = records.read(logits, head, gradient)
+        return {layer: _compose(state[3][layer_index(layer)], *found[layer]) for layer in records.layers}
 
     def _block(self, index: int, hidden: Tensor, mask: Tensor, image: Tensor, records: Records) -> Tensor:
         """One layer: (B, Q + T, D) -> the same; only the queries look at the image (1, M, D_v)."""
@@ -127,8 +113,6 @@ class Blip2VLM(CrossAttentionVLM):
     """A `Blip2ForImageTextRetrieval` of transformers behind the adapter protocol."""
 
     name = "blip2"
-    mean = CLIP_MEAN
-    std = CLIP_STD
 
     def check(self) -> None:
         """The heads of both sides, the word table, and that the Q-Former reads text at all."""

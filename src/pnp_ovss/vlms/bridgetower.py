@@ -11,56 +11,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pnp_ovss.checkpoint import read_config
-from pnp_ovss.config import Gradient, Precision
+from pnp_ovss.config import Precision
 from pnp_ovss.errors import ModelError
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, Head
 from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
-from pnp_ovss.vlms.encoders.bert_blocks import BertBlocks, Found, Records
+from pnp_ovss.vlms.encoders.bert_blocks import BertBlocks, Records
 from pnp_ovss.vlms.encoders.bpe import BpeTokenizer
 from pnp_ovss.vlms.encoders.clip_stream import ClipStream
-
-if TYPE_CHECKING:
-    pass
+from pnp_ovss.vlms.encoders.text_stream import CrossModalStream
 
 VOCABULARY_SIZE = 50265
-TEXTS_AT_ONCE = 8
-"""Every text runs the whole image side of the cross-modal layers; more at once only costs memory."""
-
-
-Streams = tuple[Tensor, Tensor]
-"""Words (B, T, D) and patches (B or 1, M, D) between two pairs of cross-modal layers."""
 
 
 @dataclass(frozen=True)
 class Towers:
     """What both towers give the cross-modal layers, a state for each pair.
 
-    image: (pairs, M, D). texts: pairs of (B, T, D). mask: (B, T) bool of real tokens, None = all.
+    image: (pairs, M, D). texts: pairs of (B, T, D). mask: (B, T) bool of real tokens.
     """
 
     image: Tensor
     texts: Sequence[Tensor]
-    mask: Tensor | None = None
-
-    @property
-    def start(self) -> Streams:
-        """The streams that enter the first pair."""
-        return self.texts[0], self.image[:1]
+    mask: Tensor
 
 
-class BridgeStream:
+class BridgeStream(CrossModalStream):
     """The cross-modal layers, their bridges and the matching head.
 
-    An image's tokens are (pairs, M, D): one state of the vision tower for each pair of layers.
+    An image's tokens are (pairs, M, D): one state of the vision tower for each pair of layers. The state: the towers, words
+    (B, T, D) and patches (B or 1, M, D).
     """
+
+    texts_at_once = 8
+    """Every text runs the whole image side of the cross-modal layers; more at once only costs memory."""
 
     def __init__(self, model: Any) -> None:
         tower = model.bridgetower
@@ -69,6 +59,7 @@ class BridgeStream:
         self.text_tower = BertBlocks(tower.text_model.encoder.layer)
         self.text_side = BertBlocks(tower.cross_modal_text_layers)
         self.image_side = BertBlocks(tower.cross_modal_image_layers)
+        self.depth = len(self.text_side)
         self.heads = self.text_side.heads
         self.cross_layers = self.text_side.cross_layers
         # RoBERTa's positions start after its padding id.
@@ -83,33 +74,36 @@ class BridgeStream:
         moved[0] = self.tower.cross_modal_image_layernorm(moved[0])
         return torch.cat(moved)
 
-    @torch.no_grad()
-    def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Matching logits (B, 2). image: (pairs, M, D); ids: (B, T); mask: (B, T) bool, True = token."""
-        chunks = zip(ids.split(TEXTS_AT_ONCE), mask.split(TEXTS_AT_ONCE), strict=True)
-        return torch.cat([self._match(image, *chunk) for chunk in chunks])
-
-    def attend(
-        self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
-    ) -> tuple[Tensor, Found]:
-        """Logits (1, 2) and, per layer (from 1), probabilities and gradients (heads, T, M); grad None for `none`."""
-        records = Records(layers)
-        with torch.no_grad():
-            towers = Towers(image, self._text_states(ids, None))
-            streams = self._run(towers, towers.start, records, range(records.lowest))
-        with torch.set_grad_enabled(gradient != "none"):
-            streams = self._run(towers, streams, records, range(records.lowest, len(self.text_side)))
-            logits = self._logits(streams)
-        return logits.detach(), records.read(logits, head, gradient)
-
-    def _match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    def enter(self, image: Tensor, ids: Tensor, mask: Tensor) -> Any:
+        """The towers' first states enter the first pair."""
         towers = Towers(image, self._text_states(ids, mask), mask)
-        return self._logits(self._run(towers, towers.start, Records(), range(len(self.text_side))))
+        return towers, towers.texts[0], image[:1]
 
-    def _text_states(self, ids: Tensor, mask: Tensor | None) -> list[Tensor]:
+    def layer(self, index: int, state: Any, records: Records) -> Any:
+        """One pair: each side looks at the other as it was before; before each but the first a bridge adds the towers' states.
+
+        The last pair computes what the poolers read.
+        """
+        towers, words, patches = state
+        if index > 0:
+            words = self.tower.cross_modal_text_link_tower[index - 1](towers.texts[index], words, None)
+            patches = self.tower.cross_modal_image_link_tower[index - 1](towers.image[index][None], patches, None)
+        rows = 1 if index == self.depth - 1 else None
+        seen, read = self.text_side.key_value(index, patches), self.image_side.key_value(index, words)
+        text_rows = None if index in records else rows
+        new_words = self.text_side.run(index, words, towers.mask, seen, records, rows=text_rows)
+        patches = self.image_side.run(index, patches, None, read, Records(), rows=rows, key_mask=towers.mask)
+        return towers, new_words, patches
+
+    def logits(self, state: Any) -> Tensor:
+        """Both poolers and the matching head."""
+        words, patches = self.tower.cross_modal_text_pooler(state[1]), self.tower.cross_modal_image_pooler(state[2])
+        return self.itm_head(torch.cat([words, patches.expand(len(words), -1)], dim=-1))
+
+    def _text_states(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
         """The text tower's states (B, T, D) as the cross-modal layers meet them, one for each pair."""
         hidden, states = self.tower.text_model.embeddings(input_ids=ids), []
-        first = len(self.text_tower) - len(self.text_side)
+        first = len(self.text_tower) - self.depth
         for index in range(len(self.text_tower)):
             hidden = self.text_tower.run(index, hidden, mask, None, Records())
             if index >= first:
@@ -119,37 +113,11 @@ class BridgeStream:
         moved[0] = self.tower.cross_modal_text_layernorm(moved[0])
         return moved
 
-    def _run(self, towers: Towers, streams: Streams, records: Records, indices: range) -> Streams:
-        """The pairs of layers `indices`; before each but the first, a bridge adds the towers' next states."""
-        for index in indices:
-            words, patches = streams
-            if index > 0:
-                words = self.tower.cross_modal_text_link_tower[index - 1](towers.texts[index], words, None)
-                patches = self.tower.cross_modal_image_link_tower[index - 1](towers.image[index][None], patches, None)
-            streams = self._pair(index, words, patches, towers.mask, records)
-        return streams
-
-    def _pair(self, index: int, words: Tensor, patches: Tensor, mask: Tensor | None, records: Records) -> Streams:
-        """One pair: each side looks at the other as it was before; the last pair computes what the poolers read."""
-        rows = 1 if index == len(self.text_side) - 1 else None
-        seen = self.text_side.key_value(index, patches)
-        read = self.image_side.key_value(index, words)
-        text_rows = None if index in records else rows
-        new_words = self.text_side.run(index, words, mask, seen, records, rows=text_rows)
-        return new_words, self.image_side.run(index, patches, None, read, Records(), rows=rows, key_mask=mask)
-
-    def _logits(self, streams: Streams) -> Tensor:
-        """Both poolers and the matching head: (B, 2)."""
-        words, patches = self.tower.cross_modal_text_pooler(streams[0]), self.tower.cross_modal_image_pooler(streams[1])
-        return self.itm_head(torch.cat([words, patches.expand(len(words), -1)], dim=-1))
-
 
 class BridgeTowerVLM(CrossAttentionVLM):
     """A `BridgeTowerForImageAndTextRetrieval` of transformers behind the adapter protocol."""
 
     name = "bridgetower"
-    mean = CLIP_MEAN
-    std = CLIP_STD
 
     def check(self) -> None:
         """The heads of the towers and of the pairs, the word table, and towers that fit each other."""
@@ -174,7 +142,7 @@ class BridgeTowerVLM(CrossAttentionVLM):
 
     def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
         """(pairs, 1 + N', D): a state of the vision tower for each pair, [CLS] first."""
-        states = self.vision(pixels, visible, last=len(self.stream.text_side))
+        states = self.vision(pixels, visible, last=self.stream.depth)
         return self.stream.image_states(states)
 
 

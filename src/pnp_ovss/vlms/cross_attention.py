@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from pnp_ovss.config import Gradient, Precision
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.prompt import Prompt, Tokens
-from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, at_least_float32, evaluating, scatter_patches
+from pnp_ovss.vlms.base import (
+    CLIP_MEAN,
+    CLIP_STD,
+    CrossAttention,
+    Head,
+    ImageFeatures,
+    at_least_float32,
+    evaluating,
+    scatter_patches,
+)
 from pnp_ovss.vlms.encoders.text_stream import CrossModalStream, TextStream
 from pnp_ovss.vlms.encoders.wordpiece import TextTokenizer, pad_prompts
 
@@ -42,8 +51,8 @@ class CrossAttentionVLM:
     """
 
     name = ""
-    mean: ClassVar[tuple[float, float, float]]
-    std: ClassVar[tuple[float, float, float]]
+    mean: ClassVar[tuple[float, float, float]] = CLIP_MEAN
+    std: ClassVar[tuple[float, float, float]] = CLIP_STD
 
     def __init__(
         self, model: Any, tokenizer: TextTokenizer, *, name: str | None = None, precision: Precision = "float32"

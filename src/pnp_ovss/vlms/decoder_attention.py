@@ -16,13 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pnp_ovss.config import Gradient
-from pnp_ovss.vlms.base import Head, at_least_float32, head_index, match_objective
+from pnp_ovss.vlms.base import Found, Head, at_least_float32, head_index, match_objective
 
 NAME = "pnp_ovss"
 """Of the attention function among transformers' own."""
-
-Found = dict[int, tuple[Tensor, Tensor | None]]
-"""Per layer (from 1): probabilities (heads, T, N) and their gradient, None for `gradient = "none"`."""
 
 
 class Watch:

@@ -14,20 +14,15 @@ from pnp_ovss.files import read_json
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
 from pnp_ovss.vlms.checkpoints.strict import load_pretrained
-from pnp_ovss.vlms.decoder import DecoderVLM
+from pnp_ovss.vlms.decoder import DecoderVLM, Triple
 from pnp_ovss.vlms.decoder_prompt import ChatFiles
-
-Triple = tuple[float, float, float]
 
 
 def load_decoder(preset: ModelPreset, folder: Path, *, precision: Precision = "float32") -> DecoderVLM:
-    """Load a decoder from a folder of transformers' layout; of its processor the template and the normalisation are read."""
-    model, files, (mean, std) = read_decoder(folder, precision)
-    return DecoderVLM(model, files, mean=mean, std=std, name=preset.name, precision=precision)
+    """Load a decoder from a folder of transformers' layout; of its processor the template and the normalisation are read.
 
-
-def read_decoder(folder: Path, precision: Precision) -> tuple[Any, ChatFiles, tuple[Triple, Triple]]:
-    """The model, its texts, and mean and std of pixels in [0, 1]. Raises ModelError that says what is missing."""
+    Raises ModelError that says what is missing.
+    """
     from transformers import AutoModelForImageTextToText
 
     with refusing(folder):
@@ -36,7 +31,9 @@ def read_decoder(folder: Path, precision: Precision) -> tuple[Any, ChatFiles, tu
         raise ModelError(f"{folder}: transformers has no image-text-to-text model of model_type '{config.model_type}'")
     kind = AutoModelForImageTextToText._model_mapping[type(config)]
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    return load_pretrained(kind, folder, config, dtype=dtype), ChatFiles.from_folder(folder), read_normalisation(folder)
+    model, files = load_pretrained(kind, folder, config, dtype=dtype), ChatFiles.from_folder(folder)
+    mean, std = read_normalisation(folder)
+    return DecoderVLM(model, files, mean=mean, std=std, name=preset.name, precision=precision)
 
 
 def read_normalisation(folder: Path) -> tuple[Triple, Triple]:

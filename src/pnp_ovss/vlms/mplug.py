@@ -16,7 +16,6 @@ from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.albef import VOCABULARY_SIZE, drop_cross_attention
-from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD
 from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_own
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.clip_stream import ClipStream
@@ -51,8 +50,6 @@ class MplugVLM(CrossAttentionVLM):
     """An `MplugModel` behind the adapter protocol. Its position table is resized bilinearly, as in the original."""
 
     name = "mplug"
-    mean = CLIP_MEAN
-    std = CLIP_STD
 
     def check(self) -> None:
         """The heads of the text side and the word table."""

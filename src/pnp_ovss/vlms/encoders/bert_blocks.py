@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pnp_ovss.config import Gradient
-from pnp_ovss.vlms.base import Head, head_index, layer_index, match_objective
+from pnp_ovss.vlms.base import Found, Head, head_index, layer_index, match_objective
 
 KeyValue = tuple[Tensor, Tensor]
 
@@ -43,10 +43,6 @@ class LayerRecord:
         return per_head[h] @ self.value[0, h].transpose(-1, -2)
 
 
-Found = dict[int, tuple[Tensor, Tensor | None]]
-"""Per layer (from 1): probabilities (heads, T, N) and their gradient, None for `gradient = "none"`."""
-
-
 class Records:
     """The asked layers of one forward pass (indices from 0), and what each leaves behind as it runs."""
 
@@ -70,27 +66,18 @@ class Records:
             context.requires_grad_()
         self._kept[index] = LayerRecord(query.detach(), key_value[0].detach(), key_value[1].detach(), context)
 
-    def grads(self, logits: Tensor, gradient: Gradient) -> dict[int, Tensor | None]:
-        """∂objective/∂context of each asked layer (from 1); None for `gradient = "none"`."""
-        if gradient == "none":
-            return dict.fromkeys(self.layers)
-        leaves = [self[layer].context for layer in self.layers]
-        with torch.enable_grad():
-            found = torch.autograd.grad(match_objective(logits, gradient), leaves)
-        return dict(zip(self.layers, found, strict=True))
-
     @torch.no_grad()
     def read(self, logits: Tensor, head: Head, gradient: Gradient) -> Found:
-        """Probabilities and gradients of the asked layers (from 1), all rows and columns."""
-        grads = self.grads(logits, gradient)
+        """Probabilities and gradients (of the objective) of the asked layers (from 1), all rows and columns."""
+        kept = [self._kept[layer_index(layer)] for layer in self.layers]
+        grads: Sequence[Tensor | None] = [None] * len(kept)
+        if gradient != "none":
+            with torch.enable_grad():
+                grads = torch.autograd.grad(match_objective(logits, gradient), [record.context for record in kept])
         return {
-            layer: (self[layer].attention(head), None if grad is None else self[layer].gradient(grad, head))
-            for layer, grad in grads.items()
+            layer: (record.attention(head), None if grad is None else record.gradient(grad, head))
+            for layer, record, grad in zip(self.layers, kept, grads, strict=True)
         }
-
-    def __getitem__(self, layer: int) -> LayerRecord:
-        """What a layer (from 1) left."""
-        return self._kept[layer_index(layer)]
 
 
 class BertBlocks:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pnp_ovss.vlms.encoders.vision_stream import resize_positions
+from pnp_ovss.vlms.encoders.vision_stream import patch_tokens, resize_positions, self_attention
 
 
 class ClipStream:
@@ -31,27 +31,23 @@ class ClipStream:
 
         `visible` (N,) bool removes the other patches. The final layer norm is applied to every state.
         """
-        weight = self.embeddings.patch_embedding.weight
-        patches = self.embeddings.patch_embedding(pixels.to(weight.dtype))
-        table = self.embeddings.position_embedding.weight.detach()[None]
-        positions = resize_positions(table, (patches.shape[2], patches.shape[3]), self.position_mode).to(weight)
-        tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
-        tokens = tokens if visible is None else tokens[:, visible]
-        hidden = self.norm_before(torch.cat([self.embeddings.class_embedding + positions[:, :1], tokens], dim=1))
+        embeddings = self.embeddings
+        tokens = patch_tokens(
+            embeddings.patch_embedding, pixels, embeddings.class_embedding, self._position_table, visible
+        )
+        hidden = self.norm_before(tokens)
         states = []
         for left, block in zip(range(len(self.blocks) - 1, -1, -1), self.blocks, strict=True):
-            hidden = hidden + _self_attention(block.attn, block.ln_1(hidden))
+            joint = F.linear(block.ln_1(hidden), block.attn.in_proj_weight, block.attn.in_proj_bias)
+            hidden = hidden + block.attn.out_proj(self_attention(joint, block.attn.num_heads))
             hidden = hidden + _feed_forward(block.mlp, block.ln_2(hidden))
             if left < last:
                 states.append(self.norm_after(hidden))
         return states
 
-
-def _self_attention(module: nn.MultiheadAttention, hidden: Tensor) -> Tensor:
-    joint = F.linear(hidden, module.in_proj_weight, module.in_proj_bias)
-    query, key, value = joint.unflatten(-1, (3, module.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    context = F.scaled_dot_product_attention(query, key, value)
-    return module.out_proj(context.transpose(1, 2).flatten(2))
+    def _position_table(self, grid: tuple[int, int]) -> Tensor:
+        table = self.embeddings.position_embedding.weight.detach()[None]
+        return resize_positions(table, grid, self.position_mode)
 
 
 def _feed_forward(module: nn.ModuleDict, hidden: Tensor) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pnp_ovss.vlms.base import at_least_float32
 
@@ -24,17 +25,13 @@ class VisionStream:
     @torch.no_grad()
     def __call__(self, pixels: Tensor, visible: Tensor | None = None) -> Tensor:
         """(1, 3, S_h, S_w) normalised -> (1, 1 + N', D), [CLS] first; `visible` (N,) bool removes the other patches."""
-        weight = self.embeddings.patch_embedding.weight
-        patches = self.embeddings.patch_embedding(pixels.to(weight.dtype))
-        grid = (patches.shape[2], patches.shape[3])
-        positions = self._position_table(grid).to(weight)
-        tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
-        if visible is not None:
-            tokens = tokens[:, visible]
-        start = self.embeddings.class_embedding.to(weight.dtype) + positions[:, :1]
-        hidden = torch.cat([start, tokens], dim=1)
+        embeddings = self.embeddings
+        hidden = patch_tokens(
+            embeddings.patch_embedding, pixels, embeddings.class_embedding, self._position_table, visible
+        )
         for block in self.blocks:
-            hidden = hidden + _self_attention(block.self_attn, block.layer_norm1(hidden))
+            joint = block.self_attn.qkv(block.layer_norm1(hidden))
+            hidden = hidden + block.self_attn.projection(self_attention(joint, block.self_attn.num_heads))
             hidden = hidden + block.mlp(block.layer_norm2(hidden))
         return self.norm(hidden)
 
@@ -47,18 +44,39 @@ class VisionStream:
         return self._positions[grid]
 
 
-def resize_positions(table: Tensor, grid: tuple[int, int], mode: str = "bicubic") -> Tensor:
+def patch_tokens(
+    convolution: nn.Conv2d,
+    pixels: Tensor,
+    start: Tensor,
+    positions_of: Callable[[tuple[int, int]], Tensor],
+    visible: Tensor | None,
+) -> Tensor:
+    """Tokens (1, 1 + N', D) of pixels (1, 3, S_h, S_w): [CLS], which is `start`, and the patches, at their positions.
+
+    positions_of: the table (1, 1 + P_h·P_w, D) of a grid. `visible` (N,) bool removes the other patches.
+    """
+    weight = convolution.weight
+    patches = convolution(pixels.to(weight.dtype))
+    positions = positions_of((patches.shape[2], patches.shape[3])).to(weight)
+    tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
+    tokens = tokens if visible is None else tokens[:, visible]
+    return torch.cat([start.to(weight.dtype) + positions[:, :1], tokens], dim=1)
+
+
+def resize_positions(
+    table: Tensor, grid: tuple[int, int], mode: str = "bicubic", *, align_corners: bool = False
+) -> Tensor:
     """The trained table (1, 1 + side², D), its patch part resized to the grid: (1, 1 + P_h·P_w, D) float32."""
     table = at_least_float32(table)
     side = int((table.shape[1] - 1) ** 0.5)
     if grid == (side, side):
         return table
     square = table[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    resized = F.interpolate(square, size=grid, mode=mode, align_corners=False)
+    resized = F.interpolate(square, size=grid, mode=mode, align_corners=align_corners)
     return torch.cat([table[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 
 
-def _self_attention(attention: Any, hidden: Tensor) -> Tensor:
-    qkv = attention.qkv(hidden).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    context = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
-    return attention.projection(context.transpose(1, 2).flatten(2))
+def self_attention(joint: Tensor, heads: int) -> Tensor:
+    """Context (B, T, D) of query, key and value side by side (B, T, 3·D), before the output's projection."""
+    query, key, value = joint.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
