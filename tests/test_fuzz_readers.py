@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pnp_ovss.candidates import read_candidates
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.classes import read_class_file
 from pnp_ovss.datasets import check_dataset, open_dataset, read_vocabulary
 from pnp_ovss.errors import PnPError
@@ -71,7 +71,7 @@ def test_class_files_lists_presets_and_descriptions(tmp_path_factory, data):
     path = folder / "a.toml"
     path.write_bytes(data)
     before = listing(folder)
-    for read in (read_class_file, read_vocabulary, read_list, read_candidates, get_method, get_preset):
+    for read in (read_class_file, read_vocabulary, read_list, Candidates.read, get_method, get_preset):
         with one_line_at_most():
             read(path)
     with one_line_at_most():
@@ -114,7 +114,7 @@ def test_candidates_and_tags(tmp_path_factory, value):
     (folder / "a.json").write_text(json.dumps(value), "utf-8")
     (folder / "a.jpg").write_bytes(b"x")
     with one_line_at_most():
-        tagged_files([folder], read_candidates(folder / "a.json"))
+        tagged_files([folder], Candidates.read(folder / "a.json").names)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pnp_ovss.candidates import Candidates, read_candidates
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import (
@@ -137,7 +137,7 @@ def test_when_nothing_is_kept_the_policys_own_scores_say_what_is_best():
 def test_candidates_file(tmp_path):
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"photo.jpg": ["cat"]}))
-    assert read_candidates(path) == {"photo.jpg": ["cat"]}
+    assert Candidates.read(path).names == {"photo.jpg": ["cat"]}
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"a": "cat"}', '{"a": [1]}', "{", "\x00"])
@@ -145,11 +145,11 @@ def test_malformed_candidates(tmp_path, text):
     path = tmp_path / "c.json"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        read_candidates(path)
+        Candidates.read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_candidates(tmp_path):
     with pytest.raises(ConfigError, match="cannot read"):
-        read_candidates(tmp_path / "none.json")
+        Candidates.read(tmp_path / "none.json")

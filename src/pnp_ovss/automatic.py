@@ -16,7 +16,7 @@ from pathlib import Path
 from pnp_ovss.classes import Classes, ClassNames, class_rows, make_classes, parse_classes, read_class_file
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError
-from pnp_ovss.policies import Choice, ClassPolicy, KeepRule, MatchPolicy, Request, choose, keep_rule
+from pnp_ovss.policies import Choice, ClassPolicy, MatchPolicy, Request, choose, keep_rule
 
 AUTO = "auto"
 MOST = 10
@@ -88,11 +88,13 @@ def decide(
 
 
 def _found(request: Request, config: SegmenterConfig) -> tuple[Classes, Choice]:
-    """The candidates that policy `itm` keeps by the configuration's rule, at most MOST, the surest first; all compete.
+    """The candidates that policy `itm` keeps by the configuration's rule, at most MOST where it has no limit, the surest first.
 
-    Where there is none: the best one, which competes with `empty = "best"` only.
+    All compete. Where there is none: the best one, which competes with `empty = "best"` only.
     """
-    _, choice = choose(MatchPolicy(at_most(keep_rule(config))), request, None, config)
+    rule = keep_rule(config)
+    rule = rule if rule.top_k else replace(rule, top_k=MOST)
+    _, choice = choose(MatchPolicy(rule), request, None, config)
     scores = [score or 0.0 for score in choice.scores]
     surest = sorted(range(len(scores)), key=lambda index: -scores[index])
     found = [index for index in surest if index in choice.kept] or surest[:1]
@@ -100,8 +102,3 @@ def _found(request: Request, config: SegmenterConfig) -> tuple[Classes, Choice]:
     return Classes(tuple(request.classes[index]) for index in found), Choice(
         kept, tuple(scores[index] for index in found)
     )
-
-
-def at_most(rule: KeepRule) -> KeepRule:
-    """The rule with MOST names at most where it has no limit."""
-    return rule if rule.top_k else replace(rule, top_k=MOST)

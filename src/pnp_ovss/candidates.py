@@ -23,7 +23,11 @@ class Candidates:
     @classmethod
     def read(cls, path: str | Path) -> Candidates:
         """From a JSON file {photo: [class names]}. Raises ConfigError when it is anything else."""
-        return cls(read_candidates(path))
+        data = read_json(path)
+        lists = isinstance(data, dict) and all(isinstance(v, list) for v in data.values())
+        if not lists or any(not isinstance(name, str) for names in data.values() for name in names):
+            raise ConfigError(f'{path} must look like {{"photo.jpg": ["cat", "sofa"], ...}}')
+        return cls(data)
 
     def of(self, photo: str) -> Sequence[str]:
         """The names listed for a photo. Raises ConfigError when it is not listed, or twice."""
@@ -36,12 +40,3 @@ class Candidates:
         raise ConfigError(
             f"the candidates name no image '{photo}'; they name {counted(len(self.names), 'other')}: add it, or use policy itm"
         )
-
-
-def read_candidates(path: str | Path) -> dict[str, list[str]]:
-    """A JSON file {image id: [class names]} for `Candidates`. Raises ConfigError when it is anything else."""
-    data = read_json(path)
-    lists = isinstance(data, dict) and all(isinstance(v, list) for v in data.values())
-    if not lists or any(not isinstance(name, str) for names in data.values() for name in names):
-        raise ConfigError(f'{path} must look like {{"photo.jpg": ["cat", "sofa"], ...}}')
-    return data

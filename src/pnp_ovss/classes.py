@@ -153,20 +153,6 @@ def read_class_file(path: str | Path) -> Classes:
         raise ClassNameError(f"the class file {path}: {error}") from None
 
 
-def flatten_classes(classes: Sequence[Sequence[str]], chosen: Sequence[int]) -> tuple[list[str], list[list[int]]]:
-    """The names of the chosen classes, synonyms included, and for each class its rows among them.
-
-    >>> flatten_classes([("cat",), ("sofa", "couch"), ("dog",)], [1, 2])
-    (['sofa', 'couch', 'dog'], [[0, 1], [2]])
-    """
-    names: list[str] = []
-    groups = []
-    for index in chosen:
-        groups.append(list(range(len(names), len(names) + len(classes[index]))))
-        names.extend(classes[index])
-    return names, groups
-
-
 def prompted_names(
     classes: Sequence[Sequence[str]], kept: Sequence[int], everything: bool
 ) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
@@ -176,8 +162,11 @@ def prompted_names(
     (('cat', 'sofa', 'couch', 'dog'), ((1, 2),))
     """
     chosen = range(len(classes)) if everything and kept else kept
-    names, groups = flatten_classes(classes, chosen)
-    rows = dict(zip(chosen, map(tuple, groups), strict=True))
+    names: list[str] = []
+    rows: dict[int, tuple[int, ...]] = {}
+    for index in chosen:
+        rows[index] = tuple(range(len(names), len(names) + len(classes[index])))
+        names.extend(classes[index])
     return tuple(names), tuple(rows[index] for index in kept)
 
 

@@ -30,6 +30,16 @@ CLIP_TEMPERATURE = 0.01
 IMAGES_PER_BATCH = 16
 
 
+def load_with_tokenizer(model: str | Path, family: str, model_class: Any, device: str) -> tuple[Any, Any, str]:
+    """A model of transformers' class on its device, CLIP's tokenizer from beside it, and its name. Raises ModelError."""
+    source = checkpoint_source(model, family)
+    folder = locate(source)
+    values = read_config(folder, family)
+    with refusing(folder):
+        loaded = load_pretrained(model_class, folder, model_class.config_class.from_dict(values))
+    return loaded.to(pick_device(device)), load_clip_tokenizer(folder), source.name
+
+
 class Clip:
     """A `CLIPModel` of transformers and its tokenizer. Photos are squashed to a square; each text's vector is kept.
 
@@ -54,14 +64,10 @@ class Clip:
         Raises ModelError when the weights cannot be found, with where they were looked for, or do not fit.
         """
         need("transformers", "a CLIP model", "hub")
-        from transformers import CLIPConfig, CLIPModel
+        from transformers import CLIPModel
 
-        source = checkpoint_source(model, "clip")
-        folder = locate(source)
-        values = read_config(folder, "clip")
-        with refusing(folder):
-            loaded = load_pretrained(CLIPModel, folder, CLIPConfig.from_dict(values))
-        return cls(loaded.to(pick_device(device)), load_clip_tokenizer(folder), name=source.name)
+        loaded, tokenizer, name = load_with_tokenizer(model, "clip", CLIPModel, device)
+        return cls(loaded, tokenizer, name=name)
 
     def score(self, images: Sequence[np.ndarray], class_names: Sequence[str]) -> Tensor:
         """Cosine / 0.01, (len(images), len(class_names)), in [-100, 100], on the CPU; images are (H, W, 3) uint8."""

@@ -100,7 +100,8 @@ def equal_mass(
     inside = enlarge(foreground, size, config) if wants_background else torch.ones(1, *size)
     among = (masses(total) if shares is None else shares)[list(rows)]
     led = resize_and_blur(among, size, config.resize, config.share_blur)
-    led = let_all_lead(led, inside[0] > 1 / 2, size_of_patch(total, size))
+    patch_px = max(1, round(size[0] * size[1] / total[0].numel()))  # pixels of the photo that a patch covers
+    led = let_all_lead(led, inside[0] > 1 / 2, patch_px)
     if presence is not None:
         led *= led.new_tensor([presence[row] for row in rows])[:, None, None]
     leading = led / led.amax(dim=0).clamp(min=torch.finfo(led.dtype).tiny)
@@ -113,11 +114,6 @@ def equal_mass(
 def masses(total: Tensor) -> Tensor:
     """The maps (K, P_h, P_w) with a sum of 1 each; a map of zeros stays one."""
     return total / total.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
-
-
-def size_of_patch(total: Tensor, size: tuple[int, int]) -> int:
-    """Pixels of the photo (H, W) that one patch of the maps (K, P_h, P_w) covers, at least 1."""
-    return max(1, round(size[0] * size[1] / total[0].numel()))
 
 
 def let_all_lead(masses: Tensor, inside: Tensor, pixels: int) -> Tensor:

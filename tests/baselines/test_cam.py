@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pnp_ovss.baselines.cam import TagCam, Tagged, fit_linear, read_tagged
+from pnp_ovss.baselines.cam import TagCam, fit_linear, read_tagged
+from pnp_ovss.datasets.base import TaggedImage
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Query
 from tests.near import near
@@ -30,7 +31,7 @@ def tagged(tmp_path):
             if name in names:
                 image[4:28, column + 2 : column + 22] = (255, 0, 0) if name == "scarlet" else (0, 0, 255)
         Image.fromarray(image).save(tmp_path / f"{index}.png")
-        photos.append(Tagged(tmp_path / f"{index}.png", tuple(names)))
+        photos.append(TaggedImage(tmp_path / f"{index}.png", tuple(names)))
     return photos
 
 
@@ -66,7 +67,7 @@ def test_tags_are_read_from_json_lines(tmp_path):
     ]
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines))
-    assert read_tagged(path) == [Tagged(tmp_path / "images/a.jpg", ("cat",))]
+    assert read_tagged(path) == [TaggedImage(tmp_path / "images/a.jpg", ("cat",))]
     path.write_text(json.dumps(lines[1]))
     with pytest.raises(DatasetError, match="names no tagged photographs"):
         read_tagged(path)
@@ -82,7 +83,7 @@ def test_the_trunk_is_the_pockets(tmp_path, noise):
     Image.fromarray(smooth).save(tmp_path / "images/b.png")
     lines = [{"image": "a.png", "tags": ["cat"]}, {"image": "b.png", "tags": ["dog"]}]
     (tmp_path / "tags.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    cam = TagCam.from_tags(tmp_path / "tags.jsonl", background=False)
+    cam = TagCam.from_spec(tmp_path / "tags.jsonl", background=False)
     classes = (("cat",), ("dog",))
     cat, dog = (cam.answer(Query("", image, classes, ()))[""].labels for image in (noise, smooth))
     assert cat.shape == (40, 60)

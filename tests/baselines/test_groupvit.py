@@ -46,7 +46,7 @@ def groupvit_folder(clip_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def groupvit(groupvit_folder):
-    return GroupViT.from_pretrained(groupvit_folder, background=True, device="cpu")
+    return GroupViT.from_spec(groupvit_folder, background=True, device="cpu")
 
 
 def test_probabilities_against_the_groups_one_by_one(groupvit, noise):
@@ -77,7 +77,7 @@ def test_labels_have_the_images_size_and_background_where_nothing_is_sure(groupv
     query = Query("a", noise, (("cat",), ("dog",)), ())
     labels = groupvit.answer(query)[""].labels
     assert labels.shape == (40, 60)
-    sure = GroupViT.from_pretrained(groupvit_folder, background=False, device="cpu").answer(query)[""].labels
+    sure = GroupViT.from_spec(groupvit_folder, background=False, device="cpu").answer(query)[""].labels
     assert sure.min() >= 1
     assert ((labels == 0) | (labels == sure)).all()
     assert groupvit.settings()["size"] == 32
@@ -85,7 +85,7 @@ def test_labels_have_the_images_size_and_background_where_nothing_is_sure(groupv
 
 def test_another_architecture_is_refused(clip_folder):
     with pytest.raises(ModelError, match="model_type is 'clip', not 'groupvit'"):
-        GroupViT.from_pretrained(clip_folder, background=True, device="cpu")
+        GroupViT.from_spec(clip_folder, background=True, device="cpu")
 
 
 def test_the_same_answer_twice(groupvit, noise):
@@ -104,4 +104,4 @@ def test_renamed_weights_are_refused(groupvit_folder, tmp_path):
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
 
     with pytest.raises(ModelError, match=r"weights are missing \(vision_model"):
-        GroupViT.from_pretrained(tmp_path, background=True)
+        GroupViT.from_spec(tmp_path, background=True)

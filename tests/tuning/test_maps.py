@@ -118,7 +118,7 @@ def test_one_encoding_a_photo_however_many_are_read(store):
 
 def test_too_much_is_refused_before_anything_is_written(scene, tmp_path):
     with pytest.raises(ConfigError, match="give fewer images"):
-        MapStore(FakeVLM(), [scene] * 3000, CONFIG, tmp_path / "maps", max_gb=1)
+        MapStore(FakeVLM(), [scene] * 12_000, CONFIG, tmp_path / "maps")
 
     assert not (tmp_path / "maps").exists()
 

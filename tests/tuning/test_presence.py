@@ -16,7 +16,7 @@ from pnp_ovss.presence import NameBank
 from pnp_ovss.presence import Presence as CalibratedPresence
 from pnp_ovss.presets import get_preset
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
-from pnp_ovss.tuning.presence import FAMILIES, best_f1, choose_rule, fit_presence, other_shares, rules_of, search_rules
+from pnp_ovss.tuning.presence import RULES, best_f1, choose_rule, fit_presence, other_shares, search_rules
 from pnp_ovss.tuning.tags import tagged_files
 from tests.commands import caller
 from tests.scenes import BLUE, GREY, RED, two_squares
@@ -42,9 +42,9 @@ def rate(rule, scores, tags):
 def test_the_best_of_each_family_against_the_rules_one_by_one():
     scores, tags = tagged_scores(images=30)
     results = search_rules(scores, tags)
-    assert [result.family for result in results] == list(FAMILIES)
+    assert [result.family for result in results] == list(RULES)
     for result in results:
-        rated = [rate(rule, scores, tags).micro_f1 for rule in rules_of(result.family)]
+        rated = [rate(rule, scores, tags).micro_f1 for rule in RULES[result.family]]
         assert result.presence == rate(result.rule, scores, tags)
         assert result.presence.micro_f1 == max(rated)
 
@@ -67,14 +67,9 @@ def test_a_relative_rule_is_chosen_where_images_differ_in_their_level():
     assert chosen.gain.low > 0
 
 
-def test_an_unknown_family_is_an_error():
-    with pytest.raises(ValueError, match="no family of rules 'magic'"):
-        next(rules_of("magic"))
-
-
 def test_the_rules_are_those_of_the_policy():
-    assert next(rules_of("top_k")) == KeepRule(0.0, top_k=1)
-    assert len(list(rules_of("threshold"))) == 49
+    assert RULES["top_k"][0] == KeepRule(0.0, top_k=1)
+    assert len(RULES["threshold"]) == 49
 
 
 def only(colour):

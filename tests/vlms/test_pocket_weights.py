@@ -133,10 +133,10 @@ def test_the_text_encoder_equals_transformers():
     from transformers import BlipTextConfig, BlipTextModel
 
     torch.manual_seed(0)
-    ours = TextEncoder(vocabulary=50, width=32, layers=2, heads=4, feed_forward=48, places=20).eval().double()
+    ours = TextEncoder(PocketConfig(vocabulary=50, width=32, layers=2, heads=4, feed_forward=48)).eval().double()
     config = BlipTextConfig(
         vocab_size=50, hidden_size=32, encoder_hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=20, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, is_decoder=True,
+        max_position_embeddings=512, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, is_decoder=True,
         bos_token_id=1, sep_token_id=2, eos_token_id=2, pad_token_id=0,
     )  # fmt: skip
     theirs = BlipTextModel(config, add_pooling_layer=False).eval().double()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pnp_ovss.baselines.trivial import AllBackground, RandomLabels, TagsEverywhere
@@ -22,6 +23,8 @@ __all__ = [
     "list_baselines",
     "make_baseline",
 ]
+
+_Make = Callable[[str, bool, str], "System"]
 
 
 def list_baselines() -> tuple[str, ...]:
@@ -52,39 +55,25 @@ def check_baseline(spec: str) -> None:
         raise ConfigError(f"unknown baseline {spec!r}; choose from {', '.join(list_baselines())}")
 
 
-def _maskclip(rest: str, background: bool, device: str) -> System:
-    from pnp_ovss.baselines.maskclip import MaskClip
+def _loaded(place: str) -> _Make:
+    """The baseline of a `module:class` here, which is imported when it is made."""
 
-    return MaskClip.from_pretrained(rest or None, background=background, device=device)
+    def make(rest: str, background: bool, device: str) -> System:
+        module, name = place.split(":")
+        kind = getattr(import_module(f"{__name__}.{module}"), name)
+        return kind.from_spec(rest, background=background, device=device)
 
-
-def _groupvit(rest: str, background: bool, device: str) -> System:
-    from pnp_ovss.baselines.groupvit import GroupViT
-
-    return GroupViT.from_pretrained(rest or None, background=background, device=device)
-
-
-def _reco(rest: str, background: bool, device: str) -> System:
-    from pnp_ovss.baselines.reco import Reco
-
-    folder, _, model = rest.partition(":")
-    return Reco.from_pretrained(model or None, folder, background=background, device=device)
+    return make
 
 
-def _cam(rest: str, background: bool, _device: str) -> System:
-    from pnp_ovss.baselines.cam import TagCam
-
-    return TagCam.from_tags(rest, background=background)
-
-
-_BASELINES: dict[str, tuple[str, Callable[[str, bool, str], System]]] = {
+_BASELINES: dict[str, tuple[str, _Make]] = {
     "background": ("", lambda _rest, _background, _device: AllBackground()),
     "random": ("", lambda _rest, background, _device: RandomLabels(background)),
     "tags": ("", lambda _rest, _background, _device: TagsEverywhere()),
-    "maskclip": ("[:MODEL]", _maskclip),
-    "groupvit": ("[:MODEL]", _groupvit),
-    "reco": (":FOLDER[:MODEL]", _reco),
-    "cam": (":TAGS.jsonl", _cam),
+    "maskclip": ("[:MODEL]", _loaded("maskclip:MaskClip")),
+    "groupvit": ("[:MODEL]", _loaded("groupvit:GroupViT")),
+    "reco": (":FOLDER[:MODEL]", _loaded("reco:Reco")),
+    "cam": (":TAGS.jsonl", _loaded("cam:TagCam")),
 }
 """{kind: (what may stand behind it, what makes it of that, the background and the device)}"""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pnp_ovss.baselines.clip_dense import upsample
+from pnp_ovss.datasets.base import TaggedImage
 from pnp_ovss.datasets.vocabulary import make_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
 from pnp_ovss.evaluation.systems import Answer, Classes, Query
@@ -33,14 +33,6 @@ Features = Callable[[np.ndarray, int], Tensor]
 """(H, W, 3) uint8 and a side in pixels -> features (D, h, w)."""
 
 
-@dataclass(frozen=True)
-class Tagged:
-    """A photograph and the names of classes in it."""
-
-    path: Path
-    names: tuple[str, ...]
-
-
 class TagCam:
     """Labels from a linear classifier on features, fitted to the query's classes when they are first seen.
 
@@ -48,7 +40,7 @@ class TagCam:
     logit is negative.
     """
 
-    def __init__(self, features: Features, tagged: Sequence[Tagged], *, background: bool, name: str) -> None:
+    def __init__(self, features: Features, tagged: Sequence[TaggedImage], *, background: bool, name: str) -> None:
         self.features = features
         self.tagged = tuple(tagged)
         self.background = background
@@ -57,7 +49,7 @@ class TagCam:
         self._heads: dict[Classes, tuple[Tensor, Tensor]] = {}
 
     @classmethod
-    def from_tags(cls, path: str | Path, *, background: bool) -> TagCam:
+    def from_spec(cls, path: str | Path, *, background: bool, device: str = "cpu") -> TagCam:  # noqa: ARG003
         """From JSON lines {"image", "tags", "split"} beside a folder `images`; the lines of split `train` with tags."""
         from pnp_ovss.vlms.encoders.efficientnet import load_trunk
         from pnp_ovss.vlms.encoders.pocket_model import MEAN, STD
@@ -96,12 +88,12 @@ class TagCam:
         return self._heads[classes]
 
 
-def read_tagged(path: Path) -> list[Tagged]:
+def read_tagged(path: Path) -> list[TaggedImage]:
     """The tagged photographs of a JSON lines file. Raises DatasetError if there are none."""
     try:
         entries = [json.loads(line) for line in read_lines(path, error=DatasetError) if line.strip()]
         chosen = [entry for entry in entries if entry["tags"] and entry.get("split", "train") == "train"]
-        tagged = [Tagged(path.parent / "images" / entry["image"], tuple(entry["tags"])) for entry in chosen]
+        tagged = [TaggedImage(path.parent / "images" / entry["image"], tuple(entry["tags"])) for entry in chosen]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f'cannot read the tags {path}: {error!r}; expected lines {{"image": ..., "tags": [...]}}'
@@ -142,11 +134,11 @@ def _fit_one(inputs: np.ndarray, target: np.ndarray) -> np.ndarray:
     return minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
 
 
-def _targets(tagged: Sequence[Tagged], classes: Classes) -> Tensor:
+def _targets(tagged: Sequence[TaggedImage], classes: Classes) -> Tensor:
     vocabulary = make_vocabulary("queried", [", ".join(group) for group in classes])
     targets = torch.zeros(len(tagged), len(classes))
     for row, photo in enumerate(tagged):
-        for name in photo.names:
+        for name in photo.class_names:
             try:
                 targets[row, vocabulary.label(name) - 1] = 1
             except ClassNameError:  # a tag outside the queried classes

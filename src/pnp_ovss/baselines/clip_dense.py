@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pnp_ovss.clip import Clip
-from pnp_ovss.provenance import fingerprint
 from pnp_ovss.vlms.base import evaluating
 
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "there is a {} in the scene.", "a picture of {}.")
@@ -41,10 +40,6 @@ class DenseClip:
         self.patch_px: int = self.model.vision_model.embeddings.patch_size
         self.size_px = max(self.patch_px, size_px // self.patch_px * self.patch_px)
         self._texts: dict[str, Tensor] = {}
-
-    def weights(self) -> str:
-        """A digest of the weights."""
-        return fingerprint(self.model)
 
     @torch.no_grad()
     def dense(self, image: np.ndarray) -> DenseFeatures:

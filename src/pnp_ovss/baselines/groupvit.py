@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_ovss.checkpoint import read_config, refusing
+from pnp_ovss.clip import load_with_tokenizer
 from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.extras import need
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.provenance import fingerprint
 from pnp_ovss.vlms.base import CLIP_MEAN, CLIP_STD, evaluating
-from pnp_ovss.vlms.checkpoints.hub import checkpoint_source, locate
-from pnp_ovss.vlms.checkpoints.strict import load_clip_tokenizer, load_pretrained
-from pnp_ovss.vlms.devices import pick_device
 
 if TYPE_CHECKING:
     from transformers import GroupViTModel, PreTrainedTokenizerBase
@@ -45,18 +41,13 @@ class GroupViT:
         self.size_px = int(model.config.vision_config.image_size)
 
     @classmethod
-    def from_pretrained(cls, model: str | Path | None = None, *, background: bool, device: str = "auto") -> GroupViT:
-        """From a hub id or a folder. Raises ModelError when the weights cannot be found or do not fit."""
+    def from_spec(cls, model: str, *, background: bool, device: str = "auto") -> GroupViT:
+        """From a hub id or a folder, "" = MODEL. Raises ModelError when the weights cannot be found or do not fit."""
         need("transformers", "GroupViT", "hub")
-        from transformers import GroupViTConfig, GroupViTModel
+        from transformers import GroupViTModel
 
-        source = checkpoint_source(model or MODEL, "groupvit")
-        folder = locate(source)
-        values = read_config(folder, "groupvit")
-        with refusing(folder):
-            loaded = load_pretrained(GroupViTModel, folder, GroupViTConfig.from_dict(values))
-        tokenizer = load_clip_tokenizer(folder)
-        return cls(loaded.to(pick_device(device)), tokenizer, background=background, name=source.name)
+        loaded, tokenizer, name = load_with_tokenizer(model or MODEL, "groupvit", GroupViTModel, device)
+        return cls(loaded, tokenizer, background=background, name=name)
 
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""

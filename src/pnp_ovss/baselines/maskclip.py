@@ -9,7 +9,6 @@ text "background" for it, which needs no labels to set.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,35 +16,35 @@ import torch
 from pnp_ovss.baselines.clip_dense import DenseClip, upsample
 from pnp_ovss.clip import CLIP_TEMPERATURE, Clip
 from pnp_ovss.evaluation.systems import Answer, Query
+from pnp_ovss.provenance import fingerprint
 
 MODEL = "openai/clip-vit-base-patch16"
 BACKGROUND_NAME = "background"
+UNLIKELY = 0.5
+"""A class that is nowhere likelier is dropped (prompt denoising)."""
 
 
 class MaskClip:
     """Labels from CLIP's value features.
 
-    background: whether label 0 competes. smooth: key smoothing. denoise: drop a class whose probability
-    exceeds this nowhere; 0 keeps all.
+    background: whether label 0 competes.
     """
 
-    def __init__(self, clip: DenseClip, *, background: bool, smooth: bool = True, denoise: float = 0.5) -> None:
+    def __init__(self, clip: DenseClip, *, background: bool) -> None:
         self.clip = clip
         self.background = background
-        self.smooth = smooth
-        self.denoise = denoise
 
     @classmethod
-    def from_pretrained(cls, model: str | Path | None = None, *, background: bool, device: str = "auto") -> MaskClip:
-        """From a hub id or a folder. Raises ModelError when the weights cannot be found."""
+    def from_spec(cls, model: str, *, background: bool, device: str = "auto") -> MaskClip:
+        """From a hub id or a folder, "" = MODEL. Raises ModelError when the weights cannot be found."""
         return cls(DenseClip(Clip.from_pretrained(model or MODEL, device=device)), background=background)
 
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""
         own = {
-            "weights": self.clip.weights(),
-            "smooth": self.smooth,
-            "denoise": self.denoise,
+            "weights": fingerprint(self.clip.model),
+            "smooth": True,
+            "denoise": UNLIKELY,
             "background": self.background,
         }
         return {"model": f"MaskCLIP {self.clip.name}", "policy": "all", "size": self.clip.size_px, **own}
@@ -56,10 +55,7 @@ class MaskClip:
         texts = self.clip.texts([BACKGROUND_NAME, *names] if self.background else names)
         features = self.clip.dense(query.image)
         shares = (features.patches @ texts.T / CLIP_TEMPERATURE).softmax(dim=1)
-        if self.smooth:
-            shares = smooth_by_keys(shares, features.keys)
-        if self.denoise:
-            shares = drop_unlikely(shares, self.denoise)
+        shares = drop_unlikely(smooth_by_keys(shares, features.keys), UNLIKELY)
         scores = upsample(shares.T, features.grid, query.image.shape[:2])
         labels = scores.argmax(dim=0).cpu().numpy() + (0 if self.background else 1)
         return {"": Answer(labels)}

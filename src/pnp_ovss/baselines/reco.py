@@ -24,6 +24,7 @@ from pnp_ovss.errors import DatasetError
 from pnp_ovss.evaluation.systems import Answer, Query
 from pnp_ovss.images import read_image
 from pnp_ovss.photo_files import find_photos
+from pnp_ovss.provenance import fingerprint
 from pnp_ovss.words import counted
 
 RETRIEVED = 50
@@ -50,15 +51,16 @@ class Reco:
             )
 
     @classmethod
-    def from_pretrained(cls, model: str | None, folder: str | Path, *, background: bool, device: str = "auto") -> Reco:
-        """From a hub id or folder of CLIP, and the folder of images. Raises ModelError or DatasetError."""
+    def from_spec(cls, rest: str, *, background: bool, device: str = "auto") -> Reco:
+        """From FOLDER[:MODEL]: the folder of images, and a hub id or folder of CLIP. Raises ModelError or DatasetError."""
+        folder, _, model = rest.partition(":")
         clip = DenseClip(Clip.from_pretrained(model or MODEL, device=device))
         return cls(clip, Path(folder), background=background)
 
     def settings(self) -> dict[str, Any]:
         """What identifies the numbers."""
         own = {
-            "weights": self.clip.weights(),
+            "weights": fingerprint(self.clip.model),
             "images": len(self.paths),
             "retrieved": self.retrieved,
             "background": self.background,

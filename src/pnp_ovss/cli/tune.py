@@ -156,12 +156,12 @@ def _fit_presence(spec: o.SegmenterSpec, tagged: Sequence[TaggedImage], seed: in
 
 
 def _tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...]:
-    from pnp_ovss.candidates import read_candidates
+    from pnp_ovss.candidates import Candidates
     from pnp_ovss.errors import ConfigError
     from pnp_ovss.tuning.tags import dataset_tags, tagged_files
 
     if tags.endswith(".json"):
-        return tagged_files(images, read_candidates(tags))
+        return tagged_files(images, Candidates.read(tags).names)
     from pnp_ovss.datasets import dataset_options, open_dataset
 
     if len(images) != 1:

@@ -10,6 +10,7 @@ no label is 0.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,14 @@ class Sample:
     id: str
     image: Path
     labels: Callable[[], Labels]
+
+
+@dataclass(frozen=True)
+class TaggedImage:
+    """A photo and the names of the classes in it: image-level tags, all that tuning and CAM know of it."""
+
+    path: Path
+    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -117,21 +126,15 @@ class Dataset:
         table = np.full(len(self.vocabulary) + 1, VOID, dtype=np.int32)
         table[0] = 0
         table[list(labels)] = np.arange(1, len(labels) + 1)
-        samples = tuple(replace(sample, labels=_Restricted(sample.labels, table)) for sample in self.samples)
+        samples = tuple(replace(sample, labels=partial(_restricted, sample.labels, table)) for sample in self.samples)
         note = f"only {counted(len(labels), f'{name} class')}; the others are void"
         vocabulary = Vocabulary(f"{self.vocabulary.name}-{name}", classes)
         changes = {"vocabulary": vocabulary, "samples": samples, "notes": (*self.notes, note)}
         return replace(self, name=f"{self.name}/{name}", **changes)
 
 
-@dataclass(frozen=True, eq=False)
-class _Restricted:
+def _restricted(labels: Callable[[], Labels], table: Labels) -> Labels:
     """The labels of a sample through a table (C + 1,) of new labels; void stays void."""
-
-    labels: Callable[[], Labels]
-    table: Labels
-
-    def __call__(self) -> Labels:
-        labels = self.labels()
-        known = labels != VOID
-        return np.where(known, self.table[np.where(known, labels, 0)], VOID).astype(np.int32)
+    found = labels()
+    known = found != VOID
+    return np.where(known, table[np.where(known, found, 0)], VOID).astype(np.int32)

@@ -23,11 +23,8 @@ def encode_mask(mask: np.ndarray) -> dict[str, object]:
     >>> encode_mask(np.array([[0, 1], [1, 1]], dtype=bool))
     {'size': [2, 2], 'counts': '13'}
     """
-    flat = mask.ravel(order="F")
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(edges, prepend=0, append=flat.size)
-    first = [0] if flat.size and flat[0] else []  # the first run is always of zeros
-    return {"size": list(mask.shape), "counts": compress_counts(np.concatenate([first, runs]).astype(np.int64))}
+    counts = encode_labels(mask).get(1) or compress_counts(np.array([mask.size]))
+    return {"size": list(mask.shape), "counts": counts}
 
 
 def encode_labels(labels: np.ndarray) -> dict[int, str]:

@@ -51,7 +51,15 @@ class DenseCRF:
     name = "densecrf"
 
     def __post_init__(self) -> None:
-        check_options(self)
+        """Raise ConfigError for values no dense CRF can work with."""
+        if self.unary not in ("softmax", "probabilities"):
+            raise ConfigError(f"unary={self.unary!r} is unknown: use 'softmax' or 'probabilities'")
+        for option in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb", "temperature"):
+            if not 0 < getattr(self, option) < math.inf:
+                raise ConfigError(f"{option}={getattr(self, option)} is not possible: use a number above 0")
+        for option in ("iterations", "absent_classes", "gaussian_compat", "bilateral_compat"):
+            if not 0 <= getattr(self, option) < math.inf:
+                raise ConfigError(f"{option}={getattr(self, option)} is not possible: use 0 or more")
 
     def refine(self, image: np.ndarray, scores: torch.Tensor, evidence: Evidence | None = None) -> torch.Tensor:
         """Mean-field probabilities Q (C, H, W) float32 after `iterations` updates.
@@ -73,18 +81,6 @@ class DenseCRF:
             features = colour_features(image, self.bilateral_sxy, self.bilateral_srgb, device)
             kernels.append(pairwise_kernel(features, self.bilateral_compat))
         return kernels
-
-
-def check_options(crf: DenseCRF) -> None:
-    """Raise ConfigError for values no dense CRF can work with."""
-    if crf.unary not in ("softmax", "probabilities"):
-        raise ConfigError(f"unary={crf.unary!r} is unknown: use 'softmax' or 'probabilities'")
-    for option in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb", "temperature"):
-        if not 0 < getattr(crf, option) < math.inf:
-            raise ConfigError(f"{option}={getattr(crf, option)} is not possible: use a number above 0")
-    for option in ("iterations", "absent_classes", "gaussian_compat", "bilateral_compat"):
-        if not 0 <= getattr(crf, option) < math.inf:
-            raise ConfigError(f"{option}={getattr(crf, option)} is not possible: use 0 or more")
 
 
 def log_prior(scores: torch.Tensor, crf: DenseCRF) -> torch.Tensor:

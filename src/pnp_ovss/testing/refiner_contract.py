@@ -32,8 +32,9 @@ def near(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-def two_halves(height: int = 24, width: int = 32) -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
+def two_halves() -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
     """A dark and a light half with a little noise, blurred noisy scores (2, H, W), and the right labels (H, W)."""
+    height, width = 24, 32
     labels = np.zeros((height, width), dtype=np.int64)
     labels[:, width // 2 :] = 1
     image = (labels[..., None] * 150 + 40 + picture(height, width) % 8).astype(np.uint8)
@@ -42,9 +43,9 @@ def two_halves(height: int = 24, width: int = 32) -> tuple[np.ndarray, torch.Ten
     return image, scores, labels
 
 
-def some_evidence(channels: int, seed: int = 0) -> Evidence:
+def some_evidence(channels: int) -> Evidence:
     """Background and classes with maps (channels, 4, 5) in [0, 1), background's 0."""
-    maps = random_scores(channels, 4, 5, seed)
+    maps = random_scores(channels, 4, 5)
     maps[0] = 0
     return Evidence(("", *(f"class {i}" for i in range(1, channels))), maps)
 

@@ -68,7 +68,7 @@ def chat_files(kind: str) -> ChatFiles:
     return ChatFiles(small_tokenizer(), TEMPLATES[kind], first)
 
 
-def small_decoder(kind: str, seed: int = 0, depth: int = 3, *, tied: bool = False) -> Any:
+def small_decoder(kind: str, *, tied: bool = False) -> Any:
     """A `...ForConditionalGeneration` of the family `kind`: three layers of four query heads over two key heads.
 
     tied: whether words come in and go out by one table, as in PaliGemma and the smaller Qwen-VL.
@@ -76,10 +76,8 @@ def small_decoder(kind: str, seed: int = 0, depth: int = 3, *, tied: bool = Fals
     from transformers import AutoModelForImageTextToText
 
     tokenizer = small_tokenizer()
-    text = {**TEXT, "num_hidden_layers": depth, "tie_word_embeddings": tied}
-    model = AutoModelForImageTextToText.from_config(_config(kind, text, tokenizer))
-    randomise(model, seed)
-    return model
+    config = _config(kind, {**TEXT, "tie_word_embeddings": tied}, tokenizer)
+    return randomise(AutoModelForImageTextToText.from_config(config))
 
 
 def _config(kind: str, text: dict[str, Any], tokenizer: Any) -> Any:

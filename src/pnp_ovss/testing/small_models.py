@@ -21,14 +21,14 @@ TEXTS = (
 WIDTH, HEADS, DEPTH, PATCH_PX, SIDE = 48, 3, 3, 8, 4
 
 
-def randomise(model: nn.Module, seed: int = 0) -> None:
-    """Draw every parameter anew: matrices with deviation 1.5/√inputs, norms near 1, biases near 0."""
+def randomise(model: Any, seed: int = 0) -> Any:
+    """The model, every parameter drawn anew: matrices with deviation 1.5/√inputs, norms near 1, biases near 0."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     for parameter in model.parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.data = _scaled(parameter, noise, id(parameter) in embeddings)
-    model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def _scaled(parameter: Tensor, noise: Tensor, embedding: bool) -> Tensor:
@@ -78,30 +78,14 @@ def blip_config(vocabulary: int = 30524, depth: int = DEPTH) -> Any:
     )
 
 
-def small_blip(seed: int = 0, vocabulary: int = 30524, depth: int = DEPTH) -> Any:
+def small_blip(vocabulary: int = 30524, depth: int = DEPTH) -> Any:
     """A `BlipForImageTextRetrieval`."""
     from transformers import BlipForImageTextRetrieval
 
-    model = BlipForImageTextRetrieval(blip_config(vocabulary, depth))
-    randomise(model, seed)
-    return model
+    return randomise(BlipForImageTextRetrieval(blip_config(vocabulary, depth)))
 
 
-def small_mplug(seed: int = 0) -> Any:
-    """An `MplugModel` with two text and two fusion layers."""
-    from pnp_ovss.vlms.mplug import MplugModel
-
-    text = {
-        "vocab_size": 30522, "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": HEADS,
-        "num_hidden_layers": 4, "encoder_hidden_size": WIDTH, "max_position_embeddings": 64,
-    }  # fmt: skip
-    vision = {"hidden_size": 64, "num_hidden_layers": 2, "patch_size": PATCH_PX, "image_size": SIDE * PATCH_PX}
-    model = MplugModel({"vision": vision, "text": text, "first_cross_layer": 3})
-    randomise(model, seed)
-    return model
-
-
-def small_bridgetower(seed: int = 0) -> Any:
+def small_bridgetower() -> Any:
     """A `BridgeTowerForImageAndTextRetrieval` with three pairs of cross-modal layers on towers of four."""
     from transformers import BridgeTowerConfig, BridgeTowerForImageAndTextRetrieval
 
@@ -115,12 +99,10 @@ def small_bridgetower(seed: int = 0) -> Any:
         share_cross_modal_transformer_layers=False,
     )  # fmt: skip
     config._attn_implementation = "eager"
-    model = BridgeTowerForImageAndTextRetrieval(config)
-    randomise(model, seed)
-    return model
+    return randomise(BridgeTowerForImageAndTextRetrieval(config))
 
 
-def small_blip2(seed: int = 0) -> Any:
+def small_blip2() -> Any:
     """A `Blip2ForImageTextRetrieval` with five query tokens and four Q-Former layers."""
     from transformers import Blip2Config, Blip2ForImageTextRetrieval
 
@@ -133,12 +115,10 @@ def small_blip2(seed: int = 0) -> Any:
         num_query_tokens=5,
         image_text_hidden_size=16,
     )
-    model = Blip2ForImageTextRetrieval._from_config(config, attn_implementation="eager")
-    randomise(model, seed)
-    return model
+    return randomise(Blip2ForImageTextRetrieval._from_config(config, attn_implementation="eager"))
 
 
-def small_vilt(seed: int = 0) -> Any:
+def small_vilt() -> Any:
     """A `ViltForImageAndTextRetrieval`."""
     from transformers import ViltConfig, ViltForImageAndTextRetrieval
 
@@ -146,6 +126,4 @@ def small_vilt(seed: int = 0) -> Any:
         hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_attention_heads=HEADS, num_hidden_layers=DEPTH,
         patch_size=PATCH_PX, image_size=SIDE * PATCH_PX, max_position_embeddings=40,
     )  # fmt: skip
-    model = ViltForImageAndTextRetrieval(config)
-    randomise(model, seed)
-    return model
+    return randomise(ViltForImageAndTextRetrieval(config))

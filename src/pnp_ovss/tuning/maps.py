@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.datasets.base import TaggedImage
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.files import writing
 from pnp_ovss.images import limited_size, read_image, resize_to
@@ -27,21 +27,15 @@ from pnp_ovss.words import counted
 
 PHOTO_PX = 512
 """Photos are kept at this longer side unless the model's input needs more: a scorer squashes them to 336 px or so."""
-
-
-@dataclass(frozen=True)
-class TaggedImage:
-    """A photo and the names of the classes in it: all that tuning knows of it."""
-
-    path: Path
-    class_names: tuple[str, ...]
+MAX_GB = 4.0
+"""What a store may write."""
 
 
 class MapStore:
     """Photos and all their maps in a folder, built once, read by all trials.
 
     images: tagged photos. config: size, template and gradient are used. folder: an empty or new folder.
-    `seconds` is what the maps took. Raises ConfigError when more than `max_gb` would be written.
+    `seconds` is what the maps took. Raises ConfigError when more than MAX_GB would be written.
     """
 
     def __init__(
@@ -50,8 +44,6 @@ class MapStore:
         images: Sequence[TaggedImage],
         config: SegmenterConfig,
         folder: Path,
-        *,
-        max_gb: float = 4.0,
     ) -> None:
         self.vlm = vlm
         self.images = tuple(images)
@@ -59,7 +51,7 @@ class MapStore:
         self.folder = folder
         self.seconds = 0.0
         self.segmenter = Segmenter(vlm, config.replace(policy="all"))  # the tags say which classes compete
-        _check_size(self.images, vlm, config, max_gb)
+        _check_size(self.images, vlm, config)
 
     def build(self, track: Callable[[Iterable[int]], Iterable[int]] = iter) -> MapStore:
         """Compute and write the photos and maps; `track` wraps the indices for a progress bar. Returns itself."""
@@ -105,15 +97,13 @@ class MapStore:
         return self.folder / f"{index:06d}.{kind}.npy"
 
 
-def _check_size(
-    images: Sequence[TaggedImage], vlm: VisionLanguageModel, config: SegmenterConfig, max_gb: float
-) -> None:
+def _check_size(images: Sequence[TaggedImage], vlm: VisionLanguageModel, config: SegmenterConfig) -> None:
     side = config.size_px
     patches = (side // vlm.patch_px) ** 2
     maps = sum(len(image.class_names) for image in images) * len(vlm.layers) * (vlm.heads + 1) * patches * 2
     needed = (maps + len(images) * max(PHOTO_PX, side) ** 2 * 3) / 1e9
-    if needed > max_gb:
+    if needed > MAX_GB:
         raise ConfigError(
-            f"the maps of {counted(len(images), 'image')} at {side} px need {needed:.1f} GB, more than {max_gb:g}; "
+            f"the maps of {counted(len(images), 'image')} at {side} px need {needed:.1f} GB, more than {MAX_GB:g}; "
             "give fewer images (50 were enough for the pocket model) or a smaller size_px"
         )

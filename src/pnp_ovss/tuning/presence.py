@@ -101,21 +101,13 @@ def best_f1(scores: NDArray[np.float64], tags: NDArray[np.bool_]) -> float:
     return float(np.max(2 * right / (np.arange(1, right.size + 1) + ranked.sum())))
 
 
-def rules_of(family: str) -> Iterator[KeepRule]:
-    """The candidates of a family: `threshold`, `relative`, `top_k`, or `threshold and relative`."""
-    if family == "threshold":
-        yield from (KeepRule(threshold) for threshold in STEPS)
-    elif family == "relative":
-        yield from (KeepRule(0.0, relative=share) for share in STEPS)
-    elif family == "top_k":
-        yield from (KeepRule(0.0, top_k=count) for count in range(1, MOST + 1))
-    elif family == "threshold and relative":
-        yield from (KeepRule(threshold, relative=share) for threshold in COARSE for share in COARSE)
-    else:
-        raise ValueError(f"no family of rules {family!r}")
-
-
-FAMILIES = ("threshold", "relative", "top_k", "threshold and relative")
+RULES = {
+    "threshold": [KeepRule(threshold) for threshold in STEPS],
+    "relative": [KeepRule(0.0, relative=share) for share in STEPS],
+    "top_k": [KeepRule(0.0, top_k=count) for count in range(1, MOST + 1)],
+    "threshold and relative": [KeepRule(threshold, relative=share) for threshold in COARSE for share in COARSE],
+}
+"""The candidates of each family."""
 
 
 def search_rules(scores: NDArray[np.float64], tags: NDArray[np.bool_], *, seed: int = 0) -> list[RuleResult]:
@@ -124,7 +116,9 @@ def search_rules(scores: NDArray[np.float64], tags: NDArray[np.bool_], *, seed: 
     scores: (N, C) match probabilities in [0, 1]. tags: (N, C), which classes are there. The gain over the plain
     threshold has a paired bootstrap interval over images.
     """
-    best = {family: max(rules_of(family), key=lambda rule: _counts(rule, scores, tags).micro_f1) for family in FAMILIES}
+    best = {
+        family: max(rules, key=lambda rule: _counts(rule, scores, tags).micro_f1) for family, rules in RULES.items()
+    }
     plain = _per_image(best["threshold"], scores, tags)
     results = []
     for family, rule in best.items():

@@ -92,8 +92,8 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def preset_text(preset: ModelPreset, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """The TOML text: [model] as it was, [settings] with the tuned ones, [evidence]."""
+def write_preset(path: Path, preset: ModelPreset, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Write the preset: [model] as it was, [settings] with the tuned ones, [evidence]. Raises OutputError."""
     model = {f.name: getattr(preset, f.name) for f in fields(ModelPreset) if f.name not in ("name", "settings")}
     model["source"] = f"tuned {found['date']} {found['source']}"
     if preset.path is not None:
@@ -104,12 +104,7 @@ def preset_text(preset: ModelPreset, settings: Mapping[str, Any], found: Mapping
     lines += [f"# T was tuned on: {found['threshold_scale']}."] if "threshold_scale" in found else []
     lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
     lines += ["", "[evidence]"] + [f"{key} = {_toml(value)}" for key, value in found.items()]
-    return "\n".join(lines) + "\n"
-
-
-def write_preset(path: Path, preset: ModelPreset, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Write the preset. Raises OutputError when that is not possible."""
-    write_atomically(path, preset_text(preset, settings, found))
+    write_atomically(path, "\n".join(lines) + "\n")
 
 
 def _row(trial: Trial) -> dict[str, Any]:

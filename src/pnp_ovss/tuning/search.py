@@ -89,7 +89,7 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 class Search:
     """A search of one space, kept in a journal file.
 
-    name: prefix of its studies in the journal. basis: what the trials depend on besides the point (model, images,
+    basis: what the trials depend on besides the point (model, images,
     scorer, ...), as plain JSON values; a journal of another one is refused by name. journal: None keeps all in memory.
     """
 
@@ -98,13 +98,11 @@ class Search:
         space: Space,
         plan: SearchPlan,
         *,
-        name: str = "tune",
         journal: Path | None = None,
         basis: Mapping[str, Any] | None = None,
     ) -> None:
         self.space = space
         self.plan = plan
-        self.name = name
         self.journal = journal
         searched = {"space": {name: list(values) for name, values in space.items()}}
         self.basis = {**(basis or {}), **searched, "sampler": plan.sampler, "seed": plan.seed}
@@ -152,7 +150,7 @@ class Search:
         return size if self.plan.sampler == "grid" else min(self.plan.trials, size)
 
     def _study_name(self, shard: int) -> str:
-        return f"{self.name}-{shard}-of-{self.plan.shards}"
+        return f"tune-{shard}-of-{self.plan.shards}"
 
     def _open(self, shard: int, resume: bool) -> optuna.Study:
         """The shard's study; trials that an interruption left unfinished are closed and will be tried again."""

@@ -21,7 +21,7 @@ from pnp_ovss.presets import built_in_presets
 from pnp_ovss.vlms.albef import drop_cross_attention
 from pnp_ovss.vlms.checkpoints.digests import MADE, note_made
 from pnp_ovss.vlms.checkpoints.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
-from pnp_ovss.vlms.checkpoints.pickles import pickle_parts, read_checkpoint, read_parts
+from pnp_ovss.vlms.checkpoints.pickles import read_checkpoint, read_shards
 from pnp_ovss.vlms.mplug import MplugModel
 
 PRESET_OF_FILE = {
@@ -53,7 +53,7 @@ def convert_file(path: Path, family: str, out: Path, *, tokenizer: Path | None =
     if family != "hf":
         need("transformers", f"converting as {family}", "hub")
     unwanted = _pattern(drop)
-    state = read_parts(pickle_parts(path.parent)) if path.name.endswith(".index.json") else read_checkpoint(path)
+    state = read_shards(path) if path.name.endswith(".index.json") else read_checkpoint(path)
     state = {name: value for name, value in state.items() if not (unwanted and unwanted.search(name))}
     if family == "hf":
         beside = [f for f in (*path.parent.glob("*.json"), *path.parent.glob("*.txt")) if ".index." not in f.name]

@@ -11,7 +11,6 @@ import argparse
 import re
 import warnings
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,8 +20,6 @@ from pnp_ovss.errors import ModelError, PnPError
 from pnp_ovss.files import read_json
 
 State = dict[str, Tensor]
-INDEX = "pytorch_model.bin.index.json"
-PICKLE = "pytorch_model.bin"
 
 
 def read_checkpoint(path: Path) -> State:
@@ -40,32 +37,20 @@ def read_checkpoint(path: Path) -> State:
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
 
-def pickle_parts(folder: Path) -> list[Path]:
-    """The files that a folder's `pytorch_model.bin` is in: itself, or the shards of its index; [] without one.
+def read_shards(index: Path) -> State:
+    """The tensors of all files that an index names.
 
-    Raises ModelError for an index that is malformed or names files outside the folder.
+    Raises ModelError for an index that is malformed or leads out of its folder, and for a weight that two files hold.
     """
-    if (folder / PICKLE).is_file():
-        return [folder / PICKLE]
-    return [folder / name for name in shard_names(folder / INDEX)] if (folder / INDEX).is_file() else []
-
-
-def shard_names(index: Path) -> list[str]:
-    """The files that an index names, each once. Raises ModelError when it is malformed or leads out of its folder."""
-    found = read_json(index, error=ModelError)
-    names = found.get("weight_map") if isinstance(found, dict) else None
+    listed = read_json(index, error=ModelError)
+    names = listed.get("weight_map") if isinstance(listed, dict) else None
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise ModelError(f"{index} has no weight_map of weights and files; fetch the model again")
     files = sorted(set(names.values()))
     if any(Path(name).name != name or not name.endswith(".bin") for name in files):
         raise ModelError(f"{index} names {files[0]!r}: only .bin files beside it are read")
-    return files
-
-
-def read_parts(paths: Sequence[Path]) -> State:
-    """The tensors of all shards together. Raises ModelError for a weight that two of them hold."""
     found: State = {}
-    for path in paths:
+    for path in (index.parent / name for name in files):
         part = read_checkpoint(path)
         twice = sorted(found.keys() & part.keys())
         if twice:

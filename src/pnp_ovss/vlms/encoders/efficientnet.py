@@ -133,9 +133,9 @@ def _fold(weights: Mapping[str, Tensor], conv: str, norm: str) -> tuple[Tensor, 
     return weights[f"{conv}.weight"] * gain[:, None, None, None], bias
 
 
-def load_trunk(path: Path | None = None) -> EfficientNetLite2:
+def load_trunk() -> EfficientNetLite2:
     """The trunk with its ImageNet weights, in evaluation mode and frozen."""
-    weights, trunk = read_weights(path or weights_path()), EfficientNetLite2()
+    weights, trunk = read_weights(weights_path()), EfficientNetLite2()
     pairs = [(trunk.stem, "_conv_stem", "_bn0"), (trunk.head, "_conv_head", "_bn1")]
     for i, block in enumerate(trunk.blocks):
         names = [("depthwise", "_bn1"), ("project", "_bn2")]
@@ -150,7 +150,7 @@ def load_trunk(path: Path | None = None) -> EfficientNetLite2:
     return trunk.eval()
 
 
-def imagenet_classifier(path: Path | None = None) -> tuple[Tensor, Tensor]:
+def imagenet_classifier() -> tuple[Tensor, Tensor]:
     """Weight (1000, 1280) and bias (1000,) of the ImageNet classifier on the mean of the top features (training only)."""
-    weights = read_weights(path or weights_path())
+    weights = read_weights(weights_path())
     return weights["_fc.weight"], weights["_fc.bias"]

@@ -6,7 +6,6 @@ How it was trained, on what, and what it can do: weights/MODEL_CARD.md.
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,12 @@ from torch.overrides import TorchFunctionMode
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.vlms.encoders.efficientnet import HEAD_CHANNELS, MIDDLE_CHANNELS, EfficientNetLite2
-from pnp_ovss.vlms.encoders.pocket_text import TextEncoder
+from pnp_ovss.vlms.encoders.pocket_text import PocketConfig, TextEncoder
 
 MEAN = (127 / 255, 127 / 255, 127 / 255)  # of pixels in [0, 1]: (x·255 − 127) / 128, as the trunk was trained
 STD = (128 / 255, 128 / 255, 128 / 255)
 SIZE_MULTIPLE_PX = 32
-TEXT_LIMIT = 512
 ENC, SEP, PAD, UNK = "[ENC]", "[SEP]", "[PAD]", "[UNK]"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PocketConfig:
-    """The sizes of a pocket model, stored as JSON in the metadata of its safetensors file."""
-
-    vocabulary: int
-    width: int = 256
-    layers: int = 4
-    heads: int = 8
-    feed_forward: int = 1024
-    grid_patches: int = 16
-    """Side of the position table; other grids interpolate it."""
 
 
 class PocketImageEncoder(nn.Module):
@@ -78,14 +63,7 @@ class PocketModel(nn.Module):
         super().__init__()
         self.config = config
         self.image_encoder = PocketImageEncoder(config, trunk or EfficientNetLite2())
-        self.text_encoder = TextEncoder(
-            vocabulary=config.vocabulary,
-            width=config.width,
-            layers=config.layers,
-            heads=config.heads,
-            feed_forward=config.feed_forward,
-            places=TEXT_LIMIT,
-        )
+        self.text_encoder = TextEncoder(config)
         self.itm_head = nn.Linear(config.width, 2)
 
     def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -4,11 +4,29 @@ Parts and parameters are called as in transformers' `BlipTextModel`, to which it
 streams of the BLIP family run on it; importing transformers' own takes longer than segmenting a dozen photos.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 NORM_EPS = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class PocketConfig:
+    """The sizes of a pocket model, stored as JSON in the metadata of its safetensors file."""
+
+    vocabulary: int
+    width: int = 256
+    layers: int = 4
+    heads: int = 8
+    feed_forward: int = 1024
+    grid_patches: int = 16
+    """Side of the position table; other grids interpolate it."""
+    places: ClassVar[int] = 512
+    """Tokens of a text at most."""
 
 
 class Attention(nn.Module):
@@ -56,18 +74,6 @@ class AttentionBlock(nn.Module):
         return self.output(self.self(hidden, tokens, mask)[0], hidden)
 
 
-class Intermediate(nn.Module):
-    """The wide half of the feed-forward part."""
-
-    def __init__(self, width: int, wide: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(width, wide)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, wide)."""
-        return F.gelu(self.dense(hidden))
-
-
 class Layer(nn.Module):
     """Self-attention, cross-attention, feed-forward."""
 
@@ -75,12 +81,12 @@ class Layer(nn.Module):
         super().__init__()
         self.attention = AttentionBlock(width, heads)
         self.crossattention = AttentionBlock(width, heads)
-        self.intermediate = Intermediate(width, wide)
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, wide)})
         self.output = Output(wide, width)
 
     def feed_forward_chunk(self, hidden: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        return self.output(self.intermediate(hidden), hidden)
+        return self.output(F.gelu(self.intermediate["dense"](hidden)), hidden)
 
     def forward(self, hidden: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
         """hidden: (B, T, D); mask: (B, T) bool of real tokens; tokens: (B, N, D) of the image."""
@@ -104,27 +110,20 @@ class Embeddings(nn.Module):
         return self.LayerNorm(self.word_embeddings(input_ids) + self.position_embeddings(places))
 
 
-class Stack(nn.Module):
-    """The layers."""
-
-    def __init__(self, layers: list[Layer]) -> None:
-        super().__init__()
-        self.layer = nn.ModuleList(layers)
-
-
 class TextEncoder(nn.Module):
     """Token ids and image tokens to hidden states."""
 
-    def __init__(self, *, vocabulary: int, width: int, layers: int, heads: int, feed_forward: int, places: int) -> None:
+    def __init__(self, config: PocketConfig) -> None:
         super().__init__()
-        self.embeddings = Embeddings(vocabulary, width, places)
-        self.encoder = Stack([Layer(width, heads, feed_forward) for _ in range(layers)])
+        self.embeddings = Embeddings(config.vocabulary, config.width, config.places)
+        stack = nn.ModuleList(Layer(config.width, config.heads, config.feed_forward) for _ in range(config.layers))
+        self.encoder = nn.ModuleDict({"layer": stack})
         self.apply(_initialise)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, tokens: Tensor) -> Tensor:
         """Last hidden states (B, T, D) of ids (B, T), their mask (1 = token) and image tokens (B, N, D)."""
         hidden, mask = self.embeddings(input_ids), attention_mask.bool()
-        for layer in self.encoder.layer:
+        for layer in self.encoder["layer"].children():
             hidden = layer(hidden, mask, tokens)
         return hidden
 
