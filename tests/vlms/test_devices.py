@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import warnings
 
 import pytest
 import torch
@@ -11,9 +10,6 @@ from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.presets import get_preset
-from pnp_ovss.vlms import devices
-from pnp_ovss.vlms.checkpoints.loading import load_vlm
 from pnp_ovss.vlms.devices import has_bfloat16, pick_device, pick_precision
 from tests.scenes import two_squares
 
@@ -106,14 +102,3 @@ def test_results_say_what_auto_was(bfloat16):
     expected = torch.bfloat16 if bfloat16 else torch.float32
     assert segmenter.config.precision == ("bfloat16" if bfloat16 else "float32")
     assert {p.dtype for p in segmenter.vlm.model.parameters()} == {expected}
-
-
-def test_bfloat16_without_its_instructions_warns_with_the_factor(bfloat16):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        load_vlm(get_preset("pocket"), precision="bfloat16", device="cpu")
-        load_vlm(get_preset("pocket"), precision="float32", device="cpu")
-
-    messages = [str(warning.message) for warning in caught]
-    assert len(messages) == (0 if bfloat16 else 1)
-    assert all(devices.SLOWER_WITHOUT in message for message in messages)

@@ -18,6 +18,7 @@ import pnp_ovss.vlms.forks  # noqa: F401  # registers itself
 from pnp_ovss.config import Gradient
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.prompt import Prompt, Tokens
+from pnp_ovss.vlms.upcast import products_of
 
 Head = int | Literal["mean"]
 Found = dict[int, tuple[Tensor, Tensor | None]]
@@ -168,12 +169,16 @@ def scatter_patches(values: Tensor, visible: Tensor | None) -> Tensor:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[None]:
-    """The model in evaluation mode inside the block, every module's own flag restored after it."""
+    """The model in evaluation mode inside the block, every module's own flag restored after it.
+
+    Its bfloat16 products are computed in float32 where the CPU has no instructions for them (`upcast`).
+    """
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        yield
+        with products_of(model):
+            yield
     finally:
         for module in training:
             module.training = True

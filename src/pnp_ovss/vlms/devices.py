@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 
 from pnp_ovss.config import Precision
@@ -11,8 +9,6 @@ from pnp_ovss.errors import ConfigError
 
 BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 """Of x86 and ARM, as `torch.cpu.get_capabilities` names them."""
-SLOWER_WITHOUT = "6 to 13"
-"""Times that bfloat16 is slower than float32 on a CPU that has none of them (docs/performance.md)."""
 
 
 def pick_device(device: str) -> torch.device:
@@ -34,16 +30,6 @@ def pick_precision(precision: Precision, device: str | torch.device = "auto") ->
     if precision != "auto":
         return precision
     return "bfloat16" if has_bfloat16(pick_device(str(device))) else "float32"
-
-
-def warn_of_slow(precision: Precision, where: torch.device) -> None:
-    """Warn when bfloat16 is asked for on a CPU that has no instructions for it."""
-    if precision != "float32" and where.type == "cpu" and not has_bfloat16(where):
-        warnings.warn(
-            f"precision {precision}: this CPU has no bfloat16 instructions, so that it is {SLOWER_WITHOUT} times slower "
-            "than float32; use precision auto or float32",
-            stacklevel=3,
-        )
 
 
 def has_bfloat16(device: torch.device) -> bool:

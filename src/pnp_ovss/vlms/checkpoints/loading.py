@@ -15,7 +15,7 @@ from pnp_ovss.presets import ModelPreset, like_built_in
 from pnp_ovss.vlms.base import VisionLanguageModel
 from pnp_ovss.vlms.checkpoints.digests import damaged_files
 from pnp_ovss.vlms.checkpoints.hub import cached_folder, fetch, locate
-from pnp_ovss.vlms.devices import pick_device, pick_precision, warn_of_slow
+from pnp_ovss.vlms.devices import pick_device, pick_precision
 
 Loader = Callable[..., VisionLanguageModel]
 
@@ -77,7 +77,6 @@ def load_vlm(preset: ModelPreset, *, precision: Precision = "float32", device: s
     precision: `auto` is what `pick_precision` says of the device.
     """
     where = pick_device(device)
-    warn_of_slow(precision, where)
     folder = find_weights(preset)
     family = family_of(folder) if preset.family == "auto" and folder is not None else preset.family
     load, asked = _loader(family), pick_precision(precision, where)
