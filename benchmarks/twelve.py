@@ -1,10 +1,12 @@
 """Twelve photographs of Python packages: two nested names each, and ten names that are in none of them, before and after.
 
-    python benchmarks/twelve.py [--out twelve]
+    python benchmarks/twelve.py [--out twelve] [--only nested] [--sam MODEL]
 
 "Before" is the paper's competition without completion; for the absent names also one threshold for all names, 0.85, no bank
 and no soft presence. "After" is the preset. Words were written down before the first look. Writes OUT/nested.png and OUT/absent.png
 (photo, before, after) and prints what was found. Packages that are not installed (scikit-learn, gradio) are left out and said so.
+--sam: in place of all this the preset's Dense CRF beside SAM (trained on masks; a model that `refine_options` takes) for the two
+names, in OUT/sam.png.
 """
 
 from __future__ import annotations
@@ -114,10 +116,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("twelve"))
     parser.add_argument("--only", choices=("nested", "absent"))
+    parser.add_argument("--sam", metavar="MODEL")
     options = parser.parse_args()
     about, photos = measured(), found_photos()
     options.out.mkdir(parents=True, exist_ok=True)
     after = Segmenter.from_pretrained("pocket", device="cpu")
+    if options.sam:
+        sam = after.replace(refine="sam", refine_options={"model": options.sam})
+        nested(photos, after, sam).save(options.out / "sam.png")
+        return
     paper = after.replace(completion="none", competition="overlay", core_share=0.0, look_alikes=1.0)
     print(f"{len(photos)} photographs; {about['date']}, {about['machine']}\n")
     if options.only != "absent":
