@@ -18,7 +18,7 @@ from pnp_ovss.provenance import Provenance, called, recorded
 from pnp_ovss.refiners import Evidence, get_refiner, sam
 from pnp_ovss.refiners.promptable import Proposals, SamSegmenter, mobile_sam
 from pnp_ovss.refiners.promptable_weights import load_promptable
-from pnp_ovss.refiners.proposals import choose, middles, peaks, quality, soft_iou, support
+from pnp_ovss.refiners.proposals import choose, drawn, middles, peaks, quality, soft_iou, support
 from pnp_ovss.refiners.sam import merged
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.testing.refiner_contract import RefinerContract
@@ -165,11 +165,24 @@ def test_the_best_by_agreement_and_worth_is_chosen_and_good_ones_join_it():
     scores = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0]])
     masks = torch.tensor([[[1, 1, 0, 0, 0]], [[0, 0, 1, 0, 0]], [[1, 1, 1, 1, 0]]]) > 0
     joined = choose(masks, torch.tensor([1.0, 0.6, 0.2]), scores)
-    assert joined.mask.tolist() == [[True, True, True, False, False]], "not the third, which fits best and is bad"
-    assert joined.agreement == 0.75
+    assert joined == ([0, 1], 0.75), "not the third, which fits best and is bad"
     alone = choose(masks, torch.tensor([1.0, 0.4, 0.2]), scores)
-    assert (alone.mask.tolist(), alone.agreement) == (masks[0].tolist(), 0.5), "half as good is not enough"
-    assert not choose(masks, torch.tensor([1.0, 0.6, 0.2]), torch.zeros(1, 5)).mask.any()
+    assert alone == ([0], 0.5), "half as good is not enough"
+    assert choose(masks, torch.tensor([1.0, 0.6, 0.2]), torch.zeros(1, 5)) == ([], 0.0)
+
+
+def test_a_mask_has_no_specks_and_its_outline_runs_between_cells():
+    """A part with a hole of one cell, a cell of its own outside, and an edge that the logits put three quarters across."""
+    logits = -torch.ones(2, 100, 100)
+    logits[0, :, :40] = 3
+    logits[0, 50, 20], logits[0, 50, 80] = -0.1, 0.1
+    logits[1, 10:30, 60:90] = 1
+    mask = drawn(logits, (400, 400))
+    expected = torch.zeros(400, 400, dtype=torch.bool)
+    expected[:, :161], expected[40:120, 240:360] = True, True
+    assert torch.equal(mask[:, :200], expected[:, :200])
+    assert (mask != expected).float().mean() < 0.001
+    assert torch.equal(drawn(logits[:1], (400, 400))[:, 200:], torch.zeros(400, 200, dtype=torch.bool))
 
 
 @pytest.fixture(scope="module")

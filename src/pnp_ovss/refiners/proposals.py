@@ -7,11 +7,15 @@ mask, both ways, and by how good it is of itself: how sure the model is, and how
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from pnp_ovss.masks.specks import SPECK_SHARE, remove_specks
 
 POINTS = 4
 """Points of each of the two kinds at most."""
@@ -27,7 +31,7 @@ MARGIN = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What became of a class. mask: (h, w) bool. agreement: its soft IoU in [0, 1]."""
+    """What became of a class. mask: (H, W) bool at the photo's size. agreement: its soft IoU in [0, 1]."""
 
     mask: Tensor
     agreement: float
@@ -95,18 +99,31 @@ def quality(logits: Tensor, predicted: Tensor) -> Tensor:
     return predicted.clamp(0, 1) * stable * same.float().mean(1).sqrt()
 
 
-def choose(masks: Tensor, worth: Tensor, scores: Tensor) -> Chosen:
+def choose(masks: Tensor, worth: Tensor, scores: Tensor) -> tuple[list[int], float]:
     """The proposal with the highest product of worth and agreement, and good ones that join it while the agreement rises.
 
     So a class of several things gets a mask for each. masks: (n, h, w) bool. worth: (n,), `quality`.
-    scores: (h, w) in [0, 1].
+    scores: (h, w) in [0, 1]. Returns their rows, and how well their union agrees; none where nothing agrees at all.
     """
     row = int((soft_iou(masks, scores) * worth).argmax())
     good = worth >= GOOD * worth[row]
-    union, best = torch.zeros_like(masks[0]), 0.0
+    rows, union, best = list[int](), torch.zeros_like(masks[0]), 0.0
     while True:
         agreement = float(soft_iou((masks[row] | union)[None], scores))
         if agreement <= best:
-            return Chosen(union, best)
-        union, best = masks[row] | union, agreement
+            return rows, best
+        rows, union, best = [*rows, row], masks[row] | union, agreement
         row = int((soft_iou(masks | union, scores) * good).argmax())
+
+
+def drawn(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) bool, the union of proposals (n ≥ 1, h, w) at the photo's size.
+
+    Their logits are enlarged, so that outlines run between cells. Before, what is smaller than a speck (`masks.specks`) takes
+    the sign of what is around it: where a segmenter is unsure its logits are a pattern of dots.
+    """
+    joined = logits.amax(0)
+    inside = (joined > 0).cpu().numpy().astype(np.uint8)
+    kept = torch.from_numpy(remove_specks(inside, math.ceil(inside.size * SPECK_SHARE)) == inside)
+    smooth = torch.where(kept.to(joined.device), joined, -joined)
+    return F.interpolate(smooth[None, None], size, mode="bilinear")[0, 0] > 0
