@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cache import View, cache_file, count_cached
-from samples import Knowledge, Photo, Text, TextSampler
+from samples import PROMPT, Knowledge, Photo, Text, TextSampler
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
@@ -66,7 +66,7 @@ class Encoder:
         """Ids with [ENC] and [SEP], and the token range of each name (whole names only)."""
         if not text.names:
             return [1, *self.words(text.text)[: MAX_TOKENS - 2], 2], []
-        ids, spans = [1, *self.words("a picture of")], []
+        ids, spans = [1, *self.words(PROMPT)], []
         for name in text.names:
             pieces = self.words(name)
             if len(ids) + len(pieces) >= MAX_TOKENS:
@@ -76,6 +76,16 @@ class Encoder:
         return [*ids, 2], spans
 
 
+def how_often(knowledge: Knowledge) -> np.ndarray:
+    """How often each photo (N,) is drawn, rare concepts more often: cumulative shares, up to 1."""
+    rarity = 1 / np.sqrt(knowledge.counts + 20)
+    weights = np.array([max((rarity[i] for i in p.present), default=0.02) for p in knowledge.photos])
+    rarest = [max((rarity[i] for i in p.present if i in knowledge.voc), default=0) for p in knowledge.photos]
+    told = np.array([0.06 if p.complete else 0.0 for p in knowledge.photos])
+    weights = np.minimum(weights, 0.06) + np.maximum(np.array(rarest), told)
+    return np.cumsum(weights) / weights.sum()
+
+
 class Batches:
     """Random batches; rare concepts are drawn more often."""
 
@@ -83,13 +93,7 @@ class Batches:
         self.knowledge, self.encoder = knowledge, Encoder(tokenizer)
         self.sampler, self.random = TextSampler(knowledge, seed), np.random.default_rng(seed + 1)
         self.caches, self.work, self.pseudo = {}, work, {}
-        rarity = 1 / np.sqrt(knowledge.counts + 20)
-        weights = np.array([max((rarity[i] for i in p.present), default=0.02) for p in knowledge.photos])
-        voc = {i: 1 / np.sqrt(knowledge.counts[i] + 20) for i in knowledge.voc}
-        rarest = [max((voc.get(i, 0) for i in p.present), default=0) for p in knowledge.photos]
-        told = np.array([0.06 if p.complete else 0.0 for p in knowledge.photos])
-        weights = np.minimum(weights, 0.06) + np.maximum(np.array(rarest), told)
-        self.weights = np.cumsum(weights) / weights.sum()
+        self.weights = how_often(knowledge)
 
     def read_pseudo(self, path: Path) -> None:
         """Self-training targets by photo row and kind of thing."""
@@ -151,14 +155,13 @@ class Batches:
         out.copy_(F.interpolate(wide, size=out.shape, mode="bilinear", align_corners=False)[0, 0])
         return True
 
-    def prompts(self, photos: list[Photo], concepts: list[list[int]], view: View, *, together: bool) -> Batch:
-        """A batch that names the given concepts of each photo, all in one text or each in a text of its own."""
+    def prompts(self, photos: list[Photo], concepts: list[list[int]], view: View) -> Batch:
+        """A batch that names the given concepts of each photo, each in a text of its own."""
         items, most = self.knowledge.concepts.items, max(map(len, concepts))
         texts = []
         for row in concepts:
-            groups = [row] if together else [[i] for i in [*row, *[row[0]] * (most - len(row))]]
-            named = [([items[i].names[0] for i in group], group) for group in groups]
-            texts.append([Text(f"a picture of {' '.join(n)}", n, [1.0] * len(n), 1.0, group) for n, group in named])
+            named = [(items[i].names[0], i) for i in [*row, *[row[0]] * (most - len(row))]]
+            texts.append([Text(f"{PROMPT} {name}", [name], [1.0], 1.0, [i]) for name, i in named])
         return self.collate(photos, texts, view)
 
     def _pack(self, texts: list[Text]) -> tuple:

@@ -1,9 +1,5 @@
-"""Computes the trunk's middle features (block 14, stride 16) of every photo once, in float16, resumably.
+"""Computes the trunk's middle features (block 14, stride 16) of every photo once, in float16, resumably."""
 
-python training/cache.py --data ../shared/data/pairs --more ../shared/data/more --work DIR --size 320 [--mirrored]
-"""
-
-import argparse
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from memory import keep_memory
 from PIL import Image
 
 from pnp_ovss.vlms.encoders.efficientnet import MIDDLE_CHANNELS, STRIDE_PX, load_trunk
@@ -97,7 +92,7 @@ def open_cache(work: Path, view: View, count: int) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
 
 
-def fill(records: list[dict], work: Path, view: View) -> Path:
+def fill(records: list[dict], work: Path, view: View) -> None:
     """Fill the cache from where the last run stopped."""
     start = count_cached(work, view)
     path, features = cache_file(work, view), open_cache(work, view, len(records))
@@ -117,22 +112,3 @@ def fill(records: list[dict], work: Path, view: View) -> Path:
             features[first : first + len(pixels)] = middle.permute(0, 2, 3, 1).half().numpy()
             path.with_suffix(".done").write_text(str(first + len(pixels)))
     features.flush()
-    return path
-
-
-def main() -> None:
-    """Parse the command line and fill one cache."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--more", type=Path)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=320)
-    parser.add_argument("--mirrored", action="store_true")
-    options = parser.parse_args()
-    keep_memory()
-    options.work.mkdir(parents=True, exist_ok=True)
-    print(fill(read_records(options.data, options.more), options.work, View(options.size, options.mirrored)))
-
-
-if __name__ == "__main__":
-    main()

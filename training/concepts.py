@@ -98,25 +98,18 @@ def tag_concept(concepts: Concepts, tag: str) -> int:
     return concepts.add(tag, concepts.by_name[kind] if kind else None)
 
 
+MANY_MEANINGS = {
+    "orange", "bass", "kite", "slide", "steps", "pool table", "back", "plant", "wave", "glass", "picture",
+}  # fmt: skip
+"""Names that captions use of other things: never taken as mentioned."""
+
+
 class CaptionReader:
     """Finds the concepts that captions mention, longest names first."""
 
     def __init__(self, concepts: Concepts):
         self.concepts = concepts
-        self.skipped = {
-            "orange",
-            "bass",
-            "kite",
-            "slide",
-            "steps",
-            "pool table",
-            "back",
-            "plant",
-            "wave",
-            "glass",
-            "picture",
-        }
-        names = sorted((n for n in concepts.by_name if n not in self.skipped), key=len, reverse=True)
+        names = sorted((n for n in concepts.by_name if n not in MANY_MEANINGS), key=len, reverse=True)
         self.pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
 
     def mentioned(self, captions: list[str]) -> dict[int, str]:

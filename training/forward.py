@@ -23,10 +23,10 @@ class TextStates:
     """Matching logits (B, K, 2)."""
     hidden: Tensor
     """Last hidden states (B, L, width)."""
-    scores: list[Tensor]
-    """Word-patch scores before the softmax (B, heads, L, N) of the layers that were asked for."""
-    probs: list[Tensor]
-    """Their attention, part of the graph."""
+    scores: Tensor
+    """Word-patch scores of the first layer before the softmax (B, heads, L, N)."""
+    probs: Tensor
+    """Its attention, part of the graph."""
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -48,31 +48,25 @@ def _cross_scores(layer: torch.nn.Module, x: Tensor, tokens: Tensor) -> tuple[Te
     return (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2), v
 
 
-def read_texts(
-    model: PocketModel, tokens: Tensor, packed: tuple[Tensor, ...], *, keep: tuple[int, ...] = ()
-) -> TextStates:
+def read_texts(model: PocketModel, tokens: Tensor, packed: tuple[Tensor, ...]) -> TextStates:
     """Run packed texts (ids, positions, text, starts; see `Batch`) against image `tokens` (B, N, width)."""
     ids, positions, text, starts = packed
     x = model.text_encoder.embeddings(input_ids=ids, position_ids=positions)
     apart = text[:, None, :, None] != text[:, None, None, :]
     bias = torch.zeros(apart.shape).masked_fill(apart, -1e4)
-    kept, attention = [], []
-    for number, layer in enumerate(model.text_encoder.encoder.layer):
+    first = None
+    for layer in model.text_encoder.encoder.layer:
         x = _self_attention(layer, x, bias)
         scores, values = _cross_scores(layer, x, tokens)
-        if number in keep:
-            kept.append(scores)
         probs = scores.softmax(-1, dtype=scores.dtype)
-        if number in keep:
-            attention.append(probs)
+        first = first or (scores, probs)
         x = layer.crossattention.output((probs @ values).transpose(1, 2).flatten(-2), x)
         x = layer.feed_forward_chunk(x)
     states = torch.take_along_dim(x, starts[..., None], 1)
-    return TextStates(model.itm_head(states), x, kept, attention)
+    return TextStates(model.itm_head(states), x, *first)
 
 
-def first_layer_cams(states: TextStates, spans: Tensor, *, create_graph: bool = False) -> Tensor:
-    """GradCAM (Eq. 1) of the first layer kept, mean over heads and over each name's tokens; `spans` (B, M, L) → (B, M, N)."""
-    probs = states.probs[0]
-    grad = torch.autograd.grad(states.match[..., 1].sum(), probs, create_graph=create_graph)[0]
-    return spans @ (probs.float() * grad.float().clamp(min=0)).mean(1)
+def first_layer_cams(states: TextStates, spans: Tensor) -> Tensor:
+    """GradCAM (Eq. 1), mean over heads and over each name's tokens, itself part of the graph; `spans` (B, M, L) → (B, M, N)."""
+    grad = torch.autograd.grad(states.match[..., 1].sum(), states.probs, create_graph=True)[0]
+    return spans @ (states.probs.float() * grad.float().clamp(min=0)).mean(1)

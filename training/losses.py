@@ -138,21 +138,20 @@ def losses(
     """The losses and the accuracy on single names; evidence = `scale` x word-patch score."""
     tokens = model.image_encoder.tokens(batch.middle)
     packed = (batch.ids, batch.positions, batch.text, batch.starts)
-    states: TextStates = read_texts(model, tokens, packed, keep=(0,))
+    states: TextStates = read_texts(model, tokens, packed)
     margin = (states.match[..., 1] - states.match[..., 0]).float()
-    maps = scale * (batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float()
+    maps = scale * (batch.spans.to(tokens.dtype) @ states.scores.mean(1)).float()
     evidence = pooled_evidence(maps) + auxiliary.offset
     words = auxiliary.word(batch.spans.to(states.hidden.dtype) @ states.hidden)[..., 0]
     known = ~batch.match.isnan()
     right = (margin[:, :2] > 0) == (batch.match[:, :2] > 0.5)
     parts = {"dense": dense_loss(maps + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
     if cams:
-        found = first_layer_cams(states, batch.spans, create_graph=True)
+        found = first_layer_cams(states, batch.spans)
         completed = found @ affinity(tokens).transpose(1, 2)
         parts["cams"], parts["absent"] = 0.5 * cam_loss(completed, batch), 0.2 * absent_loss(found, batch)
         parts["compete"], parts["alike"] = 0.5 * compete_loss(completed, batch), 0.3 * affinity_loss(tokens, batch)
-        if cover:
-            parts["cover"] = cover * cover_loss(completed, batch)
+        parts["cover"] = cover * cover_loss(completed, batch)
     return {
         **parts,
         "match": F.binary_cross_entropy_with_logits(margin[known], batch.match[known]),

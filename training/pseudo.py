@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from batches import Batches
+from batches import Batches, how_often
 from cache import View, read_pixels
 from forward import read_texts
 from samples import Knowledge, Photo
@@ -46,14 +46,10 @@ def score_maps(
     model: torch.nn.Module, batches: Batches, photos: list[Photo], lists: list[list[int]], view: View
 ) -> list[Tensor]:
     """First-layer score maps (K, GRID, GRID) of the concepts of each photo, each name in its own text."""
-    batch = batches.prompts(photos, lists, view, together=False)
+    batch = batches.prompts(photos, lists, view)
     tokens = model.image_encoder.tokens(batch.middle)
-    states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts), keep=(0,))
-    return on_grid((batch.spans.to(tokens.dtype) @ states.scores[0].mean(1)).float(), lists, view)
-
-
-def on_grid(maps: Tensor, lists: list[list[int]], view: View) -> list[Tensor]:
-    """Maps (B, M, N) of a view as (K, GRID, GRID) of each photo as it is."""
+    states = read_texts(model, tokens, (batch.ids, batch.positions, batch.text, batch.starts))
+    maps = (batch.spans.to(tokens.dtype) @ states.scores.mean(1)).float()
     side = round(maps.shape[-1] ** 0.5)
     maps = F.interpolate(maps.unflatten(-1, (side, side)), size=(GRID, GRID), mode="bilinear", align_corners=False)
     maps = maps.flip(-1) if view.mirrored else maps
@@ -64,14 +60,14 @@ BACKGROUND, PHOTOS = 0.5, 5000
 """Level of the background among maps in [0, 1]; how many photos get targets, those with the rarest things."""
 
 
-def targets(maps: list[Tensor], guides: Tensor, background: float, rivals: list[int]) -> list[Tensor]:
+def targets(maps: list[Tensor], guides: Tensor, rivals: list[int]) -> list[Tensor]:
     """Soft masks (K, GRID, GRID) of each of B photos: share of the thing at each patch.
 
     maps: the teacher's evidence (K, GRID, GRID) at each patch, K a photo's own. guides: (B, 3, GUIDE_PX, GUIDE_PX). All
     compete with the background; the first `rivals` things of a photo (objects that do not overlap) also with each other,
     the rest (a shirt on a person) do not.
     """
-    layers = torch.full((len(maps), 1 + max(map(len, maps)), GRID, GRID), background)
+    layers = torch.full((len(maps), 1 + max(map(len, maps)), GRID, GRID), BACKGROUND)
     for photo, own in zip(layers, maps, strict=True):
         low, high = own.amin((1, 2), keepdim=True), own.amax((1, 2), keepdim=True)
         photo[1 : 1 + len(own)] = (own - low) / (high - low + 1e-6)
@@ -87,11 +83,10 @@ def _sharpen(refined: Tensor, rivals: int) -> Tensor:
     return F.interpolate(sharp[None], size=(GRID, GRID), mode="area")[0]
 
 
-def rarest_photos(batches: Batches, count: int) -> list[Photo]:
+def rarest_photos(knowledge: Knowledge, count: int) -> list[Photo]:
     """At most `count` photos with something in them, those that are drawn most often, in the order of their rows."""
-    photos = batches.knowledge.photos
-    ranked = np.diff(batches.weights, prepend=0).argsort()[::-1][:count]
-    return [photos[i] for i in sorted(ranked) if photos[i].present]
+    ranked = np.diff(how_often(knowledge), prepend=0).argsort()[::-1][:count]
+    return [knowledge.photos[i] for i in sorted(ranked) if knowledge.photos[i].present]
 
 
 class TargetFile:
@@ -108,10 +103,16 @@ class TargetFile:
 
     def write(self, out: Path) -> None:
         """Photo rows, concepts and maps (uint8)."""
-        unfinished, maps = out.with_suffix(".tmp.npz"), np.concatenate(self.maps)
-        np.savez(unfinished, rows=np.array(self.rows), concepts=np.array(self.concepts), maps=maps)
-        unfinished.rename(out)
+        maps = np.concatenate(self.maps)
+        save_whole(out, rows=np.array(self.rows), concepts=np.array(self.concepts), maps=maps)
         print(len(self.rows), "maps, mean share", maps.mean() / 255)
+
+
+def save_whole(out: Path, **arrays: np.ndarray) -> None:
+    """Write a file of arrays, whole or not at all."""
+    unfinished = out.with_suffix(".tmp.npz")
+    np.savez(unfinished, **arrays)
+    unfinished.rename(out)
 
 
 def write_targets(knowledge: Knowledge, work: Path, teacher: Path, out: Path) -> None:
@@ -122,7 +123,7 @@ def write_targets(knowledge: Knowledge, work: Path, teacher: Path, out: Path) ->
     model.load_state_dict(torch.load(teacher, weights_only=True)["model"])
     model.eval().bfloat16()
     batches, found = Batches(knowledge, tokenizer, work, 0), TargetFile()
-    photos = rarest_photos(batches, PHOTOS)
+    photos = rarest_photos(knowledge, PHOTOS)
     for first in range(0, len(photos), 16):
         part = photos[first : first + 16]
         lists = [concepts_to_map(knowledge, photo) for photo in part]
@@ -130,5 +131,5 @@ def write_targets(knowledge: Knowledge, work: Path, teacher: Path, out: Path) ->
         means = [torch.stack(views).mean(0) for views in zip(*several, strict=True)]
         guides = torch.from_numpy(np.stack([read_pixels(photo.path, GUIDE_PX) for photo in part]))
         rivals = [sum(i in knowledge.voc for i in row) for row in lists]
-        found.add(part, lists, targets(means, guides, BACKGROUND, rivals))
+        found.add(part, lists, targets(means, guides, rivals))
     found.write(out)

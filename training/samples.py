@@ -153,16 +153,12 @@ class TextSampler:
     def __init__(self, knowledge: Knowledge, seed: int):
         self.knowledge, self.random = knowledge, np.random.default_rng(seed)
         usual = knowledge.counts**0.75
-        self.pool = self._cumulative(usual)
+        self.pool = np.cumsum(usual) / usual.sum()
         self.voc_pool = np.array(knowledge.voc)
         coco = [knowledge.concepts.by_name[n] for n in COCO_ONLY if n in knowledge.concepts.by_name]
         self.objects = np.array(coco + knowledge.voc)
         self.told = {source: np.array(sorted(known)) for source, known in knowledge.complete.items()}
         self.elsewhere = {source: np.array(sorted(far)) for source, far in knowledge.elsewhere.items()}
-
-    @staticmethod
-    def _cumulative(weights: np.ndarray) -> np.ndarray:
-        return np.cumsum(weights) / weights.sum()
 
     def absent(self, photo: Photo, count: int) -> list[int]:
         """Concepts that are not there: half of them classes of the vocabularies, the rest as often as they occur."""

@@ -3,7 +3,7 @@
 python training/score.py --weights FILE --data ../shared/data/pairs --more ../shared/data/more --voc ../shared/data/voc
 
 Presence: split `tune` (VOC's 20 names) and every tenth photo with complete tags (the names of its source): average precision
-over all pairs of photo and name, and the best micro-F1 with its threshold, which the preset takes from `tune`. mIoU: policy
+over all pairs of photo and name, and the best micro-F1 of a threshold, which `pnp-ovss tune --presence` fits. mIoU: policy
 `oracle`, no refiner, for each T and affinity power; `pnp-ovss evaluate` gives the figures that count.
 """
 
@@ -23,15 +23,7 @@ from pnp_ovss.datasets.voc import open_voc
 from pnp_ovss.evaluation.metrics import compute, empty_confusion, update
 from pnp_ovss.evaluation.presence import average_precision
 from pnp_ovss.segmenter import Segmenter
-
-
-def best_f1(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """The best micro-F1 and the threshold (two digits) that reaches it."""
-    thresholds = np.arange(5, 100) / 100
-    said = [scores >= t for t in thresholds]
-    found = [2 * (s & truth).sum() / max(1, s.sum() + truth.sum()) for s in said]
-    best = int(np.argmax(found))
-    return float(found[best]), float(thresholds[best])
+from pnp_ovss.tuning.presence import best_f1
 
 
 def held_out(data: Path, more: Path | None) -> dict[str, list[tuple[Path, list[str], list[bool]]]]:
@@ -54,8 +46,7 @@ def score_presence(segmenter: Segmenter, photos: list[tuple[Path, list[str], lis
     everything = segmenter.replace(policy="itm", match_threshold=0.0)
     scores = np.array([everything.prepare(path, names).match_scores for path, names, _ in photos], np.float64).ravel()
     truth = np.array([there for *_, there in photos]).ravel()
-    best, threshold = best_f1(scores, truth)
-    return {"photos": len(photos), "ap": average_precision(scores, truth), "f1": best, "threshold": threshold}
+    return {"photos": len(photos), "ap": average_precision(scores, truth), "f1": best_f1(scores, truth)}
 
 
 def score_voc(segmenter: Segmenter, voc: Path, settings: list[dict]) -> list[float]:

@@ -1,6 +1,5 @@
 """Where training starts: ImageNet predictions of all photos, and a model whose word-patch scores are the trunk's classifier."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import torch
 from cache import BATCH, View, cache_file, read_records
 from depthwise import FixedDepthwise
 from forward import SCALE
-from samples import Knowledge
 from tokenizers import Tokenizer
 
 from pnp_ovss.vlms.encoders.efficientnet import imagenet_classifier, load_trunk
@@ -34,19 +32,6 @@ def imagenet_probs(work: Path) -> np.ndarray:
     return np.load(path)
 
 
-@functools.cache
-def read_knowledge(data: Path, more: Path | None, work: Path) -> Knowledge:
-    """What is known of the photos, read once."""
-    return Knowledge(data, more, imagenet_probs(work))
-
-
-@functools.cache
-def _embedded(pieces: tuple[str, ...], width: int) -> torch.Tensor:
-    from vocabulary import embed_pieces  # transformers: slow to import, needed once
-
-    return embed_pieces(list(pieces), width)
-
-
 def blank_model() -> tuple[PocketModel, Tokenizer]:
     """A model around the package's vocabulary, with the trunk's ImageNet weights, ready to learn or to take over weights."""
     vocabulary = weights_folder() / "pocket-vocab.txt"
@@ -61,17 +46,17 @@ def blank_model() -> tuple[PocketModel, Tokenizer]:
 
 def new_model(data: Path) -> tuple[PocketModel, Tokenizer]:
     """An untrained model around the vocabulary of the package (made if missing), aligned with the ImageNet classifier."""
+    from vocabulary import all_texts, choose_pieces, embed_pieces  # transformers: slow to import, needed once
+
     vocabulary = weights_folder() / "pocket-vocab.txt"
     imagenet = (data / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     if not vocabulary.exists():
-        from vocabulary import all_texts, choose_pieces
-
         texts = all_texts(read_records(data), imagenet, weights_folder().parent / "datasets" / "vocabularies")
         vocabulary.write_text("\n".join(choose_pieces(texts)) + "\n", encoding="utf-8")
     model, tokenizer = blank_model()
     pieces = vocabulary.read_text(encoding="utf-8").splitlines()
     with torch.no_grad():
-        _start_text(model, _embedded(tuple(pieces), model.config.width))
+        _start_text(model, embed_pieces(pieces, model.config.width))
         _align(model, tokenizer, imagenet)
     return model, tokenizer
 

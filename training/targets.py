@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from batches import Batches
-from pseudo import GRID, TargetFile, concepts_to_map, rarest_photos
+from pseudo import GRID, TargetFile, concepts_to_map, rarest_photos, save_whole
 from samples import Knowledge, Photo
-from start import blank_model
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -68,24 +66,18 @@ def _write_part(job: tuple[Path, Path, list[tuple[Photo, list[int], list[str], l
     found.write(out)
 
 
-def write_targets(knowledge: Knowledge, work: Path, weights: Path, out: Path) -> None:
+def write_targets(knowledge: Knowledge, weights: Path, out: Path) -> None:
     """The targets of the photos with the rarest things, from the weights file `weights`; finished parts are kept."""
     if out.exists():
         return
     parts = out.with_suffix("")
     parts.mkdir(exist_ok=True)
-    items = [(photo, *_asked(knowledge, photo)) for photo in rarest_photos(_batches(knowledge, work), PHOTOS)]
+    items = [(photo, *_asked(knowledge, photo)) for photo in rarest_photos(knowledge, PHOTOS)]
     jobs = [(parts / f"{first:05d}.npz", weights, items[first : first + PART]) for first in range(0, len(items), PART)]
     with get_context("spawn").Pool(WORKERS) as pool:
         pool.map(_write_part, jobs, chunksize=1)
     stored = [np.load(path) for path, *_ in jobs]
-    unfinished = out.with_suffix(".tmp.npz")
-    np.savez(unfinished, **{key: np.concatenate([part[key] for part in stored]) for key in stored[0].files})
-    unfinished.rename(out)
-
-
-def _batches(knowledge: Knowledge, work: Path) -> Batches:
-    return Batches(knowledge, blank_model()[1], work, 0)
+    save_whole(out, **{key: np.concatenate([part[key] for part in stored]) for key in stored[0].files})
 
 
 def _asked(knowledge: Knowledge, photo: Photo) -> tuple[list[int], list[str], list[bool]]:

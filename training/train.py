@@ -24,7 +24,7 @@ from losses import Auxiliary, losses
 from memory import keep_memory
 from pseudo import write_targets
 from samples import Knowledge
-from start import MIRRORED, PLAIN, THAWED, blank_model, new_model, read_knowledge
+from start import MIRRORED, PLAIN, THAWED, blank_model, imagenet_probs, new_model
 from targets import write_targets as write_labels
 from torch import nn
 
@@ -93,10 +93,6 @@ class Run:
         self.bases = [group["lr"] for group in self.groups]
         self.step = 0
 
-    def thawed(self) -> bool:
-        """Whether the trunk's last blocks are learning at this step."""
-        return self.step >= self.recipe.thaw_from * self.recipe.steps
-
     def save(self) -> None:
         """Checkpoint, atomically."""
         state = {"step": self.step, "model": self.model.state_dict(), "auxiliary": self.auxiliary.state_dict()}
@@ -125,7 +121,7 @@ class Run:
         for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
             group["lr"] = base * schedule(self.step, self.recipe.steps)
         for parameter in self.groups[2]["params"]:
-            parameter.requires_grad_(self.thawed())
+            parameter.requires_grad_(self.step >= self.recipe.thaw_from * self.recipe.steps)
         view = self.recipe.views[self.step % len(self.recipe.views)]
         batch = self.batches.draw(round(self.recipe.batch * (PLAIN.size_px / view.size_px) ** 2), view)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -186,14 +182,9 @@ class Place:
     work: Path
 
     @functools.cached_property
-    def records(self) -> list[dict]:
-        """All photos."""
-        return read_records(self.data, self.more)
-
-    @property
     def knowledge(self) -> Knowledge:
-        """What is known of them."""
-        return read_knowledge(self.data, self.more, self.work)
+        """What is known of the photos."""
+        return Knowledge(self.data, self.more, imagenet_probs(self.work))
 
 
 def run_stage(recipe: Recipe, place: Place, name: str, start: Path | None) -> Path:
@@ -226,7 +217,7 @@ def self_train(place: Place, teacher: Path, number: int, seed: int) -> Path:
     weights = folder / "teacher" / "pocket.safetensors"
     write_weights(teacher, weights)
     say("targets", targets)
-    write_labels(place.knowledge, place.work, weights, place.work / targets)
+    write_labels(place.knowledge, weights, place.work / targets)
     student = run_stage(replace(STUDENT, targets=targets, seed=seed + number), place, folder.name, teacher)
     return average((teacher, student), folder / "mean.pt")
 
@@ -266,7 +257,7 @@ def main() -> None:
     place = Place(options.data, options.more, options.work)
     for view in (PLAIN, MIRRORED):
         say("features", view.name)
-        fill(place.records, options.work, view)
+        fill(read_records(place.data, place.more), options.work, view)
     teacher = options.third or first_stages(place, options.seed)
     for number in range(1, options.rounds + 1):
         teacher = self_train(place, teacher, number, options.seed)

@@ -145,10 +145,10 @@ def test_targets_of_several_photos_are_those_of_each(training):
     maps = [torch.rand(k, pseudo.GRID, pseudo.GRID) for k in (1, 3, 2)]
     guides, rivals = torch.rand(3, 3, pseudo.GUIDE_PX, pseudo.GUIDE_PX), [1, 2, 0]
 
-    together = pseudo.targets(maps, guides, 0.4, rivals)
+    together = pseudo.targets(maps, guides, rivals)
 
     for i, own in enumerate(maps):
-        alone = pseudo.targets([own], guides[i : i + 1], 0.4, [rivals[i]])[0]
+        alone = pseudo.targets([own], guides[i : i + 1], [rivals[i]])[0]
         assert together[i].shape == own.shape
         near(together[i], alone)
 
@@ -158,8 +158,8 @@ def test_rival_things_share_each_patch_and_others_need_not(training):
     maps = [torch.rand(2, pseudo.GRID, pseudo.GRID)]
     guides = torch.rand(1, 3, pseudo.GUIDE_PX, pseudo.GUIDE_PX)
 
-    assert pseudo.targets(maps, guides, 0.4, [2])[0].sum(0).max() <= 1 + 1e-4
-    assert pseudo.targets(maps, guides, 0.4, [0])[0].sum(0).max() > 1
+    assert pseudo.targets(maps, guides, [2])[0].sum(0).max() <= 1 + 1e-4
+    assert pseudo.targets(maps, guides, [0])[0].sum(0).max() > 1
 
 
 def test_the_file_is_the_mean_of_two_checkpoints(training, tmp_path):
