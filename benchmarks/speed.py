@@ -1,6 +1,6 @@
 """Seconds from photo to labels: the published way, ours in float32 and bfloat16, and what the arithmetic allows.
 
-python benchmarks/speed.py [--model blip-large|blip-base|pocket] [--size 336] [--classes 20] [--json FILE] [--threads 1]
+python benchmarks/speed.py [--model blip-large|blip-base] [--size 336] [--classes 20] [--json FILE] [--threads 1]
 
 All at the same weights (random, true size: time does not depend on their values), side by side in one process, on one
 photo (scikit-image's `astronaut`, 512 x 512), R = 4, policy `all`, the Dense CRF on the classes that survive T.
@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import published
-import speed_pocket
 import torch
 from machine import measured
 from sizes import BLIP_BASE, BLIP_LARGE, Sizes, build_blip, flops
@@ -84,29 +83,21 @@ def live_threshold(vlm: BlipVLM, config: SegmenterConfig, image: np.ndarray, nam
 def main() -> None:
     """Time the three ways and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="blip-large", choices=[*SIZES, "pocket"])
+    parser.add_argument("--model", default="blip-large", choices=SIZES)
     parser.add_argument("--size", type=int, default=336)
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--baseline-passes", type=int, default=5, help="time fewer and multiply (said in the output)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.model == "pocket":  # real weights and no published way to compare with
-        write(speed_pocket.measure(photos=10), options.json)
-        return
     torch.set_num_threads(options.threads)
     # Gradients of random weights reach the vision tower denormal, which makes the published way's backward pass eight times
     # slower than with trained weights; nobody should win by that.
     torch.set_flush_denormal(True)
     report = measure(SIZES[options.model], options)
-    write(report, options.json)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(report["summary"])
-
-
-def write(report: dict, path: Path | None) -> None:
-    """Write the report where one is asked for."""
-    if path:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(sizes: Sizes, options: argparse.Namespace) -> dict:
