@@ -1,13 +1,12 @@
-"""Seconds and peak memory of `densecrf` beside pydensecrf2, in one process, for K = 2..171 channels.
+"""Seconds and peak memory of the forms of the Dense CRF, in one process, in turn: torch's, numba's and pydensecrf2.
 
-python benchmarks/crf.py [--channels 2 5 21] [--threads 1 2] [--repeats 5] [--out benchmarks/results/crf]
+    python benchmarks/crf.py [--refiners NAME ...] [--channels 2 3 4 6 21 59 171] [--threads 1] [--repeats 5]
 
-Needs what `make crf-oracle` installs (a C++ compiler) and Linux. Ours and the reference run in turn on one photo
-(scikit-image's `coffee` at 640 x 480), each from scores to Q, 10 iterations; the best of the repeats counts, as on a
-shared machine the least disturbed run says most. "Made anew": the first picture of its size, whose position lattice has to
-be built; "kept": any later one. "6 of 171" are 6 live classes of a vocabulary of 171 against the reference on all 171
-channels, which is what it has to do. Peak memory is what a fresh process adds to its resident set while it refines at
-768 x 768. Writes OUT.json and OUT.md.
+Needs numba (the extra `fast`), what `make crf-oracle` installs (a C++ compiler) and Linux. One photo (scikit-image's `coffee`),
+from scores to Q; the best of the repeats counts, as on a shared machine the least disturbed run says most: CPU seconds, and
+seconds on the wall with more threads than one. "New size": the first picture of its size, whose position lattice `densecrf` has
+to build. "6 of 171" are 6 live classes of a vocabulary of 171 against the reference on all 171 channels, which is what it has to
+do. Peak memory is what a fresh process adds to its resident set while it refines at 768 x 768; "first" is its first, tiny picture.
 """
 
 import argparse
@@ -15,17 +14,22 @@ import json
 import subprocess
 import sys
 import time
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from machine import machine, measured
+from machine import forget_peak, measured, resident_mb
 from skimage import data, transform
+from torch import Tensor
 
 from pnp_ovss.refiners import densecrf, get_refiner
 
 VOCABULARY, LIVE = 171, 6
+NAMES = ("densecrf", "densecrf-compiled", "densecrf-reference")
+SIZES = [(375, 500), (480, 640)]
+ALONE = [(2, 0), (6, 0), (21, 0), (LIVE, VOCABULARY - LIVE)]
+
+Refine = Callable[[np.ndarray, Tensor], Tensor]
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -33,7 +37,7 @@ def photo(height: int, width: int) -> np.ndarray:
     return (transform.resize(data.coffee(), (height, width), order=1, anti_aliasing=True) * 255).astype(np.uint8)
 
 
-def class_maps(channels: int, height: int, width: int) -> torch.Tensor:
+def class_maps(channels: int, height: int, width: int) -> Tensor:
     """Scores (channels, height, width) float32: a blob a class, smooth as class maps are."""
     centres = np.random.default_rng(0).random((channels, 2)) * (height, width)
     y, x = torch.arange(height)[:, None], torch.arange(width)[None, :]
@@ -43,136 +47,100 @@ def class_maps(channels: int, height: int, width: int) -> torch.Tensor:
     return scores
 
 
-def clocked(run) -> tuple[float, float, torch.Tensor]:
-    """Wall seconds, CPU seconds and result of `run()`."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = run()
-    return time.perf_counter() - wall, time.process_time() - cpu, result
-
-
-def compare(channels: int, absent: int, threads: int, repeats: int) -> dict:
-    """Best times of both on `channels` live channels and `absent` further classes, in turn, and how well they agree."""
-    torch.set_num_threads(threads)
-    image, scores = photo(480, 640), class_maps(channels, 480, 640)
+def ways_of(names: list[str], absent: int) -> dict[str, Refine]:
+    """{what is timed: how}; the first is what the others are compared with."""
     ours = get_refiner("densecrf", absent_classes=absent)
-    reference = get_refiner("densecrf-reference", absent_classes=absent)
-    anew, kept, theirs = [], [], []
-    for _ in range(repeats):
+
+    def new_size(image: np.ndarray, scores: Tensor) -> Tensor:
         densecrf._gaussian_kernel.cache_clear()
-        anew.append(clocked(lambda: ours.refine(image, scores)))
-        kept.append(clocked(lambda: ours.refine(image, scores)))
-        theirs.append(clocked(lambda: reference.refine(image, scores)))
-    q, expected = kept[0][2], theirs[0][2]
-    best = {f"{name}_{clock}_s": round(min(run[place] for run in runs), 4)
-            for name, runs in [("anew", anew), ("kept", kept), ("reference", theirs)]
-            for place, clock in enumerate(["wall", "cpu"])}  # fmt: skip
-    clock = "cpu" if threads == 1 else "wall"
-    return {
-        "channels": channels,
-        "absent": absent,
-        "threads": threads,
-        **best,
-        "ratio_anew": round(best[f"reference_{clock}_s"] / best[f"anew_{clock}_s"], 2),
-        "ratio_kept": round(best[f"reference_{clock}_s"] / best[f"kept_{clock}_s"], 2),
-        "equal_labels": round(float((q.argmax(0) == expected.argmax(0)).double().mean()), 6),
-        "max_difference": float((q - expected).abs().max()),
-    }
+        return ours.refine(image, scores)
+
+    ways = {name: get_refiner(name, absent_classes=absent).refine for name in names}
+    return {"densecrf, new size": new_size, **ways}
 
 
-def peak_mb(name: str, channels: int, absent: int) -> float:
-    """MB that a fresh process adds to its peak resident set while refining at 768 x 768."""
-    command = [sys.executable, __file__, "--peak", name, str(channels), str(absent)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def compare(ways: dict[str, Refine], size: tuple[int, int], channels: int, threads: int, repeats: int) -> list[str]:
+    """Best seconds of each way, and how well the others agree with the first: equal labels and the largest ΔQ."""
+    torch.set_num_threads(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
+    image, scores = photo(*size), class_maps(channels, *size)
+    q = {way: refine(image, scores) for way, refine in ways.items()}
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(repeats):
+        for way, refine in ways.items():
+            start = clock()
+            refine(image, scores)
+            best[way] = min(best[way], clock() - start)
+    first, *others = q.values()
+    equal = [f"{100 * float((first.argmax(0) == other.argmax(0)).double().mean()):.4f} %" for other in others]
+    apart = [f"{float((first - other).abs().max()):.0e}" for other in others]
+    return [*(f"{seconds:.3f}" for seconds in best.values()), *equal, *apart]
 
 
-def print_peak(name: str, channels: int, absent: int) -> None:
-    """Refine once here and print by how many MB the resident set grew at its peak, the scores themselves not counted."""
+def alone(name: str, channels: int, absent: int) -> tuple[float, float]:
+    """CPU seconds of the first, tiny picture and MB at the peak of a large one, the scores themselves not counted."""
     torch.set_num_threads(1)
     image, scores = photo(768, 768), class_maps(channels, 768, 768)
+    start = time.process_time()
     refiner = get_refiner(name, absent_classes=absent)
     refiner.refine(image[:16, :16], scores[:, :16, :16])
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = resident_kb("VmRSS")
+    first_s = time.process_time() - start
+    forget_peak()
+    before = resident_mb()
     refiner.refine(image, scores)
-    print((resident_kb("VmHWM") - before) / 1024)
+    return first_s, resident_mb("VmHWM") - before
 
 
-def resident_kb(entry: str) -> int:
-    """This process's resident set now (VmRSS) or at its peak (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(entry))
+def in_fresh_processes(*what: str) -> tuple[float, ...]:
+    """The least of three of what `alone` finds."""
+    command = [sys.executable, __file__, "--alone", *what]
+    found = [json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(3)]
+    return tuple(map(min, zip(*found, strict=True)))
 
 
-def about() -> dict:
-    """What the figures depend on."""
-    versions = {package: version(package) for package in ("torch", "numpy", "pydensecrf2")}
-    instructions = torch.backends.cpu.get_cpu_capability()
-    return {"date": measured()["date"], "cpu": f"{machine(2)}, {instructions}", **versions}
-
-
-def markdown(report: dict) -> str:
-    """The report as a page."""
-    facts = report["machine"]
-    lines = [
-        "# Dense CRF: ours against pydensecrf2",
-        "",
-        f"`python benchmarks/crf.py`, {facts['date']}, {facts['cpu']} (a shared machine: "
-        f"best of {report['repeats']} runs in turn, a third as many from K = 59); "
-        f"torch {facts['torch']}, pydensecrf2 {facts['pydensecrf2']}. 640 x 480, 10 iterations, float32. One thread: CPU "
-        "seconds; two: wall. The reference has one thread. Ratios above 1: ours is faster.",
-        "",
-        "| channels | threads | ours, made anew | kept | reference | ratio anew | kept | equal labels | max ΔQ |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in report["rows"]:
-        clock = "cpu" if row["threads"] == 1 else "wall"
-        name = f"{row['channels']} of {row['channels'] + row['absent']}" if row["absent"] else row["channels"]
-        seconds = " | ".join(f"{row[f'{way}_{clock}_s']:.3f} s" for way in ("anew", "kept", "reference"))
-        lines.append(
-            f"| {name} | {row['threads']} | {seconds} | {row['ratio_anew']:.2f} | {row['ratio_kept']:.2f} "
-            f"| {100 * row['equal_labels']:.3f} % | {row['max_difference']:.0e} |"
-        )
-    lines += ["", "| peak memory at 768 x 768, scores not counted | MB |", "|---|---|"]
-    lines += [f"| {name} | {megabytes:.0f} |" for name, megabytes in report["peak_mb"].items()]
-    return "\n".join(lines) + "\n"
-
-
-def peaks() -> dict[str, float]:
-    """Peak memory of both on few and many channels."""
-    return {
-        f"ours, {LIVE} live of {VOCABULARY}": peak_mb("densecrf", LIVE, VOCABULARY - LIVE),
-        "ours, 21 channels": peak_mb("densecrf", 21, 0),
-        "reference, 21 channels": peak_mb("densecrf-reference", 21, 0),
-        f"reference, {LIVE} live of {VOCABULARY}": peak_mb("densecrf-reference", LIVE, VOCABULARY - LIVE),
-    }
-
-
-def write(report: dict, out: Path) -> None:
-    """Write OUT.json and OUT.md, after every row, so that a run cut short leaves what it found."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    out.with_suffix(".md").write_text(markdown(report))
+def row(*cells: object) -> None:
+    """Print a row of a table as soon as it is known."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def main() -> None:
-    """Measure and write the report."""
+    """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--channels", type=int, nargs="+", default=[2, 3, 5, 7, 21, 59, 171])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/crf"))
-    parser.add_argument("--peak", nargs=3, metavar=("REFINER", "CHANNELS", "ABSENT"), help=argparse.SUPPRESS)
+    parser.add_argument("--refiners", nargs="+", default=NAMES)
+    parser.add_argument("--channels", type=int, nargs="+", default=[2, 3, 4, 6, 21, 59, 171])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--repeats", type=int, default=5, help="a third of them from 50 channels on")
+    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peak:
-        print_peak(options.peak[0], int(options.peak[1]), int(options.peak[2]))
+    if options.alone:
+        print(json.dumps(alone(options.alone[0], *map(int, options.alone[1:]))))
         return
-    report = {"machine": about(), "repeats": options.repeats, "rows": [], "peak_mb": peaks()}
+    print(measured(max(options.threads)))
+    names = options.refiners
+    row(
+        "size",
+        "channels",
+        "threads",
+        "densecrf, new size",
+        *names,
+        *(f"labels, {n}" for n in names),
+        *(f"ΔQ, {n}" for n in names),
+    )
+    row(*["---"] * (4 + 3 * len(names)))
     for threads in options.threads:
-        for channels, absent in [(LIVE, VOCABULARY - LIVE), *((k, 0) for k in options.channels)]:
-            repeats = options.repeats if channels + absent < 50 else max(1, options.repeats // 3)
-            report["rows"].append(compare(channels, absent, threads, repeats))
-            write(report, options.out)
-    print(markdown(report))
+        for size in SIZES:
+            for channels, absent in [*((count, 0) for count in options.channels), (LIVE, VOCABULARY - LIVE)]:
+                repeats = options.repeats if channels + absent < 50 else max(1, options.repeats // 3)
+                found = compare(ways_of(names, absent), size, channels, threads, repeats)
+                count = f"{channels} of {channels + absent}" if absent else channels
+                row(f"{size[1]} x {size[0]}", count, threads, *found)
+    print()
+    row("refiner", "channels", "first, s", "peak, MB")
+    row(*["---"] * 4)
+    for name in names:
+        for channels, absent in ALONE:
+            first_s, peak_mb = in_fresh_processes(name, str(channels), str(absent))
+            row(name, f"{channels} of {channels + absent}", f"{first_s:.2f}", f"{peak_mb:.0f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ _QWEN3 = {
     "depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16, "patch_size": 16,
     "num_position_embeddings": 2304, "deepstack_visual_indexes": [5, 11, 17],
 }  # fmt: skip
-SIZES: dict[str, dict[str, Any]] = {
+DECODERS: dict[str, dict[str, Any]] = {
     "smolvlm-256m": {
         "model_type": "smolvlm", "scale_factor": 4, "tie_word_embeddings": False,
         "text_config": {
@@ -80,12 +80,3 @@ SIZES: dict[str, dict[str, Any]] = {
         },
     },
 }  # fmt: skip
-
-
-def config(name: str, **changes: Any) -> Any:
-    """The configuration of a preset's checkpoint; `changes` replace its keys (a test's token ids)."""
-    from transformers import CONFIG_MAPPING
-
-    sizes = {**SIZES[name], **changes}
-    made: Any = CONFIG_MAPPING[sizes.pop("model_type")]
-    return made(**sizes)

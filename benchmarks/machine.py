@@ -32,3 +32,14 @@ def load() -> float:
 def measured(threads: int = 1, device: str = "cpu") -> dict[str, Any]:
     """{"date", "machine", "versions"} for a report; call it before the measurement loads the machine."""
     return {"date": date.today().isoformat(), "machine": machine(threads, device), "versions": library_versions()}
+
+
+def forget_peak() -> None:
+    """The peak of this process's memory is counted anew from here on (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident_mb(entry: str = "VmRSS") -> float:
+    """This process's resident set, MB: now (VmRSS) or at its peak (VmHWM). Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(entry)) / 1024

@@ -15,28 +15,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from machine import measured
+from decoder_sizes import DECODERS
+from machine import forget_peak, measured, resident_mb
 
 NAMES = ("cat", "dog", "sofa", "tree", "grass", "person", "bus", "car", "boat", "bottle")
 TEXT = {"num_attention_heads": 12, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
 
 
-def blip(width: int, depth: int) -> Any:
-    """BLIP's retrieval model with this vision tower."""
-    from transformers import BlipConfig, BlipForImageTextRetrieval
+def blip(size: str) -> Any:
+    """BLIP's retrieval model, base or large."""
+    import sizes
 
     from pnp_ovss.vlms.blip import BlipVLM
 
-    text = {**TEXT, "is_decoder": True, "encoder_hidden_size": width}
-    vision = {
-        "hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": width // 64,
-        "intermediate_size": 4 * width,
-    }  # fmt: skip
-    return BlipForImageTextRetrieval(BlipConfig(text_config=text, vision_config=vision)), BlipVLM
+    return sizes.build_blip({"base": sizes.BLIP_BASE, "large": sizes.BLIP_LARGE}[size]), BlipVLM
 
 
 def albef() -> Any:
@@ -90,43 +87,38 @@ def vilt() -> Any:
     return ViltForImageAndTextRetrieval(ViltConfig()), ViltVLM
 
 
-class DecoderMaker:
-    """A decoder of its preset's size, built in the measured precision; its tokenizer is the tests'."""
+def decoder(name: str) -> Any:
+    """A decoder of its preset's size. Its tokenizer is the tests', whose token ids are rows of its word table."""
+    from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    from pnp_ovss.testing.small_decoders import IMAGE_TOKENS, chat_files, small_tokenizer
+    from pnp_ovss.vlms.decoder import DecoderVLM
 
-    def __call__(self) -> Any:
-        """The model and what makes its adapter. The tests' token ids are rows of its word table."""
-        from decoder_sizes import SIZES, config
-        from transformers import AutoModelForImageTextToText
-
-        from pnp_ovss.testing.small_decoders import IMAGE_TOKENS, chat_files, small_tokenizer
-        from pnp_ovss.vlms.decoder import DecoderVLM
-
-        kind = SIZES[self.name]["model_type"]
-        image = small_tokenizer().token_to_id(IMAGE_TOKENS.get(kind, "<image>"))
-        model = AutoModelForImageTextToText.from_config(config(self.name, image_token_id=image))
-        model.tie_weights()  # left out with the initialisation
-        return model, lambda model, _, precision: DecoderVLM(model, chat_files(kind), precision=precision)
+    kind = DECODERS[name]["model_type"]
+    image = small_tokenizer().token_to_id(IMAGE_TOKENS.get(kind, "<image>"))
+    config = CONFIG_MAPPING[kind](**{**DECODERS[name], "image_token_id": image})
+    model = AutoModelForImageTextToText.from_config(config)
+    model.tie_weights()  # left out with the initialisation
+    return model, lambda model, _, precision: DecoderVLM(model, chat_files(kind), precision=precision)
 
 
 MODELS: dict[str, tuple[Any, int, int]] = {
-    "blip-base": (lambda: blip(768, 12), 336, 8),
-    "blip-large": (lambda: blip(1024, 24), 336, 8),
+    "blip-base": (partial(blip, "base"), 336, 8),
+    "blip-large": (partial(blip, "large"), 336, 8),
     "albef": (albef, 336, 9),
     "mplug-large": (mplug, 336, 9),
     "bridgetower-large": (bridgetower, 322, 2),
     "blip2-itm-vit-g": (blip2, 336, 7),
     "vilt": (vilt, 352, 8),
-    "smolvlm-256m": (DecoderMaker("smolvlm-256m"), 512, 15),
-    "internvl3-1b": (DecoderMaker("internvl3-1b"), 448, 12),
-    "paligemma-3b-mix-224": (DecoderMaker("paligemma-3b-mix-224"), 224, 9),
-    "qwen3-vl-4b": (DecoderMaker("qwen3-vl-4b"), 448, 18),
-    "qwen2.5-vl-3b": (DecoderMaker("qwen2.5-vl-3b"), 448, 18),
-    "qwen2.5-vl-7b": (DecoderMaker("qwen2.5-vl-7b"), 448, 14),
-    "llava-1.5-7b": (DecoderMaker("llava-1.5-7b"), 336, 16),
+    "smolvlm-256m": (partial(decoder, "smolvlm-256m"), 512, 15),
+    "internvl3-1b": (partial(decoder, "internvl3-1b"), 448, 12),
+    "paligemma-3b-mix-224": (partial(decoder, "paligemma-3b-mix-224"), 224, 9),
+    "qwen3-vl-4b": (partial(decoder, "qwen3-vl-4b"), 448, 18),
+    "qwen2.5-vl-3b": (partial(decoder, "qwen2.5-vl-3b"), 448, 18),
+    "qwen2.5-vl-7b": (partial(decoder, "qwen2.5-vl-7b"), 448, 14),
+    "llava-1.5-7b": (partial(decoder, "llava-1.5-7b"), 336, 16),
 }
+"""{name: (what makes the model and its adapter, side of the input, layer)}"""
 
 
 LARGE = ("qwen3-vl-4b", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "llava-1.5-7b")
@@ -147,7 +139,7 @@ def measure(name: str, precision: str, *, all_layers: bool = False) -> dict[str,
     torch.set_num_threads(1)
     torch.manual_seed(0)
     build, size_px, layer = MODELS[name]
-    dtype = torch.bfloat16 if precision == "bfloat16" and isinstance(build, DecoderMaker) else torch.float32
+    dtype = torch.bfloat16 if precision == "bfloat16" and name in DECODERS else torch.float32
     torch.set_default_dtype(dtype)  # of decoders alone: they are loaded in their precision, too
     with no_init_weights():
         model, adapter = build()
@@ -185,18 +177,16 @@ def measure(name: str, precision: str, *, all_layers: bool = False) -> dict[str,
 
 def look_at_all(vlm: Any, image: Any, prompt: Any) -> dict[str, Any]:
     """The pass of `tune`: attention and gradient of every layer and head; MB that it keeps, and needs at its peak."""
-    from pnp_ovss.model_check import peak_memory_mb
-
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
-    before, start = peak_memory_mb(), time.process_time()
+    forget_peak()
+    before, start = resident_mb(), time.process_time()
     found = vlm.attend(image, prompt, layers=vlm.layers, head="mean", gradient="match_logit")
     tensors = [tensor for layer in found for tensor in (layer.probs, layer.grad)]
     return {
         "layers_heads": f"{len(vlm.layers)} x {vlm.heads}", "tokens": len(prompt.token_ids),
         "image_tokens": image.grid[0] * image.grid[1], "all_cpu_s": round(time.process_time() - start, 2),
         "kept_mb": round(sum(t.numel() * t.element_size() for t in tensors) / 2**20),
-        "more_mb": peak_memory_mb() - before,
+        "more_mb": round(resident_mb("VmHWM") - before),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the built-in model costs: ms of a photo with and without the Dense CRF, of completion and competition, of new and of more names.
+"""What the built-in model costs: ms of a photo with and without the Dense CRF, of the steps for names, of new and of more names.
 
     python benchmarks/pocket.py [--runs 9]
 

@@ -11,8 +11,6 @@ import argparse
 import ctypes
 import gc
 import json
-import re
-import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -21,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import published
 import torch
-from machine import measured
+from machine import forget_peak, measured, resident_mb
 from sizes import BLIP_BASE, BLIP_LARGE, Sizes, build_blip, flops
+from skimage import data
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.images import read_image
 from pnp_ovss.vlms.blip import BlipVLM
 
 SIZES = {"blip-large": BLIP_LARGE, "blip-base": BLIP_BASE}
@@ -57,12 +55,10 @@ def gemm_rate(dtype: torch.dtype, seconds: float = 2.0) -> float:
 def timed(way: str, run) -> tuple[Row, np.ndarray]:
     """Run once and note time and memory; `run` returns (labels, seconds in the refiner)."""
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
+    forget_peak()
     start = time.perf_counter()
     labels, refine_s = run()
-    seconds = time.perf_counter() - start
-    status = Path("/proc/self/status").read_text()
-    peak = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 2**20
+    seconds, peak = time.perf_counter() - start, resident_mb("VmHWM") / 1024
     print(f"{way:24s} {seconds:8.2f} s, of which refiner {refine_s:6.2f} s, peak {peak:5.2f} GiB", flush=True)
     return Row(way, seconds, refine_s, peak), labels
 
@@ -102,10 +98,7 @@ def main() -> None:
 
 def measure(sizes: Sizes, options: argparse.Namespace) -> dict:
     """All ways on one photo; the report as JSON values."""
-    import skimage
-
-    image = read_image(Path(skimage.__file__).parent / "data" / "astronaut.png")
-    names = published.class_names(options.classes)
+    image, names = data.astronaut(), published.class_names(options.classes)
     reference = find_spec("pydensecrf") is not None
     config = SegmenterConfig(policy="all", normalise="global", size_px=options.size)
     rates = {name: gemm_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
@@ -152,4 +145,4 @@ def summarise(rows, labels, rates, work, options) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
