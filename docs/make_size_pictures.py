@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from pnp_ovss import Segmenter
 from pnp_ovss.classes import parse_classes
 from pnp_ovss.cli.photos import skimage_folder
+from pnp_ovss.pictures.sheet import beside, stacked
 from pnp_ovss.tiles import segment_any
 from pnp_ovss.video.film import FilmConfig, segment_film
 
@@ -33,10 +34,8 @@ def photo(name: str, size: tuple[int, int]) -> Image.Image:
 
 def sheet() -> Image.Image:
     """Six photographs of 448 x 448 px in two rows."""
-    picture = Image.new("RGB", (3 * 448, 2 * 448))
-    for place, name in enumerate(SHEET):
-        picture.paste(photo(name, (448, 448)), (place % 3 * 448, place // 3 * 448))
-    return picture
+    photos = [photo(name, (448, 448)) for name in SHEET]
+    return stacked([beside(photos[:3]), beside(photos[3:])])
 
 
 def frames() -> Iterator[NDArray[np.uint8]]:
@@ -59,7 +58,7 @@ def write_film(path: Path) -> None:
 def big_photo(segmenter: Segmenter) -> Image.Image:
     """The sheet as a whole (left) and in windows."""
     photos = [segment_any(segmenter, np.asarray(sheet()), SHEET_NAMES, tiles).overlay() for tiles in (False, True)]
-    return beside([ImageOps.contain(shown, (480, 480)) for shown in photos])
+    return beside([ImageOps.contain(shown, (480, 480)) for shown in photos], gap_px=4)
 
 
 def film(segmenter: Segmenter) -> Image.Image:
@@ -70,17 +69,7 @@ def film(segmenter: Segmenter) -> Image.Image:
         print(segment_film(segmenter, folder / "film.mp4", parse_classes(FILM_NAMES), folder, FilmConfig(every=EVERY)))
         with av.open(str(folder / "overlay.mp4")) as container:
             kept = [frame.to_image() for frame in list(container.decode(video=0))[::EVERY]]
-    return beside([shown.resize((120, 120)) for shown in kept])
-
-
-def beside(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures of one height in a row, white between them."""
-    row = Image.new("RGB", (sum(p.width + 4 for p in pictures) - 4, max(p.height for p in pictures)), "white")
-    left = 0
-    for picture in pictures:
-        row.paste(picture, (left, 0))
-        left += picture.width + 4
-    return row
+    return beside([shown.resize((120, 120)) for shown in kept], gap_px=4)
 
 
 def main() -> None:
