@@ -1,11 +1,10 @@
 """Names that nobody lists: how many of those that `auto` finds are in the photo, and how many that are there it finds.
 
-    python benchmarks/automatic.py ../shared/data [--scores FOLDER] [--limit N]
+    python benchmarks/automatic.py ../shared/data [--limit N]
 
 The built-in model on the photos of VOC train and of nyuv2; what is there is what their masks say. Two vocabularies each: the data
 set's own names, and the built-in tags, of which those are judged that the data set has by the same name (the masks are silent on
-all others). Rules: the preset's threshold, stricter ones, and the most names a photo. --scores: where each photo's scores are kept,
-and read from if they are there.
+all others). Rules: the preset's threshold, stricter ones, and the most names a photo.
 """
 
 import argparse
@@ -27,19 +26,6 @@ THRESHOLDS = (0.0, 0.9, 0.97)
 COUNTS = (5, MOST, 20)
 
 
-def scores_of(
-    segmenter: Segmenter, photos: list[Path], names: tuple[str, ...], kept: Path | None
-) -> NDArray[np.float64]:
-    """(photos, names) in [0, 1], how sure the model is of each."""
-    if kept is not None and kept.exists():
-        return np.load(kept)
-    asked = segmenter.replace(policy="itm", match_threshold=0.0)
-    scores = np.array([asked.presence(asked.prepare(photo, names[:1]).features, names) for photo in photos])
-    if kept is not None:
-        np.save(kept, scores)
-    return scores
-
-
 def rates(
     scores: NDArray[np.float64], there: NDArray[np.bool_], judged: NDArray[np.bool_], rule: KeepRule
 ) -> list[float]:
@@ -56,10 +42,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--scores", type=Path)
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     about, segmenter = measured(), Segmenter.from_pretrained("pocket", device="cpu")
+    open_to_all = segmenter.replace(policy="itm", match_threshold=0.0)
     print(
         f"{about['date']}, {about['machine']}\n\n| data | vocabulary | rule | names a photo | precision | recall | F1 |"
     )
@@ -68,8 +54,7 @@ def main() -> None:
         dataset = open_dataset(reader, options.data / folder, **more)
         photos = dataset_tags(dataset)[: options.limit]
         names = tuple(dict.fromkeys([*asked_classes("auto").names, *dataset.names]))
-        kept = options.scores / f"{folder}.npy" if options.scores else None
-        scores = scores_of(segmenter, [photo.path for photo in photos], names, kept)
+        scores = np.array([open_to_all.prepare(photo.path, names).match_scores for photo in photos])
         there = np.array([[name in photo.class_names for name in names] for photo in photos])
         own = np.array([name in dataset.names for name in names])
         tags = np.array([name in asked_classes("auto").names for name in names])

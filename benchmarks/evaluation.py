@@ -23,38 +23,27 @@ from pnp_ovss.evaluation.pages import markdown_table
 from pnp_ovss.evaluation.paired import paired_differences
 from pnp_ovss.evaluation.report import EvaluationReport, read_report, read_reports
 from pnp_ovss.evaluation.sensitivity import sensitivity_table
-from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, per_class, percent, signed
+from pnp_ovss.evaluation.tables import DASH, OPEN, ORACLE, ORACLE_NOTE, Table, per_class, percent, signed
 
 RESULT = Path(__file__).parent / "results" / "evaluation.md"
-TITLES = {
-    "refiner": "Refiners on VOC",
-    "size": "Input sizes on VOC, policy itm",
-    "voc-dropout": "Saliency DropOut on VOC, policy oracle, no refiner",
-    "camvid-dropout": "Saliency DropOut on CamVid, policy oracle, no refiner",
+TABLES = {
+    **{dataset: (f"{dataset}: policies and baselines", ()) for dataset in READERS},
+    "refiner": ("Refiners on VOC", ("voc-oracle-none", "voc-oracle-densecrf")),
+    "size": ("Input sizes on VOC, policy itm", ("voc-itm-none", "voc-itm-densecrf")),
+    "voc-dropout": ("Saliency DropOut on VOC, policy oracle, no refiner", ("voc-oracle-none",)),
+    "camvid-dropout": ("Saliency DropOut on CamVid, policy oracle, no refiner", ("camvid-oracle-none",)),
 }
-ALSO = {
-    "refiner": ("voc-oracle-none", "voc-oracle-densecrf"),
-    "size": ("voc-itm-none", "voc-itm-densecrf"),
-    "voc-dropout": ("voc-oracle-none",),
-    "camvid-dropout": ("camvid-oracle-none",),
-}
-"""Jobs of the table of policies that stand in others too: these are the preset's own size, refiners and drops (none)."""
+"""{table: (title, jobs of other tables that stand in it too, with the preset's own size, refiner or drops)}"""
 
 
 def run(job: Job, options: argparse.Namespace) -> bool:
     """Run a job where its last run stopped; returns whether it has a report."""
     reader, folder = READERS[job.dataset]
-    root = str(options.data / folder)
-    common = ["--out", str(options.runs / f"{job.name}.json"), "--resume"]
-    common += ["--limit", str(options.limit)] if options.limit else []
-    if job.command == "baseline":
-        arguments = ["--baselines", *job.arguments, "--only-baselines", "--examples", "0"]
-        command = ["evaluate", reader, root, *arguments]
-    else:
-        more = ["--examples", "3"] if job.command == "evaluate" else []
-        command = [job.command, reader, root, "--model", options.model, *job.arguments, *more]
-    print("pnp-ovss", *command, *common, flush=True)
-    done = subprocess.run(["pnp-ovss", *command, *common], stdout=subprocess.DEVNULL, check=False)
+    command = ["pnp-ovss", job.command, reader, str(options.data / folder), "--model", options.model, *job.arguments]
+    command += ["--out", str(options.runs / f"{job.name}.json"), "--resume"]
+    command += ["--limit", str(options.limit)] if options.limit else []
+    print(*command, flush=True)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1):
         print(f"  failed with exit code {done.returncode}", file=sys.stderr)
     return done.returncode in (0, 1)
@@ -63,17 +52,12 @@ def run(job: Job, options: argparse.Namespace) -> bool:
 def write(done: Sequence[Job], options: argparse.Namespace) -> None:
     """All tables into one Markdown file."""
     parts = [_head(options)]
-    for dataset in READERS:
-        chosen = [job for job in done if job.table == dataset]
-        if chosen:
-            parts.append(markdown_table(_table(f"{dataset}: policies and baselines", chosen, options.runs)))
-    for name, title in TITLES.items():
-        chosen = [job for job in done if job.table == name or job.name in ALSO.get(name, ())]
-        if len(chosen) > 1:
+    for name, (title, also) in TABLES.items():
+        chosen = [job for job in done if job.table == name or job.name in also]
+        if any(job.table == name for job in chosen):
             parts.append(markdown_table(_table(title, chosen, options.runs)))
-    sizes = [job for job in done if job.table == "size" or job.name in ALSO["size"]]
-    if sizes:
-        plot(sizes, options.runs, options.out.with_name("pareto.png"))
+            if name == "size":
+                plot(chosen, options.runs, options.out.with_name("pareto.png"))
     for job in done:
         path = options.runs / f"{job.name}.json"
         if job.command in ("ablate", "sensitivity"):
@@ -120,24 +104,10 @@ def _table(title: str, chosen: Sequence[Job], runs: Path) -> Table:
     paths = [runs / f"{job.name}.json" for job in chosen]
     reports = [read_report(path) for path in paths]
     differences = paired_differences(paths, reports)
-    rows = tuple(
-        _row(
-            job,
-            report,
-            differences.get(index) if (report.policy == "oracle") == (reports[0].policy == "oracle") else None,
-        )
-        for index, (job, report) in enumerate(zip(chosen, reports, strict=True))
-    )
-    columns = (
-        "",
-        "images",
-        "mIoU, open",
-        "mIoU, oracle",
-        "without background",
-        "presence F1",
-        "s/image",
-        "against first",
-    )
+    alike = [(report.policy == "oracle") == (reports[0].policy == "oracle") for report in reports]
+    compared = [differences.get(index) if same else None for index, same in enumerate(alike)]
+    rows = tuple(map(_row, chosen, reports, compared))
+    columns = ("", "images", OPEN, ORACLE, "without background", "presence F1", "s/image", "against first")
     return Table(title, columns, rows, ("* the paired interval excludes zero", *reports[0].notes))
 
 

@@ -81,7 +81,8 @@ def _baselines(dataset: str, tags: Path | None) -> Iterator[Job]:
         names = ["background", *names, *([f"cam:{tags}"] if tags else [])]
     for name in names:
         short = name.partition(":")[0]
-        yield Job(f"{dataset}-{short}", dataset, f"baseline {short}", (name,), "baseline", dataset)
+        arguments = ("--baselines", name, "--only-baselines", "--examples", "0")
+        yield Job(f"{dataset}-{short}", dataset, f"baseline {short}", arguments, dataset=dataset)
 
 
 def _sizes() -> Iterator[Job]:
