@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from pnp_ovss.provenance import fingerprint
 from pnp_ovss.tuning.maps import MapStore
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
-from pnp_ovss.tuning.reward import REWARDS, Evidence, Reward, among_own, paper_reward
+from pnp_ovss.tuning.reward import REWARDS, Reward, among_own, paper_reward
 from pnp_ovss.tuning.scorers import make_scorer
 from pnp_ovss.tuning.search import THRESHOLDS
 from pnp_ovss.tuning.tags import dataset_tags
@@ -55,27 +55,14 @@ def cached(path: Path, compute_it: Callable[[], Any]) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
-def answers_of(objective: Objective, config: SegmenterConfig) -> list[dict[str, Any]]:
-    """What the scorer said of every counted photo, as JSON: any reward can be computed from it afterwards."""
-    found = [objective.evidence(index, config) for index in objective.counted]
-    return [
-        {
-            key: value.double().round(decimals=4).tolist() if isinstance(value, torch.Tensor) else value
-            for key, value in vars(evidence).items()
-        }
-        for evidence in found
-    ]
-
-
-def rewards_from(answers: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """{reward: its mean over classes and photos} and the masks' mean area."""
+def rewards_of(objective: Objective, config: SegmenterConfig) -> dict[str, float]:
+    """{reward: its mean over classes and photos} and the masks' mean area, from one question to the scorer a picture."""
     values: dict[str, list[float]] = {name: [] for name in REWARDS} | {"area": []}
-    for answer in answers:
-        tensors = {key: torch.tensor(value) for key, value in answer.items() if key != "own" and value is not None}
-        evidence = Evidence(own=tuple(answer["own"]), **tensors)
+    for index in objective.counted:
+        evidence = objective.evidence(index, config)
         for name, reward in REWARDS.items():
             values[name] += reward.rate(evidence if reward.vocabulary else among_own(evidence)).tolist()
-        values["area"] += answer["areas"]
+        values["area"] += evidence.areas.tolist()
     return {name: float(np.mean(column)) for name, column in values.items()}
 
 
@@ -143,8 +130,8 @@ class Study:
 
     def reward(self, point: Point) -> dict[str, float]:
         """{reward: value}, from the train photos' tags."""
-        path = self.work / f"answers-{len(self.objective.counted)}-{point}.json"
-        return rewards_from(cached(path, lambda: answers_of(self.objective, at(self.config, point))))
+        path = self.work / f"rewards-{len(self.objective.counted)}-{point}.json"
+        return cached(path, lambda: rewards_of(self.objective, at(self.config, point)))
 
     def counts(self, point: Point) -> list[ImageCounts]:
         """Confusion counts of each val photo."""

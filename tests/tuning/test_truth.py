@@ -48,10 +48,9 @@ def test_the_reward_and_the_truth_agree_on_the_seeing_head(colours, tmp_path, mo
     rewards, counts = {}, {}
     for point in points:
         config = tuning_truth.at(CONFIG, point)
-        answers = tuning_truth.cached(
-            tmp_path / f"{point}.json", lambda c=config: tuning_truth.answers_of(objective, c)
+        rewards[point] = tuning_truth.cached(
+            tmp_path / f"{point}.json", lambda c=config: tuning_truth.rewards_of(objective, c)
         )
-        rewards[point] = tuning_truth.rewards_from(answers)
         rows = json.loads(json.dumps(truth.counts(config)))
         counts[point] = [tuning_truth.ImageCounts.from_json(row, 3) for row in rows]
 
