@@ -1,11 +1,11 @@
 """Masks of SAM beside those of the Dense CRF, on the same look at every photo: mIoU, and which pairs of photo and class gain.
 
     python benchmarks/sam.py ../shared/data/voc [--set voc --split train] [--sam mobile-sam] [--policy oracle]
-        [--points 1 4 --agreement 0.2 0.4] [--bfloat16] [--cache DIR] [--limit N]
+        [--points 1 4 --agreement 0.2 0.4] [--bfloat16] [--limit N]
 
 Every combination of --points and --agreement is a row. Figures: mIoU with its 95 % interval, its paired gain over the CRF, the mean
 IoU of all (photo, class that it shows), and how many of these lose or gain more than 0.05 against the CRF. --bfloat16 encodes in
-bfloat16; --cache keeps the encodings, in float16.
+bfloat16.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from pnp_ovss.datasets import VOID, open_dataset
 from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_difference, bootstrap_miou
 from pnp_ovss.evaluation.metrics import empty_confusion, update
 from pnp_ovss.evaluation.tables import percent, signed
-from pnp_ovss.outputs import content
 from pnp_ovss.refiners import sam
 from pnp_ovss.refiners.promptable import Proposals, SamSegmenter
 from pnp_ovss.refiners.promptable_weights import load_promptable
@@ -40,38 +39,29 @@ MATTERS = 0.05
 class Remembered:
     """A promptable segmenter that encodes a photo once and answers a prompt once, for settings that share them."""
 
-    def __init__(self, model: SamSegmenter, cache: Path | None, dtype: torch.dtype) -> None:
-        self.model, self.cache, self.dtype, self.photo = model, cache, dtype, Path()
-        self.features: dict[str, Tensor] = {}
-        self.answers: dict[tuple[str, tuple[float, float]], Proposals] = {}
+    def __init__(self, model: SamSegmenter, dtype: torch.dtype) -> None:
+        self.model, self.dtype = model, dtype
+        self.forget()
 
-    def turn_to(self, photo: Path) -> None:
+    def forget(self) -> None:
         """Another photo is next."""
-        self.photo = photo
-        self.features, self.answers = {}, {}
+        self.features: Tensor | None = None
+        self.answers: dict[tuple[float, float], Proposals] = {}
 
-    def encode(self, image: np.ndarray) -> str:
-        """The photo's key; its features are kept here."""
-        key = content(self.photo)
-        if key not in self.features:
-            file = None if self.cache is None else self.cache / f"{key}.npy"
-            if file is not None and file.is_file():
-                self.features[key] = torch.from_numpy(np.load(file)).float()
-            else:
-                with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
-                    self.features[key] = self.model.encode(image).float()
-                if file is not None:
-                    np.save(file, self.features[key].half().numpy())
-        return key
+    def encode(self, image: np.ndarray) -> Tensor:
+        """As the model, once a photo."""
+        if self.features is None:
+            with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
+                self.features = self.model.encode(image).float()
+        return self.features
 
-    def propose(self, features: str, size: tuple[int, int], points: Sequence[tuple[float, float]]) -> Proposals:
+    def propose(self, features: Tensor, size: tuple[int, int], points: Sequence[tuple[float, float]]) -> Proposals:
         """As the model, each point asked once."""
-        known = [(features, point) for point in points]
-        if asked := [point for _, point in dict.fromkeys(known) if (features, point) not in self.answers]:
-            logits, predicted = self.model.propose(self.features[features], size, asked)
+        if asked := [point for point in dict.fromkeys(points) if point not in self.answers]:
+            logits, predicted = self.model.propose(features, size, asked)
             for point, own, sure in zip(asked, logits, predicted, strict=True):
-                self.answers[features, point] = Proposals(own, sure)
-        answers = [self.answers[key] for key in known]
+                self.answers[point] = Proposals(own, sure)
+        answers = [self.answers[point] for point in points]
         return Proposals(torch.stack([a.logits for a in answers]), torch.stack([a.predicted for a in answers]))
 
 
@@ -97,15 +87,12 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[sam.POINTS])
     parser.add_argument("--agreement", type=float, nargs="+", default=[sam.AGREEMENT])
     parser.add_argument("--bfloat16", action="store_true")
-    parser.add_argument("--cache", type=Path)
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
     about = measured()
-    if options.cache:
-        options.cache.mkdir(parents=True, exist_ok=True)
     dtype = torch.bfloat16 if options.bfloat16 else torch.float32
-    model = Remembered(load_promptable(options.sam, "cpu"), options.cache, dtype)
+    model = Remembered(load_promptable(options.sam, "cpu"), dtype)
     stand_in: Any = sam
     stand_in._loaded = lambda *_: model
     dataset = open_dataset(options.set, options.root, **({"split": options.split} if options.split else {}))
@@ -118,7 +105,7 @@ def main() -> None:
         present = [int(label) for label in np.unique(truth) if label not in (0, VOID)]
         keep = [dataset.names[label - 1] for label in present] if options.policy == "oracle" else None
         trace = first.look(first.prepare(sample.image, dataset.names, keep=keep))
-        model.turn_to(Path(sample.image))
+        model.forget()
         for row, segmenter in segmenters.items():
             labels = segmenter.label(trace).labels
             counts[row].append(ImageCounts.of(update(empty_confusion(len(dataset.names)), truth, labels)))
