@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pnp_ovss.cli.photos import DEMO
-from pnp_ovss.cli.telling import MAX_ABSENT
+from pnp_ovss.cli.segment import MAX_ABSENT
 from tests.scenes import two_squares
 
 

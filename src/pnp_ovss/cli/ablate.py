@@ -11,8 +11,7 @@ import typer
 from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import evaluating as e
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.screen import say
-from pnp_ovss.cli.tables import print_table
+from pnp_ovss.cli.screen import print_table, say
 from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`pnp-ovss evaluate`: one system, or several side by side, on a data set."""
+"""`pnp-ovss evaluate`: one system, or several side by side, on a data set; `pnp-ovss compare`: reports of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import typer
 from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import evaluating as e
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.screen import complain, say
-from pnp_ovss.cli.tables import print_table
+from pnp_ovss.cli.screen import complain, print_table, say
 from pnp_ovss.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -150,3 +149,19 @@ def _named(base: Path, name: str) -> Path:
     """The path of one of several reports: base-NAME.json, the first without a name."""
     plain = "".join(character if character.isalnum() else "-" for character in name).strip("-")
     return base.with_name(f"{base.stem}-{plain}{base.suffix or '.json'}") if plain else base
+
+
+def compare(
+    reports: Annotated[list[Path], typer.Argument(help="Reports of `pnp-ovss evaluate`.", show_default=False)],
+    seed: o.Seed = 0,
+) -> int:
+    """Put reports side by side, with their paired differences. These need the records that lie beside the reports."""
+    from pnp_ovss.evaluation.paired import paired_differences
+    from pnp_ovss.evaluation.report import read_report
+    from pnp_ovss.evaluation.tables import compare as compare_table
+
+    if len(reports) < 2:
+        raise ConfigError("compare needs two reports or more: pnp-ovss compare first.json second.json")
+    loaded = [read_report(path) for path in reports]
+    print_table(compare_table(loaded, paired_differences(reports, loaded, seed=seed)))
+    return 0

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pnp_ovss.cli import datasets as d
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.progress import watching
-from pnp_ovss.cli.screen import remark, say
+from pnp_ovss.cli.screen import console, remark, say
 from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.settings import MAX_SEED
 
 if TYPE_CHECKING:
     from pnp_ovss.datasets.base import Dataset
     from pnp_ovss.evaluation.job import EvaluationJob
+    from pnp_ovss.evaluation.metrics import Confusion
     from pnp_ovss.evaluation.recipe import Recipe
     from pnp_ovss.evaluation.run import Results, RunOptions
     from pnp_ovss.evaluation.systems import System
@@ -108,6 +110,29 @@ def run_job(job: EvaluationJob, title: str, vlm: VisionLanguageModel | None = No
     system = job.make(vlm) if job.options.workers == 1 else None
     with watching(title, job.data.has_background) as progress:
         return job.run(system, progress), system
+
+
+@contextmanager
+def watching(title: str, has_background: bool) -> Generator[Callable[[int, int, Confusion], None]]:
+    """A bar on standard error while the block runs; yields what `run` calls after each image."""
+    from pnp_ovss.evaluation.metrics import compute
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("mIoU {task.fields[miou]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None, miou="-")
+
+        def show(done: int, total: int, confusion: Confusion) -> None:
+            value = compute(confusion, background=has_background).miou
+            bar.update(task, completed=done, total=total, miou="-" if value != value else f"{100 * value:.1f}")
+
+        yield show
 
 
 def words_of(spec: o.SegmenterSpec) -> list[str | None]:

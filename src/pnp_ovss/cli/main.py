@@ -16,7 +16,6 @@ from pnp_ovss.cli import (
     ablate,
     batch,
     calibrate,
-    compare,
     datasets,
     evaluate,
     explain,
@@ -74,7 +73,7 @@ app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
 app.command("ablate")(ablate.ablate)
 app.command("sensitivity")(ablate.sensitivity)
-app.command("compare")(compare.compare)
+app.command("compare")(evaluate.compare)
 app.add_typer(datasets.app, name="datasets")
 app.command("tune")(tune.tune)
 app.command("calibrate")(calibrate.calibrate)

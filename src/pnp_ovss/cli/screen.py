@@ -7,9 +7,14 @@ import os
 import re
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console, RenderableType
+from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    from pnp_ovss.evaluation.tables import Table
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -41,6 +46,20 @@ def say(text: object, *, stderr: bool = False) -> None:
 def show(drawing: RenderableType, *, stderr: bool = False) -> None:
     """A table on standard output (or error)."""
     console(stderr=stderr).print(drawing)
+
+
+def print_table(table: Table) -> None:
+    """Draw a table of texts and figures, its notes below."""
+    grid = Grid(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, head in enumerate(table.columns):
+        grid.add_column(
+            head, justify="left" if index < table.text_columns else "right", overflow="fold", no_wrap=index > 0
+        )
+    for row in table.rows:
+        grid.add_row(*row)
+    show(grid)
+    for note in table.notes:
+        say(f"  {note}")
 
 
 def complain(message: object) -> None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import track
+from rich.table import Table
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.photos import DEMO, check_any, check_folder, check_results, own_stems, owners_of, skimage_folder
 from pnp_ovss.cli.pipes import PIPE, check_pipes, piped_photo, write_out
-from pnp_ovss.cli.screen import console, remark
-from pnp_ovss.cli.telling import print_table, tell_failure, tell_result
+from pnp_ovss.cli.screen import complain, console, remark, say, say_json, show
 from pnp_ovss.errors import OutputError, PnPError
-from pnp_ovss.files import locked
+from pnp_ovss.files import locked, shown
 from pnp_ovss.outputs import LOCK, OutputFolder, result_names
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ Tiles = Annotated[
 Piped = Mapping[Path, bytes]
 """The photo from standard input, by the path that stands for it."""
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a photo and nothing else.")]
+MAX_ABSENT = 20
+"""Absent classes that a photo's table lists; those with the best match scores."""
 
 
 @o.takes_segmenter
@@ -111,10 +113,10 @@ def _run(
             except PnPError as error:
                 failed += 1
                 made.add([], photo=str(photo.absolute()), error=str(error))
-                tell_failure(photo, error, json_lines=json_lines)
+                _tell_failure(photo, error, json_lines=json_lines)
             else:
                 made.add(paths.values(), photo=str(photo.absolute()))
-                tell_result(result, paths, json_lines=json_lines)
+                _tell_result(result, paths, json_lines=json_lines)
     return failed
 
 
@@ -125,7 +127,7 @@ def _to_pipe(
     from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 
     result = _segmenting(spec, tiles, piped)(photo, names)
-    print_table(result, stderr=True)
+    _print_result(result, stderr=True)
     drawn = result.overlay() if picture == "overlay" else labels_image(result.labels, len(result.class_names))
     write_out(png_bytes(drawn))
     return 0
@@ -149,3 +151,43 @@ def _segmenting(spec: o.SegmenterSpec, tiles: bool | None, piped: Piped) -> Call
         return segment_any(segmenter, image, names, tiles, keep=keep, image_name=name)
 
     return segmented
+
+
+def _tell_failure(photo: Path, error: PnPError, *, json_lines: bool) -> None:
+    """A photo that could not be segmented, and why."""
+    if json_lines:
+        say_json({"image": shown(photo), "error": shown(str(error))})
+    else:
+        complain(error)
+
+
+def _tell_result(result: Segmentation, paths: dict[str, Path], *, json_lines: bool) -> None:
+    """A photo's result and its files."""
+    if json_lines:
+        say_json({**result.to_dict(), "files": {kind: shown(path) for kind, path in paths.items()}})
+        return
+    _print_result(result)
+    say("  " + "  ".join(map(shown, paths.values())))
+
+
+def _print_result(result: Segmentation, *, stderr: bool = False) -> None:
+    """Every class with its share and match, and what speaks against it; then how to go on."""
+    made = result.provenance
+    say(f"{result.image_name} (model {made.model}, policy {made.policy})", stderr=stderr)
+    table = Table()
+    table.add_column("class")
+    table.add_column("pixels", justify="right")
+    table.add_column("match", justify="right")
+    table.add_column("")
+    shares, scores = result.shares, result.match_scores
+    absent = sorted((name for name in shares if not shares[name]), key=lambda name: -(scores[name] or 0.0))
+    hidden = set(absent[MAX_ABSENT:])
+    for name in (name for name in shares if name not in hidden):
+        score, verdict = scores[name], result.verdict(name)
+        share = f"{shares[name]:.1%}" if shares[name] else "-"
+        table.add_row(name, share, "" if score is None else f"{score:.2f}", "" if verdict == "found" else verdict)
+    if hidden:
+        table.add_row(f"{len(hidden)} more, see the JSON", "-", "", "")
+    show(table, stderr=stderr)
+    if result.advice:
+        say(f"  {result.advice}", stderr=stderr)
