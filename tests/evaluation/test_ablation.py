@@ -85,7 +85,7 @@ def test_no_class_gives_background_everywhere(fake_system, query):
     nothing = Query(query.id, query.image, query.classes, ())
     assert all(not row.labels.any() for row in AblationSystem(segmenter).answer(nothing).values())
     for stage in ("gradcam", "full"):
-        rows = SensitivitySystem(segmenter, stage).answer(nothing)
+        rows = SensitivitySystem(segmenter, stage=stage).answer(nothing)
         assert all(not row.labels.any() for row in rows.values())
 
 
@@ -114,7 +114,7 @@ def test_the_table_stands_beside_the_papers(rectangles, fake_system, tmp_path):
 @pytest.mark.parametrize("stage", ["gradcam", "full"])
 def test_every_layer_and_head_equals_an_ordinary_run(fake_system, query, stage):
     segmenter = fake_system(policy="oracle").segmenter
-    system = SensitivitySystem(segmenter, stage)
+    system = SensitivitySystem(segmenter, stage=stage)
     rows = system.answer(query)
     assert list(rows) == ["1/mean", "2/mean", "3/mean", "2/1", "2/2", "2/3", "2/4"]
     drops = {"drops": 0} if stage == "gradcam" else {}

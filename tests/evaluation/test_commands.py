@@ -282,7 +282,7 @@ def test_a_class_split_restricts_what_competes(call, tmp_path, monkeypatch):
 def test_an_interrupt_says_that_the_finished_part_is_saved(call, root, tmp_path, monkeypatch):
     out = tmp_path / "r.json"
     asked = []
-    original = Segmenter.__call__
+    original = Segmenter.label
 
     def interrupted(self, *arguments, **options):
         asked.append(1)
@@ -290,7 +290,7 @@ def test_an_interrupt_says_that_the_finished_part_is_saved(call, root, tmp_path,
             raise KeyboardInterrupt
         return original(self, *arguments, **options)
 
-    monkeypatch.setattr(Segmenter, "__call__", interrupted)
+    monkeypatch.setattr(Segmenter, "label", interrupted)
     code, _, errors = call("evaluate", "folder", root, "--out", out, "--examples", 0)
     assert code == 130
     assert "stopped by the keyboard; what was finished is saved" in errors

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.candidates import Candidates
 from pnp_ovss.errors import ConfigError, ModelError
-from pnp_ovss.evaluation.systems import segmenter_settings
+from pnp_ovss.evaluation.systems import SegmenterSystem
 from pnp_ovss.provenance import Provenance, called, recorded
 from pnp_ovss.refiners import Evidence, get_refiner, sam
 from pnp_ovss.refiners.promptable import Proposals, SamSegmenter, mobile_sam
@@ -224,7 +223,7 @@ def test_no_path_of_this_machine_enters_a_result_or_a_report(small_sam, tmp_path
         segmenter = Segmenter(FakeVLM(), config)
         result = segmenter(two_squares(), ["red", "blue"])
         tiled = segment_tiled(segmenter, two_squares(), ["red", "blue"])
-        report = segmenter_settings(segmenter, Candidates())
+        report = SegmenterSystem(segmenter).settings()
         said[folder] = [
             json.dumps({**values, "time": "", "seconds": {}}) for values in (result.to_dict(), tiled.to_dict(), report)
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,13 +37,13 @@ def ablate(
 
     The passes of an image are computed once and shared by all rows.
     """
-    from pnp_ovss.evaluation.ablation import ablation_table
-    from pnp_ovss.evaluation.job import AblationSpec, EvaluationJob
+    from pnp_ovss.evaluation.ablation import AblationSystem, ablation_table
+    from pnp_ovss.evaluation.job import EvaluationJob, MethodSpec
 
     data = asked.open(dataset, root)
     recipe, chosen = e.follow(asked.recipe, "ablate", spec)
     job = EvaluationJob(
-        data=data, system=AblationSpec(chosen), options=asked.options(recipe),
+        data=data, system=MethodSpec(chosen, AblationSystem), options=asked.options(recipe),
         out=asked.out or e.default_path(data.name, *e.words_of(spec), asked.recipe or "ablation"),
     )  # fmt: skip
     notes = e.tell(recipe, chosen, data, job.options)
@@ -66,14 +67,15 @@ def sensitivity(
     spec: o.SegmenterSpec,
 ) -> int:
     """How much layer and head matter, as in the paper's Table 6."""
-    from pnp_ovss.evaluation.job import EvaluationJob, SensitivitySpec
-    from pnp_ovss.evaluation.sensitivity import sensitivity_table
+    from pnp_ovss.evaluation.job import EvaluationJob, MethodSpec
+    from pnp_ovss.evaluation.sensitivity import SensitivitySystem, sensitivity_table
 
     recipe, chosen = e.follow(asked.recipe, "sensitivity", spec)
     looked = _stage(stage or (recipe.stage if recipe else None) or "gradcam")
     data = asked.open(dataset, root)
+    system = partial(SensitivitySystem, stage=looked, every_head=every_head)
     job = EvaluationJob(
-        data=data, system=SensitivitySpec(chosen, looked, every_head), options=asked.options(recipe),
+        data=data, system=MethodSpec(chosen, system), options=asked.options(recipe),
         out=asked.out or e.default_path(data.name, *e.words_of(spec), asked.recipe or f"sensitivity-{looked}"),
     )  # fmt: skip
     notes = e.tell(recipe, chosen, data, job.options, looked)

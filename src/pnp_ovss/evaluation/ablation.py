@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pnp_ovss.candidates import Candidates
 from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
-from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
+from pnp_ovss.evaluation.systems import Answer, Query, SegmenterSystem
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, masks_note, percent
 from pnp_ovss.segmentation import Segmentation
-from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Trace
 from pnp_ovss.words import counted
 
@@ -22,7 +20,7 @@ COMPLETION, COMPETITION, WHOLE = "completion", "competition", "whole"
 
 
 @dataclass(frozen=True)
-class AblationSystem:
+class AblationSystem(SegmenterSystem):
     """Answers in one variant a row of Table 5.
 
     Every row ends in the same threshold and argmax. `attention` is plain cross-attention without a gradient (and the
@@ -32,19 +30,14 @@ class AblationSystem:
     the other `competition`, and the `whole` method, refined.
     """
 
-    segmenter: Segmenter
-    candidates: Candidates = Candidates()
-
     def settings(self) -> dict[str, Any]:
         """Those of the whole method; the variants say what is left out."""
-        return {"ablation": True, **segmenter_settings(self.segmenter, self.candidates)}
+        return {"ablation": True, **super().settings()}
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """Labels of every row."""
         whole = self.segmenter
-        prepared = whole.prepare(
-            query.image, query.classes, keep=names_that_may_win(whole, query, self.candidates), image_name=query.id
-        )
+        prepared = self.prepare(query)
         trace = whole.look(prepared)
         plain = whole.replace(gradient="none", softmax_over_classes=False, drops=0)
         paper = whole.replace(completion="none", competition="overlay")

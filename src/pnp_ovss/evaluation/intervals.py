@@ -16,7 +16,7 @@ from pnp_ovss.words import counted
 
 RESAMPLES = 2000
 LEVEL = 0.95
-_CHUNK = 250  # resamples at once: bounds the memory
+_CHUNK = 250  # resamples at once, a divisor of them all: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,14 @@ class ImageCounts:
         return cls(size, table[:, 0] * size + table[:, 1], table[:, 2])
 
 
-def bootstrap_miou(
-    images: Sequence[ImageCounts], labels: Sequence[int], *, seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
+def bootstrap_miou(images: Sequence[ImageCounts], labels: Sequence[int], *, seed: int = 0) -> Interval:
     """Interval of the mean IoU over `labels` when whole images are drawn with replacement.
 
     In each resample, as in the value itself, a label in neither prediction nor ground truth is left out of
     the mean. Raises ValueError without images.
     """
     counts = _sums(images, labels)
-    values = np.concatenate([_miou(weights, counts) for weights in _weights(len(images), seed, resamples)])
+    values = np.concatenate([_miou(weights, counts) for weights in _weights(len(images), seed)])
     return _interval(float(_miou(np.ones((1, len(images))), counts)[0]), values)
 
 
@@ -86,7 +84,6 @@ def bootstrap_difference(
     labels: Sequence[int],
     *,
     seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> Interval:
     """Interval of the mean IoU of `ours` minus that of `theirs` on the same images in the same order.
 
@@ -99,9 +96,7 @@ def bootstrap_difference(
         )
     first, second = _sums(ours, labels), _sums(theirs, labels)
     once = np.ones((1, len(ours)))
-    values = np.concatenate(
-        [_miou(weights, first) - _miou(weights, second) for weights in _weights(len(ours), seed, resamples)]
-    )
+    values = np.concatenate([_miou(weights, first) - _miou(weights, second) for weights in _weights(len(ours), seed)])
     return _interval(float((_miou(once, first) - _miou(once, second))[0]), values)
 
 
@@ -119,12 +114,12 @@ def _sums(images: Sequence[ImageCounts], labels: Sequence[int]) -> NDArray[np.fl
     return sums[:, :, list(labels)]
 
 
-def _weights(images: int, seed: int, resamples: int):
-    """How often each image is drawn: (chunk, N) arrays, `resamples` rows in all."""
+def _weights(images: int, seed: int):
+    """How often each image is drawn: (chunk, N) arrays, RESAMPLES rows in all."""
     generator = np.random.default_rng(check_seed(seed))
     share = np.full(images, 1 / images)
-    for start in range(0, resamples, _CHUNK):
-        yield generator.multinomial(images, share, size=min(_CHUNK, resamples - start)).astype(np.float64)
+    for _ in range(0, RESAMPLES, _CHUNK):
+        yield generator.multinomial(images, share, size=_CHUNK).astype(np.float64)
 
 
 def _miou(weights: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

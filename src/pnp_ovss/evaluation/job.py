@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from pnp_ovss.candidates import Candidates
 from pnp_ovss.datasets.base import Dataset
 from pnp_ovss.errors import ConfigError, OutputError
-from pnp_ovss.evaluation.ablation import AblationSystem
 from pnp_ovss.evaluation.run import Progress, Results, RunOptions, run
-from pnp_ovss.evaluation.sensitivity import SensitivitySystem, Stage
 from pnp_ovss.evaluation.systems import SegmenterSystem, System, dataset_settings
 from pnp_ovss.outputs import refuse_foreign
 from pnp_ovss.segmenter import Segmenter
@@ -31,38 +28,19 @@ class SystemSpec(Protocol):
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """The method itself."""
+    """The method itself, or the `system` that answers with its variants. system: picklable, (segmenter, candidates) to it."""
 
     segmenter: SegmenterSpec
+    system: Callable[[Segmenter, Candidates], System] = SegmenterSystem
 
-    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> SegmenterSystem:
-        """See `SystemSpec`."""
-        return SegmenterSystem(*_segmenter(self.segmenter, has_background, vlm))
-
-
-@dataclass(frozen=True)
-class AblationSpec:
-    """The rows of Table 5."""
-
-    segmenter: SegmenterSpec
-
-    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> AblationSystem:
-        """See `SystemSpec`."""
-        return AblationSystem(*_segmenter(self.segmenter, has_background, vlm))
-
-
-@dataclass(frozen=True)
-class SensitivitySpec:
-    """The layers and heads of Table 6."""
-
-    segmenter: SegmenterSpec
-    stage: Stage = "gradcam"
-    every_head: bool = False
-
-    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> SensitivitySystem:
-        """See `SystemSpec`."""
-        segmenter, candidates = _segmenter(self.segmenter, has_background, vlm)
-        return SensitivitySystem(segmenter, self.stage, self.every_head, candidates)
+    def make(self, has_background: bool, vlm: VisionLanguageModel | None = None) -> System:
+        """See `SystemSpec`. Raises ConfigError for policy `file` without candidates."""
+        segmenter = self.segmenter.make(vlm, **dataset_settings(has_background))
+        if segmenter.config.policy == "file" and self.segmenter.candidates is None:
+            raise ConfigError(
+                "policy 'file' needs candidates, a list of names for each image; or choose itm, all or oracle"
+            )
+        return self.system(segmenter, Candidates(self.segmenter.candidates or {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +67,7 @@ class EvaluationJob:
     def run(self, system: System | None = None, progress: Progress | None = None) -> Results:
         """Examine every image. system: the one that `make` gave, else each worker process makes its own."""
         check_new([self], resume=self.options.resume)
-        make = self.make if system is None or self.options.workers > 1 else partial(_same, system)
+        make = self.make if system is None or self.options.workers > 1 else lambda: system
         return run(self.data, make, self.records, self.options, progress=progress)
 
 
@@ -99,18 +77,3 @@ def check_new(jobs: Iterable[EvaluationJob], *, resume: bool) -> None:
         refuse_foreign(job.out, b'"miou_without_background"', "report", beside=() if resume else (".md", ".html"))
         if job.records.exists() and not resume:
             raise OutputError(f"{job.records} holds an earlier run; resume it, or choose another place for the report")
-
-
-def _same(system: System) -> System:
-    return system
-
-
-def _segmenter(
-    spec: SegmenterSpec, has_background: bool, vlm: VisionLanguageModel | None
-) -> tuple[Segmenter, Candidates]:
-    segmenter = spec.make(vlm, **dataset_settings(has_background))
-    if segmenter.config.policy == "file" and spec.candidates is None:
-        raise ConfigError(
-            "policy 'file' needs candidates, a list of names for each image; or choose itm, all or oracle"
-        )
-    return segmenter, Candidates(spec.candidates or {})

@@ -71,14 +71,6 @@ def update(
     return confusion + np.bincount(codes, minlength=size * size).reshape(size, size)
 
 
-def merge(*confusions: Confusion) -> Confusion:
-    """The matrix of all the pixels of the given ones, which have one size."""
-    if len({confusion.shape for confusion in confusions}) != 1:
-        shapes = ", ".join(str(confusion.shape) for confusion in confusions)
-        raise ValueError(f"confusion matrices of shapes {shapes or '(none)'}: expected one shape")
-    return np.stack(confusions).sum(axis=0)
-
-
 def compute(confusion: Confusion, *, background: bool, classes: tuple[int, ...] | None = None) -> Metrics:
     """All metrics of a matrix.
 

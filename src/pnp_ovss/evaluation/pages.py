@@ -1,50 +1,16 @@
 """Reports as pages: Markdown for repositories, one self-contained HTML file for people."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from pnp_ovss.datasets.base import VOID
+from pnp_ovss.evaluation.examples import Example
 from pnp_ovss.evaluation.tables import DASH, Table
 from pnp_ovss.files import below, write_atomically, writing
 from pnp_ovss.pictures import html
-from pnp_ovss.pictures.overlay import draw_overlay
-from pnp_ovss.pictures.sheet import beside
 
 _BAR = 30
-_EXAMPLE_PX = 480
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image with its ground truth and our labels, drawn side by side."""
-
-    id: str
-    score: float
-    """Mean IoU of the image by itself, in [0, 1]."""
-    picture: Image.Image
-
-    @property
-    def caption(self) -> str:
-        """Under the picture."""
-        return f"{self.id}: mIoU {100 * self.score:.1f}; left the ground truth, right the answer"
-
-
-def draw_example(
-    id: str, score: float, image: NDArray[np.uint8], maps: Sequence[NDArray[np.integer]], names: Sequence[str]
-) -> Example:
-    """Overlays of the ground truth and the answer, in that order in `maps`; void is shown as no class."""
-    parts = []
-    for labels in maps:
-        overlay = draw_overlay(image, labels, names, void=VOID)
-        parts.append(overlay.resize((_EXAMPLE_PX, round(overlay.height * _EXAMPLE_PX / overlay.width))))
-    return Example(id, score, beside(parts, gap_px=8))
 
 
 def markdown_table(table: Table) -> str:

@@ -1,12 +1,11 @@
 """The report of one evaluation: every number with what it takes to believe it."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +13,12 @@ from pnp_ovss.datasets.base import Dataset
 from pnp_ovss.datasets.splits import get_split, list_splits
 from pnp_ovss.errors import OutputError
 from pnp_ovss.evaluation.intervals import ImageCounts, bootstrap_miou
-from pnp_ovss.evaluation.metrics import Metrics, compute, merge
+from pnp_ovss.evaluation.metrics import Metrics, compute, empty_confusion
 from pnp_ovss.evaluation.presence import Decided, Survival, presence_by_list, survival
 from pnp_ovss.evaluation.records import ImageRecord
 from pnp_ovss.evaluation.run import Results
-from pnp_ovss.files import read_json, write_atomically
-from pnp_ovss.provenance import digest
+from pnp_ovss.files import read_json, write_json
+from pnp_ovss.provenance import digest, library_versions
 from pnp_ovss.refiners import TRAINED_ON_MASKS
 
 Bounds = tuple[float | None, float | None]
@@ -88,7 +87,7 @@ class EvaluationReport:
 
     def save(self, path: Path) -> None:
         """Write the report as JSON. Raises OutputError."""
-        _write(path, self.to_dict())
+        write_json(path, self.to_dict())
 
 
 def read_report(path: Path) -> EvaluationReport:
@@ -98,7 +97,7 @@ def read_report(path: Path) -> EvaluationReport:
 
 def save_reports(path: Path, reports: Mapping[str, EvaluationReport]) -> None:
     """Write the reports of a run's variants as one JSON object. Raises OutputError."""
-    _write(path, {name: report.to_dict() for name, report in reports.items()})
+    write_json(path, {name: report.to_dict() for name, report in reports.items()})
 
 
 def read_reports(path: Path) -> dict[str, EvaluationReport]:
@@ -107,10 +106,6 @@ def read_reports(path: Path) -> dict[str, EvaluationReport]:
     if not isinstance(values, dict):
         raise OutputError(f"{path} holds no reports of `pnp-ovss ablate` or `sensitivity`")
     return {name: _from_json(path, report) for name, report in values.items()}
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _from_json(path: Path, values: Any) -> EvaluationReport:
@@ -129,8 +124,6 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
     variant: of `results.variants`; a plain system has the one variant "". seed: of the bootstrap over images.
     Raises OutputError if not one image could be evaluated.
     """
-    from pnp_ovss.provenance import library_versions
-
     finished, dataset, settings = results.finished, results.dataset, results.settings
     failures = tuple({"id": r.id, "error": r.error} for r in results.records if r.error is not None)
     if not finished:
@@ -164,21 +157,9 @@ def summarise(results: Results, variant: str = "", *, seed: int = 0) -> Evaluati
     )
 
 
-class _Scores(TypedDict):
-    miou: float | None
-    miou_without_background: float | None
-    pixel_accuracy: float | None
-    mean_accuracy: float | None
-    frequency_weighted_iou: float | None
-    interval: Bounds
-    interval_without_background: Bounds
-    per_class: dict[str, float | None]
-    splits: dict[str, float | None]
-
-
-def _scores(dataset: Dataset, images: Sequence[ImageCounts], seed: int) -> _Scores:
+def _scores(dataset: Dataset, images: Sequence[ImageCounts], seed: int) -> dict[str, Any]:
     """The fields that are computed from confusion matrices."""
-    total = merge(*(counts.confusion() for counts in images))
+    total = sum((counts.confusion() for counts in images), empty_confusion(len(dataset.vocabulary)))
     metrics = compute(total, background=dataset.has_background)
     first, size = 0 if dataset.has_background else 1, len(dataset.vocabulary) + 1
     whole, without = (bootstrap_miou(images, labels, seed=seed) for labels in (range(first, size), range(1, size)))

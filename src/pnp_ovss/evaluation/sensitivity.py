@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from pnp_ovss.candidates import Candidates
 from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
-from pnp_ovss.evaluation.systems import Answer, Query, names_that_may_win, segmenter_settings
+from pnp_ovss.evaluation.systems import Answer, Query, SegmenterSystem
 from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, masks_note, percent
-from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.vlms.base import Head
 from pnp_ovss.words import counted
 
@@ -20,7 +18,7 @@ Stage = Literal["gradcam", "full"]
 
 
 @dataclass(frozen=True)
-class SensitivitySystem:
+class SensitivitySystem(SegmenterSystem):
     """Answers in one variant a layer's mean over its heads and a head of the configured layer.
 
     stage `full`: the whole method, each variant with its own dropouts (what Table 6 shows). `gradcam`: the first pass
@@ -28,25 +26,16 @@ class SensitivitySystem:
     every_head: the heads of all layers, not only of the configured one.
     """
 
-    segmenter: Segmenter
     stage: Stage = "gradcam"
     every_head: bool = False
-    candidates: Candidates = Candidates()
 
     def settings(self) -> dict[str, Any]:
         """Those of the method, the stage, and which variants there are."""
-        return {
-            "sensitivity": self.stage,
-            "every_head": self.every_head,
-            **segmenter_settings(self.segmenter, self.candidates),
-        }
+        return {"sensitivity": self.stage, "every_head": self.every_head, **super().settings()}
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """Labels of every layer's mean and of the heads."""
-        base = self.segmenter
-        prepared = base.prepare(
-            query.image, query.classes, keep=names_that_may_win(base, query, self.candidates), image_name=query.id
-        )
+        base, prepared = self.segmenter, self.prepare(query)
         if self.stage == "gradcam":
             found = base.look_all(prepared)
         else:

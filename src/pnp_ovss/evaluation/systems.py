@@ -1,6 +1,5 @@
 """What can be evaluated: anything that answers a query about an image with labels, our Segmenter among it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +12,7 @@ from pnp_ovss.provenance import digest, recorded
 
 if TYPE_CHECKING:
     from pnp_ovss.segmenter import Segmenter
+    from pnp_ovss.trace import Prepared
 
 Classes = tuple[tuple[str, ...], ...]
 
@@ -67,43 +67,35 @@ class SegmenterSystem:
     candidates: Candidates = Candidates()
 
     def settings(self) -> dict[str, Any]:
-        """Model, method, policy, refiner, size and the whole configuration."""
-        return segmenter_settings(self.segmenter, self.candidates)
+        """Model, method, policy, refiner, size and the whole configuration; for policy `file` a digest of the candidates."""
+        segmenter, config = self.segmenter, self.segmenter.config
+        listed = {name: list(classes) for name, classes in self.candidates.names.items()}
+        return {
+            **({"candidates": digest(listed)} if config.policy == "file" else {}),
+            "model": segmenter.vlm.name,
+            "weights": segmenter.weights,
+            "method": segmenter.method,
+            "policy": config.policy if config.policy in ("file", "oracle") else segmenter.policy.name,
+            "refine": segmenter.refiner.name,
+            "size": config.size_px,
+            "config": recorded(config).to_dict(),
+        }
 
     def answer(self, query: Query) -> dict[str, Answer]:
         """The Segmenter's labels."""
-        result = self.segmenter(
-            query.image,
-            query.classes,
-            keep=names_that_may_win(self.segmenter, query, self.candidates),
-            image_name=query.id,
-        )
+        result = self.segmenter.label(self.segmenter.look(self.prepare(query)))
         found = [score for score in result.match_scores.values() if score is not None]
         scores = tuple(found) if len(found) == len(query.classes) else None
         return {"": Answer(result.labels, result.kept, scores)}
 
-
-def names_that_may_win(segmenter: "Segmenter", query: Query, candidates: Candidates) -> Sequence[str] | None:
-    """`keep=` for one query: its own classes for the policy `oracle`, the listed ones for `file`, else None."""
-    if segmenter.config.policy == "oracle":
-        return [query.classes[label - 1][0] for label in query.present]
-    return candidates.of(query.id) if segmenter.config.policy == "file" else None
-
-
-def segmenter_settings(segmenter: "Segmenter", candidates: Candidates) -> dict[str, Any]:
-    """What a report says of a Segmenter; for the policy `file` with a digest of the candidates."""
-    config = segmenter.config
-    listed = {name: list(classes) for name, classes in candidates.names.items()}
-    return {
-        **({"candidates": digest(listed)} if config.policy == "file" else {}),
-        "model": segmenter.vlm.name,
-        "weights": segmenter.weights,
-        "method": segmenter.method,
-        "policy": config.policy if config.policy in ("file", "oracle") else segmenter.policy.name,
-        "refine": segmenter.refiner.name,
-        "size": config.size_px,
-        "config": recorded(config).to_dict(),
-    }
+    def prepare(self, query: Query) -> "Prepared":
+        """The query's image; for policy `oracle` its own classes may win, for `file` the listed ones."""
+        policy, keep = self.segmenter.config.policy, None
+        if policy == "oracle":
+            keep = [query.classes[label - 1][0] for label in query.present]
+        elif policy == "file":
+            keep = self.candidates.of(query.id)
+        return self.segmenter.prepare(query.image, query.classes, keep=keep, image_name=query.id)
 
 
 def dataset_settings(has_background: bool) -> dict[str, Any]:

@@ -171,31 +171,28 @@ def compare(reports: Sequence[EvaluationReport], differences: Mapping[int, Inter
     """Several reports side by side, and the paired difference of each to the first where it is known."""
     labels = tuple(str(number) for number in range(1, len(reports) + 1))
 
-    def row(name: str, *cells: str) -> tuple[str, ...]:
-        return (name, *cells)
-
     rows = [
         *(
-            row(name, *(str(getattr(report, name) or DASH) for report in reports))
+            (name, *(str(getattr(report, name) or DASH) for report in reports))
             for name in ("dataset", "model", "method", "policy", "refine", "size", "void")
         ),
         *(
-            [row("masks", *(TRAINED_ON_MASKS if r.trained_on_masks else DASH for r in reports))]
+            [("masks", *(TRAINED_ON_MASKS if r.trained_on_masks else DASH for r in reports))]
             if masks_note(reports)
             else []
         ),
-        row("images", *(str(report.images) for report in reports)),
-        row("mIoU", *(percent(report.miou, report.interval) for report in reports)),
-        row("mIoU without background", *(percent(r.miou_without_background) for r in reports)),
-        row("pixel accuracy", *(percent(report.pixel_accuracy) for report in reports)),
-        row("presence, micro-F1", *(percent(report.presence["micro_f1"]) for report in reports)),
-        row("seconds per image", *(f"{r.seconds_per_image or 0:.2f}" for r in reports)),
+        ("images", *(str(report.images) for report in reports)),
+        ("mIoU", *(percent(report.miou, report.interval) for report in reports)),
+        ("mIoU without background", *(percent(r.miou_without_background) for r in reports)),
+        ("pixel accuracy", *(percent(report.pixel_accuracy) for report in reports)),
+        ("presence, micro-F1", *(percent(report.presence["micro_f1"]) for report in reports)),
+        ("seconds per image", *(f"{r.seconds_per_image or 0:.2f}" for r in reports)),
     ]
     if differences:
         cells = (signed(differences[i]) if i in differences else DASH for i in range(len(reports)))
-        rows.append(row("mIoU against 1, paired", *cells))
+        rows.append(("mIoU against 1, paired", *cells))
     names = dict.fromkeys(name for report in reports for name in report.per_class)
-    rows += [row(name, *(percent(report.per_class.get(name)) for report in reports)) for name in names]
+    rows += [(name, *(percent(report.per_class.get(name)) for report in reports)) for name in names]
     notes = ["* the 95 % interval of the paired difference excludes zero"] if differences else []
     if len({report.policy == "oracle" for report in reports}) > 1:
         notes.append(f"Not comparable: {ORACLE_NOTE}")
