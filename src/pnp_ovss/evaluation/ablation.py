@@ -9,10 +9,9 @@ from typing import Any
 from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, SegmenterSystem
-from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, masks_note, percent
+from pnp_ovss.evaluation.tables import DASH, Table, conditions, percent
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Trace
-from pnp_ovss.words import counted
 
 ATTENTION, SOFTMAX = "attention", "attention, softmax over classes"
 GRADCAM, BLUR, CRF, BOTH = "gradcam", "blur", "crf", "blur+crf"
@@ -79,13 +78,7 @@ def ablation_table(reports: Mapping[str, EvaluationReport]) -> Table:
             (_title(name, drops, any_report.refine), ours, *(str(quoted.get(column, DASH)) for column in heads))
         )
     one = next(iter(paper.values()))
-    notes = (
-        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {counted(any_report.images, 'image')}",
-        f"paper: {one.checkpoint}, {one.size} px, policy {one.policy}, all validation images",
-        *any_report.notes,
-        ORACLE_NOTE,
-        *masks_note(reports.values()),
-    )
+    notes = conditions(list(reports.values()), one, "all validation images")
     columns = (f"step (refiner {any_report.refine})", f"{any_report.dataset}, here", *(f"{h}, paper" for h in heads))
     return Table("Ablation (Table 5)", columns, tuple(rows), notes)
 

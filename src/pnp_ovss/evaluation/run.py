@@ -71,8 +71,7 @@ class Examiner:
 
     system: System
     classes: Classes
-    void: Void = "ignore"
-    save_labels: Path | None = None
+    options: RunOptions
 
     def __call__(self, sample: Sample) -> ImageRecord:
         """The record of a sample; one that cannot be read or segmented is a record with the error."""
@@ -99,15 +98,15 @@ class Examiner:
         return ImageRecord(sample.id, present, counts, kept, scores, seconds, content=found)
 
     def _count(self, truth: np.ndarray, answer: Answer) -> ImageCounts:
-        return ImageCounts.of(update(empty_confusion(len(self.classes)), truth, answer.labels, void=self.void))
+        return ImageCounts.of(update(empty_confusion(len(self.classes)), truth, answer.labels, void=self.options.void))
 
     def _save(self, id: str, answers: dict[str, Answer]) -> None:
-        if self.save_labels is None:
+        if self.options.save_labels is None:
             return
         from pnp_ovss.pictures.labels_image import labels_image
 
         for name, answer in answers.items():
-            path = below(self.save_labels, label_name(id, name))
+            path = below(self.options.save_labels, label_name(id, name))
             with writing(path, KEPT):
                 labels_image(answer.labels, len(self.classes)).save(path)
 
@@ -130,8 +129,7 @@ def run(
     """
     options = options or RunOptions()
     labels = SavedLabels(options.save_labels, dataset)
-    make = partial(_make_examiner, make_system, plain_classes(dataset, synonyms=options.synonyms), options)
-    with _examining(make, options.workers) as (settings, examine):
+    with _examining(make_system, plain_classes(dataset, synonyms=options.synonyms), options) as (settings, examine):
         header = _header(dataset, settings, options)
         file = RecordFile(records, header, resume=options.resume)
         file.check_content(identities(dataset, file.done))
@@ -163,21 +161,18 @@ def _header(dataset: Dataset, settings: dict[str, Any], options: RunOptions) -> 
     }
 
 
-def _make_examiner(make_system: MakeSystem, classes: Classes, options: RunOptions) -> Examiner:
-    return Examiner(make_system(), classes, options.void, options.save_labels)
-
-
 @contextmanager
 def _examining(
-    make: Callable[[], Examiner], workers: int
+    make_system: MakeSystem, classes: Classes, options: RunOptions
 ) -> Generator[tuple[dict[str, Any], Callable[[Sequence[Sample]], Iterator[ImageRecord]]]]:
     """The system's settings, and a function that examines samples in their order."""
-    if workers <= 1:
-        examiner = make()
+    if options.workers <= 1:
+        examiner = Examiner(make_system(), classes, options)
         yield examiner.system.settings(), partial(map, examiner)
         return
     context = get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.start, initargs=(make, workers)) as pool:
+    asked = (make_system, classes, options)
+    with ProcessPoolExecutor(options.workers, context, initializer=_Worker.start, initargs=asked) as pool:
         settings = pool.submit(_Worker.settings).result()
         try:
             yield settings, partial(pool.map, _Worker.examine)
@@ -193,13 +188,13 @@ class _Worker:
     error: PnPError | None = None
 
     @classmethod
-    def start(cls, make: Callable[[], Examiner], workers: int) -> None:
+    def start(cls, make_system: MakeSystem, classes: Classes, options: RunOptions) -> None:
         """Called once in each process."""
         import torch
 
-        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+        torch.set_num_threads(max(1, torch.get_num_threads() // options.workers))
         try:
-            cls.examiner = make()
+            cls.examiner = Examiner(make_system(), classes, options)
         except PnPError as error:  # raised here it would only break the pool
             cls.error = error
 

@@ -10,9 +10,8 @@ from typing import Any, Literal
 from pnp_ovss.evaluation.paper import read_tables
 from pnp_ovss.evaluation.report import EvaluationReport
 from pnp_ovss.evaluation.systems import Answer, Query, SegmenterSystem
-from pnp_ovss.evaluation.tables import DASH, ORACLE_NOTE, Table, masks_note, percent
+from pnp_ovss.evaluation.tables import DASH, Table, conditions, percent
 from pnp_ovss.vlms.base import Head
-from pnp_ovss.words import counted
 
 Stage = Literal["gradcam", "full"]
 
@@ -68,12 +67,11 @@ def sensitivity_table(reports: Mapping[str, EvaluationReport], stage: Stage) -> 
     one = next(iter(paper.values()))
     notes = (
         f"stage {stage}: " + ("the whole method" if stage == "full" else "the first pass only, no dropout"),
-        f"here: {any_report.model}, {any_report.size} px, policy {any_report.policy}, {counted(any_report.images, 'image')}",
-        f"paper: {one.checkpoint}, {one.size} px, policy {one.policy}, the whole method; another model's layers and "
-        "heads: the spread compares, the rows do not",
-        *any_report.notes,
-        ORACLE_NOTE,
-        *masks_note(reports.values()),
+        *conditions(
+            list(reports.values()),
+            one,
+            "the whole method; another model's layers and heads: the spread compares, the rows do not",
+        ),
     )
     columns = ("layer", "head", f"{any_report.dataset}, here", "coco-stuff, paper")
     return Table("Layer and head (Table 6)", columns, tuple(rows), notes, text_columns=2)

@@ -7,6 +7,7 @@ from pnp_ovss.evaluation.intervals import Interval
 from pnp_ovss.evaluation.paper import PaperRow, read_tables, validation_images
 from pnp_ovss.evaluation.report import Bounds, EvaluationReport
 from pnp_ovss.refiners import TRAINED_ON_MASKS
+from pnp_ovss.words import counted
 
 DASH = "-"
 OPEN, ORACLE = "mIoU, open", "mIoU, oracle"
@@ -78,6 +79,18 @@ def _marked(table: Table, trained: Sequence[bool]) -> Table:
     rows = [(*table.rows[i][:at], TRAINED_ON_MASKS if trained[i] else DASH, *table.rows[i][at:]) for i in order]
     columns = (*table.columns[:at], "masks", *table.columns[at:])
     return Table(table.title, columns, tuple(rows), (*table.notes, MASKS_NOTE), at + 1)
+
+
+def conditions(reports: Sequence[EvaluationReport], paper: PaperRow, what: str) -> tuple[str, ...]:
+    """Under variants of one run beside rows of the paper: what both were made under. what: the paper's images or method."""
+    ours = reports[0]
+    return (
+        f"here: {ours.model}, {ours.size} px, policy {ours.policy}, {counted(ours.images, 'image')}",
+        f"paper: {paper.checkpoint}, {paper.size} px, policy {paper.policy}, {what}",
+        *ours.notes,
+        ORACLE_NOTE,
+        *masks_note(reports),
+    )
 
 
 def masks_note(reports: Iterable[EvaluationReport]) -> tuple[str, ...]:
