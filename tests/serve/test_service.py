@@ -48,7 +48,9 @@ class Gate(FakeVLM):
 
 
 def client(vlm=None, **config):
-    return TestClient(make_app(Segmenter(vlm or FakeVLM(), CONFIG), ServiceConfig(**config)))
+    return TestClient(
+        make_app(Segmenter(vlm or FakeVLM(), CONFIG), ServiceConfig(**config)), base_url="http://localhost"
+    )
 
 
 def ask(service, image=None, names="red, green, blue", **fields):

@@ -160,7 +160,7 @@ def test_the_service(offline, photos, labels):
     from pnp_ovss.serve.app import ServiceConfig, make_app
 
     segmenter = Segmenter.from_pretrained(HUB_ID, refine="none", policy="all")
-    with TestClient(make_app(segmenter, ServiceConfig())) as service:
+    with TestClient(make_app(segmenter, ServiceConfig()), base_url="http://localhost") as service:
         photo = {"photo": ("a.png", (photos / "a.png").read_bytes())}
         answer = service.post("/segment", files=photo, data={"names": "cat, dog", "answer": "labels"})
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), labels["a"])
@@ -168,11 +168,11 @@ def test_the_service(offline, photos, labels):
 
 def test_the_page(offline, photos, labels, tmp_path):
     pytest.importorskip("gradio", reason="the page needs gradio: pip install '.[web]'")
-    from pnp_ovss.web.desk import Desk, Order
+    from pnp_ovss.web.desk import Desk
 
     (tmp_path / "kept").mkdir()
     desk = Desk(lambda model: Segmenter.from_pretrained(model, refine="none"), tmp_path / "kept")
-    shown = desk.segment(Order(str(photos / "a.png"), "cat, dog", HUB_ID, {"policy": "all"}))
+    shown = desk.segment(str(photos / "a.png"), "cat, dog", HUB_ID, {"policy": "all"})
     written = next(shown.folder.glob("*.labels.png"))
     assert np.array_equal(np.asarray(Image.open(written)), labels["a"])
     moved = desk.relabel(shown, threshold=0.9, match_threshold=0.0)

@@ -41,7 +41,8 @@ def vlm():
 
 @pytest.fixture(scope="module")
 def address(vlm, photos):
-    from pnp_ovss.web.server import Offer, ServerConfig, served
+    from pnp_ovss.web.fields import Offer
+    from pnp_ovss.web.server import ServerConfig, served
 
     offer = Offer(["blip-large-flickr"], [(str(photos / "squares.png"), "red, blue")])
     with served(lambda _: Segmenter(vlm, CONFIG), offer, ServerConfig(port=0, max_upload_mb=1)) as running:

@@ -72,7 +72,8 @@ def test_headers_and_foreign_host_names(address):
 
 
 def test_files_are_gone_when_the_page_stops(photos):
-    from pnp_ovss.web.server import Offer, ServerConfig, served
+    from pnp_ovss.web.fields import Offer
+    from pnp_ovss.web.server import ServerConfig, served
 
     threads = threading.active_count()
     with served(lambda _: Segmenter(FakeVLM(), CONFIG), Offer(["blip-large-flickr"]), ServerConfig(port=0)) as address:
@@ -84,7 +85,8 @@ def test_files_are_gone_when_the_page_stops(photos):
 
 
 def test_a_taken_port_is_an_error_in_words(address):
-    from pnp_ovss.web.server import Offer, ServerConfig, served
+    from pnp_ovss.web.fields import Offer
+    from pnp_ovss.web.server import ServerConfig, served
 
     port = int(address.rstrip("/").rsplit(":", 1)[1])
     with (

@@ -21,7 +21,7 @@ def test_whole_numbers_are_int_and_all_classes_compete_on_one_scale():
 
 
 def test_the_options_follow_the_preset():
-    from pnp_ovss.web.page import preset_config
+    from pnp_ovss.web.fields import preset_config
 
     for model in ("pocket", "vilt-coco"):
         shown, preset = preset_config(model), get_preset(model)

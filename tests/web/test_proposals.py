@@ -11,7 +11,7 @@ from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.refiners import sam
 from pnp_ovss.refiners.promptable import Proposals
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.web.desk import Desk, Order
+from pnp_ovss.web.desk import Desk
 from pnp_ovss.web.page import view
 from pnp_ovss.web.steps import segment_in_steps
 from pnp_ovss.web.views import step_caption, with_points
@@ -87,7 +87,7 @@ def test_the_page_lists_and_draws_them_and_renews_them(tmp_path):
     photo = tmp_path / "photo.png"
     Image.fromarray(two_squares()).save(photo)
     desk = Desk(lambda _: Segmenter(FakeVLM(), CONFIG), tmp_path)
-    shown = desk.segment(Order(str(photo), NAMES, "m", {}))
+    shown = desk.segment(str(photo), NAMES, "m", {})
     at = len(shown.steps) - 2
     caption = step_caption(shown.steps, at)
     assert caption.count("<li>") == 2

@@ -6,7 +6,7 @@ pytest.importorskip("gradio", reason="the page needs gradio: pip install '.[web]
 
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.web import server
-from pnp_ovss.web.page import Offer
+from pnp_ovss.web.fields import Offer
 from pnp_ovss.web.server import ServerConfig, served
 
 

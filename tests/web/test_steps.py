@@ -12,7 +12,7 @@ from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
 from pnp_ovss.pictures.palette import palette
 from pnp_ovss.testing.fake_vlm import FakeVLM
-from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
+from pnp_ovss.web.desk import KEPT_S, Desk, forget
 from pnp_ovss.web.steps import segment_in_steps
 from pnp_ovss.web.views import annotations, class_table, message, seen_picture, step_caption
 from tests.near import same_labels
@@ -104,7 +104,7 @@ def desk(tmp_path):
 
 
 def test_views_of_a_step(desk, photo):
-    shown = desk.segment(Order(photo, "red, green, blue", "m", {}))
+    shown = desk.segment(photo, "red, green, blue", "m", {})
     masks, colours = annotations(shown, shown.steps[-1], ["blue"])
     assert len(masks) == 1
     opacity, caption = masks[0]
@@ -121,7 +121,7 @@ def test_views_of_a_step(desk, photo):
 
 def test_the_page_says_of_each_name_what_the_command_says(desk, photo):
     near = {"match_threshold": 0.9995}
-    shown = desk.segment(Order(photo, "red, green, blue", "m", near))
+    shown = desk.segment(photo, "red, green, blue", "m", near)
     result = Segmenter(FakeVLM(), CONFIG).replace(**near)(photo, "red, green, blue")
     assert dict(shown.verdicts) == {name: result.verdict(name) for name in ("red", "green", "blue")}
     doubtful = [name for name in result if result.doubts(name)]
@@ -136,20 +136,20 @@ def test_the_page_says_of_each_name_what_the_command_says(desk, photo):
 
 
 def test_black_patches_are_what_a_pass_did_not_see(desk, photo):
-    shown = desk.segment(Order(photo, "red, blue", "m", {}))
+    shown = desk.segment(photo, "red, blue", "m", {})
     pixels = np.asarray(seen_picture(shown, shown.steps[2]))
     assert (pixels == 0).all(axis=2).mean() == pytest.approx(0.5, abs=0.02)
     assert seen_picture(shown, shown.steps[-1]) is None
 
 
 def test_names_are_text_never_markup(desk, photo):
-    shown = desk.segment(Order(photo, "red, <img src=x onerror=alert(1)>", "m", {"policy": "all"}))
+    shown = desk.segment(photo, "red, <img src=x onerror=alert(1)>", "m", {"policy": "all"})
     assert "<img" not in class_table(shown, shown.steps[-1])
     assert "<b>" not in message("<b>")
 
 
 def test_files_of_a_result_are_named_like_the_photo_and_removed(desk, photo):
-    shown = desk.segment(Order(photo, "red", "m", {}))
+    shown = desk.segment(photo, "red", "m", {})
     assert sorted(p.name for p in shown.folder.iterdir()) == [
         "two squares.json",
         "two squares.labels.png",
@@ -162,27 +162,27 @@ def test_files_of_a_result_are_named_like_the_photo_and_removed(desk, photo):
 
 
 def test_old_results_are_swept(desk, photo):
-    old, new = (desk.segment(Order(photo, "red", "m", {"refine": "none"})).folder for _ in range(2))
+    old, new = (desk.segment(photo, "red", "m", {"refine": "none"}).folder for _ in range(2))
     os.utime(old, (time.time() - KEPT_S - 60,) * 2)
-    desk.segment(Order(photo, "red", "m", {"refine": "none"}))
+    desk.segment(photo, "red", "m", {"refine": "none"})
     assert not old.exists()
     assert new.exists()
 
 
 def test_settings_of_an_order_reach_the_method_and_only_it(desk, photo):
-    shown = desk.segment(Order(photo, "red", "m", {"drops": 1, "refine": "none"}))
+    shown = desk.segment(photo, "red", "m", {"drops": 1, "refine": "none"})
     assert [step.name for step in shown.steps] == ["attention", "GradCAM", "drop 1", "blur"]
-    assert len(desk.segment(Order(photo, "red", "m", {})).steps) == 7
+    assert len(desk.segment(photo, "red", "m", {}).steps) == 7
 
 
 def test_two_models_are_kept(desk, photo):
     for name in ("a", "b", "a", "c", "a", "b"):
-        desk.segment(Order(photo, "red", name, {}))
+        desk.segment(photo, "red", name, {})
     assert desk.loaded == ["a", "b", "c", "b"]
 
 
 def test_lines_and_commas_separate_names(desk, photo):
-    assert desk.segment(Order(photo, "red\ntraffic light, blue,\n", "m", {})).class_names == (
+    assert desk.segment(photo, "red\ntraffic light, blue,\n", "m", {}).class_names == (
         "red",
         "traffic light",
         "blue",
@@ -191,14 +191,14 @@ def test_lines_and_commas_separate_names(desk, photo):
 
 def test_what_cannot_be_done_is_said(desk, photo, tmp_path):
     with pytest.raises(ImageError, match="there is no photo yet"):
-        desk.segment(Order(None, "red", "m", {}))
+        desk.segment(None, "red", "m", {})
     with pytest.raises(ClassNameError, match="no class names were given"):
-        desk.segment(Order(photo, " ,\n", "m", {}))
+        desk.segment(photo, " ,\n", "m", {})
     with pytest.raises(ClassNameError, match="201 classes were given; this page takes 200"):
-        desk.segment(Order(photo, ",".join(f"c{i}" for i in range(201)), "m", {}))
+        desk.segment(photo, ",".join(f"c{i}" for i in range(201)), "m", {})
     with pytest.raises(ConfigError, match="size 100 is not a multiple of 8"):
-        desk.segment(Order(photo, "red", "m", {"size_px": 100}))
+        desk.segment(photo, "red", "m", {"size_px": 100})
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
     with pytest.raises(ImageError, match=r"^broken\.png is not an image"):
-        desk.segment(Order(str(tmp_path / "broken.png"), "red", "m", {}))
+        desk.segment(str(tmp_path / "broken.png"), "red", "m", {})
     assert not any((tmp_path / "kept").iterdir())

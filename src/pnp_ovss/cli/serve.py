@@ -44,7 +44,7 @@ def serve(
         raise DependencyError("the service needs FastAPI and uvicorn: pip install '.[serve]'")
     from pnp_ovss.serve.app import ServiceConfig, make_app
     from pnp_ovss.serve.label_studio import Studio
-    from pnp_ovss.serve.server import check, run
+    from pnp_ovss.serve.server import run
     from pnp_ovss.web.port import bound
 
     key = os.environ.get(STUDIO_KEY, "")
@@ -57,7 +57,6 @@ def serve(
         host=host, port=port, token=os.environ.get(TOKEN, ""), max_upload_mb=max_upload_mb, waiting=waiting,
         timeout_s=timeout_s, studio=studio,
     )  # fmt: skip
-    check(config)
     with bound(host, port) as taken:
         app = make_app(spec.make(), config)
         name, number = taken.getsockname()[:2]

@@ -40,8 +40,10 @@ def web(
     from pnp_ovss.vlms.checkpoints.hub import hush
 
     hush()  # before gradio imports the hub's library, which reads it once
+    from pnp_ovss.web.fields import Offer
+    from pnp_ovss.web.guards import LOOPBACK
     from pnp_ovss.web.port import bound
-    from pnp_ovss.web.server import LOOPBACK, Offer, ServerConfig, served
+    from pnp_ovss.web.server import ServerConfig, served
 
     def load(name: str) -> Segmenter:
         return o.SegmenterSpec(model=name, device=device).make()

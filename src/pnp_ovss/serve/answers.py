@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import html
+from html import escape
 from typing import Any
 
+from pnp_ovss.pictures.html import page
 from pnp_ovss.segmentation import Segmentation
 
 
@@ -29,24 +30,19 @@ def describe(schema: dict[str, Any]) -> str:
         for path, methods in schema["paths"].items()
         for method, operation in methods.items()
     ]
-    title, text = html.escape(schema["info"]["title"]), html.escape(schema["info"].get("description", ""))
-    style = "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
-    head = f"<meta name='viewport' content='width=device-width'><title>{title}</title><style>{style}</style>"
+    text = f"<p>{escape(schema['info'].get('description', ''))}</p>"
     more = "<p>The same for programs: <a href='openapi.json'>openapi.json</a></p>"
-    return (
-        f"<!doctype html><html lang='en'><head>{head}</head><body><h1>{title}</h1><p>{text}</p>"
-        f"{more}{''.join(operations)}</body></html>"
-    )
+    return page(schema["info"]["title"], [text, more, *operations])
 
 
 def _operation(title: str, operation: dict[str, Any], schema: dict[str, Any]) -> str:
     fields = [
-        f"<li><code>{html.escape(name)}</code> {html.escape(str(field.get('description', '')))}</li>"
+        f"<li><code>{escape(name)}</code> {escape(str(field.get('description', '')))}</li>"
         for content in operation.get("requestBody", {}).get("content", {}).values()
         for name, field in _resolved(content.get("schema", {}), schema).get("properties", {}).items()
     ]
-    text = html.escape(operation.get("description", operation.get("summary", "")))
-    return f"<h2>{html.escape(title)}</h2><p>{text}</p><ul>{''.join(fields)}</ul>"
+    text = escape(operation.get("description", operation.get("summary", "")))
+    return f"<h2>{escape(title)}</h2><p>{text}</p><ul>{''.join(fields)}</ul>"
 
 
 def _resolved(part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -21,17 +21,18 @@ from pnp_ovss.serve.answers import describe, to_json
 from pnp_ovss.serve.guards import GuardSize, GuardToken
 from pnp_ovss.serve.label_studio import Studio, predict, read_interface, version_of
 from pnp_ovss.serve.line import Line, LineFullError
-from pnp_ovss.web.guards import RETRY_S, GuardOrigin
+from pnp_ovss.web.guards import LOOPBACK, RETRY_S, GuardOrigin, hosts_of
 
 MAX_CLASSES = 200
 """Names in one request."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceConfig:
-    """Address and limits. token: "" = none is asked for. studio: the Label Studio whose tasks are answered, or None."""
+    """Address and limits. token: "" = none is asked for. studio: the Label Studio whose tasks are answered, or None.
+
+    Raises ConfigError for a service without a token that is open to the network.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -40,6 +41,12 @@ class ServiceConfig:
     waiting: int = 16
     timeout_s: float = 120.0
     studio: Studio | None = None
+
+    def __post_init__(self) -> None:
+        if self.host not in LOOPBACK and not self.token:
+            raise ConfigError(
+                f"whoever reaches {self.host} could use the service: set PNP_OVSS_TOKEN, or leave --host out"
+            )
 
 
 def make_app(segmenter: Segmenter, config: ServiceConfig) -> FastAPI:
@@ -72,9 +79,8 @@ def make_app(segmenter: Segmenter, config: ServiceConfig) -> FastAPI:
 
 
 def _guards(config: ServiceConfig) -> list[Middleware]:
-    hosts = [*LOOPBACK, "[::1]", "testserver"] if config.host in LOOPBACK else ["*"]
     return [
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts_of(config.host)),
         Middleware(GuardOrigin),
         Middleware(GuardToken, token=config.token),
         Middleware(GuardSize, most=config.max_upload_mb << 20),

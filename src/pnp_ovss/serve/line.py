@@ -23,32 +23,23 @@ class Line:
 
     def __init__(self, waiting: int, timeout_s: float) -> None:
         self._room, self._timeout_s = waiting + 1, timeout_s
-        self._held = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="segment")
-
-    @property
-    def held(self) -> int:
+        self.held = 0
         """Jobs that run or wait."""
-        return self._held
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="segment")
 
     async def run(self, job: Callable[[], T]) -> T:
         """What the job gives. Raises LineFullError, TimeoutError, and what the job raises."""
-        if self._held >= self._room:
+        if self.held >= self._room:
             raise LineFullError
-        self._held += 1
+        self.held += 1
         future = self._thread.submit(job)
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: _call(loop, self._leave))
+        future.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(self._leave))
         return await asyncio.wait_for(asyncio.wrap_future(future), self._timeout_s)
 
     def _leave(self) -> None:
-        self._held -= 1
+        self.held -= 1
 
     def close(self) -> None:
         """Drop what waits, and wait for the job that runs."""
         self._thread.shutdown(wait=True, cancel_futures=True)
-
-
-def _call(loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(step)

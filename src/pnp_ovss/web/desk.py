@@ -36,18 +36,8 @@ _PREFIX = "result-"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Order:
-    """One press of the button: a photo's path, the names as typed, a model, settings of `SegmenterConfig`."""
-
-    photo: str | None
-    classes: str
-    model: str
-    settings: Mapping[str, Any]
-
-
 class Desk:
-    """Segments one order at a time (the page's queue sees to that). load: a model's name to a segmenter."""
+    """Segments one photo at a time (the page's queue sees to that). load: a model's name to a segmenter."""
 
     def __init__(self, load: Callable[[str], Segmenter], folder: Path) -> None:
         self._load = load
@@ -55,18 +45,22 @@ class Desk:
         self._models: OrderedDict[str, Segmenter] = OrderedDict()
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
 
-    def segment(self, order: Order, report: Report = lambda _: None) -> Shown:
-        """The result of an order, its files written. Raises PnPError, whose text is shown to the person."""
-        place, classes = _asked(order.photo, order.classes)
+    def segment(
+        self, photo: str | None, names: str, model: str, settings: Mapping[str, Any], report: Report = lambda _: None
+    ) -> Shown:
+        """The result of one press of the button, its files written. Raises PnPError, whose text is shown to the person.
+
+        photo: its path. names: as typed. settings: of `SegmenterConfig`.
+        """
+        place, classes = _asked(photo, names)
         report("loading the model")
-        ready = self.segmenter(order.model)
-        chosen = ready.replace(**order.settings)
+        chosen = self.segmenter(model).replace(**settings)
         name = Path(place).name
         try:
-            photo = read_image(place)
+            image = read_image(place)
         except ImageError as error:  # the person knows the file's name, not where this page keeps it
             raise ImageError(str(error).replace(place, name)) from error
-        result, steps, trace = segment_in_steps(chosen, photo, classes, image_id=name, report=report)
+        result, steps, trace = segment_in_steps(chosen, image, classes, image_id=name, report=report)
         self._sweep()
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder))
         self._kept[folder] = _Kept(chosen, trace, steps, folder)

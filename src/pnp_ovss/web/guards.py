@@ -28,6 +28,7 @@ POLICY = (
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 """Content-Security-Policy: the browser itself refuses whatever would come from, or go to, another host."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PREFIX, LOCK = "pnp-ovss-web-", ".lock"
 RETRY_S = 30
 """What a client that is turned away is told to wait."""
@@ -99,6 +100,11 @@ class GuardQuota:
                 await _refuse(scope, send, 503, "the folder for uploads is full; try again in some minutes")
                 return
         await self._app(scope, receive, send)
+
+
+def hosts_of(host: str) -> list[str]:
+    """What requests may name as the host of a server that listens there: on loopback nothing but loopback."""
+    return [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
 
 
 def header(scope: Scope, name: str) -> str:

@@ -9,12 +9,10 @@ from typing import Any
 import gradio as gr
 
 from pnp_ovss.errors import PnPError
-from pnp_ovss.web.desk import KEPT_S, Desk, Order, forget
-from pnp_ovss.web.fields import CSS, Answer, Offer, Question, make_answer, make_question, preset_config
+from pnp_ovss.web.desk import KEPT_S, Desk, forget
+from pnp_ovss.web.fields import Answer, Offer, Question, make_answer, make_question
 from pnp_ovss.web.scripts import ARROWS, GO_TO_ANSWER
 from pnp_ovss.web.views import Shown, annotations, class_table, message, seen_picture, step_caption, with_points
-
-__all__ = ["CSS", "Offer", "build_page", "chosen_settings", "preset_config"]
 
 _INTRO = """# Masks for any words
 Drop a photo, type what to look for, and see how PnP-OVSS finds it. Names may have several words; classes that are not
@@ -66,9 +64,8 @@ def _wire(desk: Desk, question: Question, button: gr.Button, result: Answer) -> 
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> dict[Any, Any]:
         *values, before = rest
-        order = Order(photo, classes, model, chosen_settings(values))
         try:
-            found = desk.segment(order, lambda text: progress(None, desc=text))
+            found = desk.segment(photo, classes, model, chosen_settings(values), lambda text: progress(None, desc=text))
         except PnPError as error:
             return {
                 question.errors.get(type(error), result.status): message(str(error), alert=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from pnp_ovss.environment import environment
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.web.desk import Desk
-from pnp_ovss.web.guards import GuardHeaders, GuardOrigin, GuardQuota, own_folder
-from pnp_ovss.web.page import CSS, Offer, build_page
+from pnp_ovss.web.fields import CSS, Offer
+from pnp_ovss.web.guards import GuardHeaders, GuardOrigin, GuardQuota, hosts_of, own_folder
+from pnp_ovss.web.page import build_page
 
 TRIES = 5
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ def served(load: Callable[[str], Segmenter], offer: Offer, config: ServerConfig)
 
     load: a model's name to a segmenter. Raises ConfigError when the port is taken.
     """
-    with own_folder() as folder, _temporary(str(folder)):
+    with own_folder() as folder, environment({**_QUIET, "GRADIO_TEMP_DIR": str(folder)}):
         page = build_page(Desk(load, folder), offer)
         page.queue(max_size=config.waiting, default_concurrency_limit=1)
         address = _launch(page, config, folder)
@@ -74,10 +75,9 @@ def _launch(page: gr.Blocks, config: ServerConfig, folder: Path, tries: int = TR
 
 
 def _launch_options(config: ServerConfig, folder: Path) -> dict[str, Any]:
-    hosts = [*LOOPBACK, "[::1]"] if config.host in LOOPBACK else ["*"]
     guards = [
         Middleware(GuardHeaders),  # the outermost: also the refusals of the others carry them
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts_of(config.host)),
         Middleware(GuardOrigin),
         Middleware(GuardQuota, folder=folder, quota=config.quota_mb << 20, largest=config.max_upload_mb << 20),
     ]
@@ -103,10 +103,3 @@ def _theme() -> gr.themes.Base:
     theme = gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",))
     dark = {"block_info_text_color": "*neutral_600", "block_label_text_color": "*neutral_700"}
     return theme.set(**dark, block_title_text_color="*neutral_700", body_text_color_subdued="*neutral_600")
-
-
-def _temporary(folder: str) -> AbstractContextManager[None]:
-    """gradio's uploads and results go to this folder, its telemetry nowhere."""
-    return environment(
-        {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    )
