@@ -68,7 +68,7 @@ class AllClasses:
     def __call__(self, request: Request) -> Choice:
         """Keep all."""
         count = len(request.classes)
-        scores = _best_of_synonyms(request.classes, request.match(_all_names(request.classes))) if self.scored else None
+        scores = _class_scores(request, request.match) if self.scored else None
         return Choice(tuple(range(count)), scores or (None,) * count)
 
 
@@ -117,7 +117,7 @@ class MatchPolicy:
 
     def __call__(self, request: Request) -> Choice:
         """Keep the matching classes."""
-        scores = _best_of_synonyms(request.classes, request.match(_all_names(request.classes)))
+        scores = _class_scores(request, request.match)
         return Choice(self.rule(scores), scores)
 
 
@@ -142,21 +142,17 @@ class ClipPolicy:
 
     def __call__(self, request: Request) -> Choice:
         """Keep the classes with a large share of the probability."""
-        found = self.scorer.score([request.image], _all_names(request.classes))[0].tolist()
-        logits = np.array(_best_of_synonyms(request.classes, found))
+        ask = lambda names: self.scorer.score([request.image], names)[0].tolist()  # noqa: E731
+        logits = np.array(_class_scores(request, ask))
         shares = np.exp(logits - logits.max())
         scores = tuple((shares / shares.sum()).tolist())
         return Choice(self.rule(scores), scores)
 
 
-def _all_names(classes: Classes) -> list[str]:
-    return [name for group in classes for name in group]
-
-
-def _best_of_synonyms(classes: Classes, scores: Sequence[float]) -> tuple[float, ...]:
-    """Each class's best score, from the scores of all names in order."""
-    remaining = iter(scores)
-    return tuple(max(next(remaining) for _ in group) for group in classes)
+def _class_scores(request: Request, ask: Callable[[Sequence[str]], Sequence[float]]) -> tuple[float, ...]:
+    """Each class's best score of its names'. ask: the scores of many names, in their order."""
+    remaining = iter(ask([name for group in request.classes for name in group]))
+    return tuple(max(next(remaining) for _ in group) for group in request.classes)
 
 
 @dataclass(frozen=True)
@@ -191,7 +187,7 @@ def best_class(request: Request, choice: Choice) -> Choice:
     """The class with the highest score alone: of the policy's scores, or the model's match where it has none."""
     known = [score for score in choice.scores if score is not None]
     if len(known) < len(choice.scores):
-        known = list(_best_of_synonyms(request.classes, request.match(_all_names(request.classes))))
+        known = list(_class_scores(request, request.match))
     return Choice((int(np.argmax(known)),), tuple(known))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pnp_ovss.presets import ModelPreset
     from pnp_ovss.segmenter import Segmenter
     from pnp_ovss.vlms.base import VisionLanguageModel
 
@@ -24,18 +25,24 @@ class SegmenterSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     candidates: Mapping[str, Sequence[str]] | None = None
 
+    def preset(self) -> ModelPreset:
+        """The model's preset, settled: a repository of the hub that none names is fetched. Raises ConfigError, ModelError."""
+        from pnp_ovss.presets import get_preset
+        from pnp_ovss.vlms.checkpoints.loading import settle
+
+        return settle(get_preset(self.model))
+
     def make(self, vlm: VisionLanguageModel | None = None, **decided: Any) -> Segmenter:
         """The segmenter. vlm: the same model, already loaded. decided: settings that hold unless they were given."""
         from pathlib import Path
 
-        from pnp_ovss.presets import get_preset, resolve
+        from pnp_ovss.presets import resolve
         from pnp_ovss.segmenter import Segmenter
         from pnp_ovss.vlms.checkpoints.hub import hush
-        from pnp_ovss.vlms.checkpoints.loading import settle
 
         settings = {**decided, **self.settings}
         hush()
         if vlm is None:
             return Segmenter.from_pretrained(self.model, method=self.method, device=self.device, **settings)
-        config = resolve(settle(get_preset(self.model)), self.method, **settings)
+        config = resolve(self.preset(), self.method, **settings)
         return Segmenter(vlm, config, method=Path(self.method).stem if self.method else "preset")

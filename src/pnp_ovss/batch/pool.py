@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing.connection import Connection, wait
@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.rows import failed_row
 from pnp_ovss.batch.sources import PhotoRef
@@ -109,6 +110,13 @@ class Pool:
         except BaseException:  # including a caller who stops reading: nothing may be left over for the next run
             self._end_workers()
             raise
+
+    def complete(self, folder: BatchFolder, shards: Iterable[int]) -> Iterator[Row]:
+        """Segment what these shards lack and write them; yields the rows as they come. Both engines do their work here."""
+        with closing(self.run(task for shard in shards for task in folder.begin(shard))) as rows:
+            for row in rows:
+                folder.add(row)
+                yield row
 
     def _start(self, place: int) -> _Worker:
         context = multiprocessing.get_context("spawn")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,6 @@ from pnp_ovss import errors
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.pool import Pool, identity
-from pnp_ovss.batch.shards import Tally, complete_shards
 from pnp_ovss.environment import environment
 from pnp_ovss.errors import ConfigError, DependencyError, ModelError, PnPError
 
@@ -50,7 +50,7 @@ class ShardActor:
         report: dict[str, Any] = {"photos": 0, "failed": 0, "error": None}
         before = self._pool.restarts
         try:
-            for row in complete_shards(self._folder, [shard], self._pool):
+            for row in self._pool.complete(self._folder, [shard]):
                 report["photos"] += 1
                 report["failed"] += row["status"] == "failed"
         except PnPError as error:
@@ -59,7 +59,7 @@ class ShardActor:
 
 
 def run_on_ray(
-    folder: BatchFolder, job: Job, resources: Resources, tally: Tally, *, address: str | None
+    folder: BatchFolder, job: Job, resources: Resources, tally: Counter[str], *, address: str | None
 ) -> Iterator[tuple[dict[str, Any], int, int]]:
     """Yields (facts, photos, failed ones) a shard.
 
@@ -87,11 +87,11 @@ def run_on_ray(
         yield from _report(ray, done, tally)
 
 
-def _report(ray: Any, done: Any, tally: Tally) -> Iterator[tuple[dict[str, Any], int, int]]:
+def _report(ray: Any, done: Any, tally: Counter[str]) -> Iterator[tuple[dict[str, Any], int, int]]:
     try:
         for row in done.iter_rows():
             report = json.loads(row["report"])
-            tally.restarts += report["restarts"]
+            tally["restarts"] += report["restarts"]
             if report["error"]:
                 kind, message = report["error"]
                 raise getattr(errors, kind, ModelError)(message)

@@ -65,15 +65,12 @@ def result_row(
 
 def failed_row(number: int, ref: PhotoRef, cause: str, error: str) -> dict[str, Any]:
     """The row of a photo that could not be segmented; cause: a key of `CAUSES`; error: one line."""
-    return _row(number, ref) | {"status": "failed", "cause": cause, "error": " ".join(_text(error).split())}
+    text = error.encode("utf-8", "backslashreplace").decode()
+    return _row(number, ref) | {"status": "failed", "cause": cause, "error": " ".join(text.split())}
 
 
 def _row(number: int, ref: PhotoRef) -> dict[str, Any]:
     return dict.fromkeys(schema().names) | {"number": number, "id": ref.id, "path": shown(ref.path)}
-
-
-def _text(error: str) -> str:
-    return error.encode("utf-8", "backslashreplace").decode()
 
 
 def _number(value: float | None) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,6 @@ from pnp_ovss.batch.folder import FORMAT, BatchFolder
 from pnp_ovss.batch.inventory import write_inventory
 from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.pool import Pool, identity
-from pnp_ovss.batch.shards import Tally, complete_shards
 from pnp_ovss.batch.sources import list_photos, require_pyarrow
 from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, OutputError
@@ -55,27 +55,28 @@ def run_batch(
         manifest = _prepare(folder, inputs, job, shard_size, resume)
         if retry_failed:
             folder.reopen_failed()
-        tally, run = Tally(), {"started": _now(), "engine": engine, **asdict(resources)}
+        tally, run = Counter(photos=0, failed=0, restarts=0), {"started": _now(), "engine": engine, **asdict(resources)}
         with _noted(folder, manifest, run, tally):
             for facts, photos, failed in _engine(engine, address)(folder, job, resources, tally):
                 _take_facts(folder, manifest, run, facts)
-                tally.photos += photos
-                tally.failed += failed
+                tally.update(photos=photos, failed=failed)
                 progress(photos, failed)
         return manifest
 
 
 @contextmanager
-def _noted(folder: BatchFolder, manifest: dict[str, Any], run: dict[str, Any], tally: Tally) -> Generator[None]:
+def _noted(folder: BatchFolder, manifest: dict[str, Any], run: dict[str, Any], tally: Counter[str]) -> Generator[None]:
     """The run enters the manifest, however it ends."""
     start, outcome = time.monotonic(), "stopped"
     try:
         yield
         outcome = "complete"
     finally:
-        run |= {"seconds": round(time.monotonic() - start, 3), "outcome": outcome, **asdict(tally)}
+        run |= {"seconds": round(time.monotonic() - start, 3), "outcome": outcome, **tally}
         manifest["runs"].append(run)
-        _remember(folder, manifest, outcome)
+        said_already = () if outcome == "complete" else (OutputError,)  # a full disk
+        with suppress(*said_already):
+            folder.write_manifest(manifest)
 
 
 def _take_facts(folder: BatchFolder, manifest: dict[str, Any], run: dict[str, Any], facts: Mapping[str, Any]) -> None:
@@ -99,12 +100,12 @@ def _engine(name: str, address: str | None) -> Callable[..., Iterator[tuple[dict
 
 
 def _run_here(
-    folder: BatchFolder, job: Job, resources: Resources, tally: Tally
+    folder: BatchFolder, job: Job, resources: Resources, tally: Counter[str]
 ) -> Iterator[tuple[dict[str, Any], int, int]]:
     expected = identity(folder.read_manifest())
     with Pool(job, folder.root, resources, expected) as pool:
-        for row in complete_shards(folder, folder.missing(), pool):
-            tally.restarts = pool.restarts
+        for row in pool.complete(folder, folder.missing()):
+            tally["restarts"] = pool.restarts
             yield pool.facts, 1, int(row["status"] == "failed")
 
 
@@ -152,15 +153,6 @@ def _kept() -> Generator[None]:
         yield
     except OutputError as error:
         raise OutputError(f"{error}; what was finished is kept: run again with --resume then") from error
-
-
-def _remember(folder: BatchFolder, manifest: dict[str, Any], outcome: str) -> None:
-    """Write the manifest; when the disk is full, the reason for stopping must not be hidden by a second error."""
-    try:
-        folder.write_manifest(manifest)
-    except OutputError:
-        if outcome == "complete":
-            raise
 
 
 def _now() -> str:

@@ -146,11 +146,9 @@ def follow(name: str | None, command: str, spec: o.SegmenterSpec) -> tuple[Recip
     if name is None:
         return None, spec
     from pnp_ovss.evaluation.recipe import get_recipe
-    from pnp_ovss.presets import get_preset
-    from pnp_ovss.vlms.checkpoints.loading import settle
 
     recipe = get_recipe(name, command)
-    return recipe, recipe.apply(spec, settle(get_preset(spec.model)))
+    return recipe, recipe.apply(spec, spec.preset())
 
 
 def tell(
@@ -159,10 +157,7 @@ def tell(
     """Say what the recipe asks for and warn of each difference, before hours of work; what was said."""
     if recipe is None:
         return ()
-    from pnp_ovss.presets import get_preset
-    from pnp_ovss.vlms.checkpoints.loading import settle
-
-    preset = settle(get_preset(spec.model))
+    preset = spec.preset()
     summary = recipe.summary(spec, preset, options, data.name)
     found = recipe.differences(spec, preset, data, options, stage)
     differs = [f"differs from recipe {recipe.name}: {what}" for what in found]

@@ -92,14 +92,12 @@ def tune(
     refuse_foreign(out, b"# Written by `pnp-ovss tune`", "preset", beside=() if resume else (".png",))
     if presence:
         return _fit_presence(spec, _tagged(images, tags, split)[:limit], seed, out)
-    from pnp_ovss.presets import get_preset
     from pnp_ovss.tuning.maps import MapStore
     from pnp_ovss.tuning.preset import evidence, write_preset
     from pnp_ovss.tuning.scorers import make_scorer
     from pnp_ovss.tuning.search import BLURS, SearchPlan
     from pnp_ovss.tuning.tune import TuneOptions
     from pnp_ovss.tuning.tune import tune as search
-    from pnp_ovss.vlms.checkpoints.loading import settle
 
     plan = SearchPlan(sampler=sampler, trials=trials, shards=shards, seed=seed, only_shard=shard)
     blurs = BLURS if blur else ()
@@ -115,7 +113,7 @@ def tune(
         store = MapStore(segmenter.vlm, tagged, segmenter.config, Path(folder)).build(track)
         tuned = search(store, judge, options, journal=out.with_suffix(".journal"), resume=resume, report=report)
         found = evidence(store, judge, options, tuned)
-    preset = settle(get_preset(spec.model))
+    preset = spec.preset()
     own = {"size_px": segmenter.config.size_px, **tuned.settings}
     write_preset(out, preset, {**preset.settings, **spec.settings, **own}, found)
     _print(tuned, found, [out, *_plot(out.with_suffix(".png"), tuned, f"{preset.name}, {judge.name}, {reward}")])
@@ -126,14 +124,12 @@ def _fit_presence(spec: o.SegmenterSpec, tagged: Sequence[TaggedImage], seed: in
     from rich.progress import track
 
     from pnp_ovss.presence import SHARE_OF_MEDIAN
-    from pnp_ovss.presets import get_preset
     from pnp_ovss.tuning.presence import fit_presence
     from pnp_ovss.tuning.preset import presence_evidence, write_preset
-    from pnp_ovss.vlms.checkpoints.loading import settle
 
     show_progress = partial(track, description="matching", console=console(stderr=True), transient=True)
     fitted = fit_presence(spec.make(), tagged, seed=seed, track=show_progress)
-    preset, found = settle(get_preset(spec.model)), presence_evidence(fitted)
+    preset, found = spec.preset(), presence_evidence(fitted)
     write_preset(out, preset, {**preset.settings, **spec.settings, **fitted.settings}, found)
     table = Table(
         title=f"{counted(fitted.images, 'image')}, {counted(len(fitted.names), 'name')}, {counted(fitted.tags, 'tag')}",

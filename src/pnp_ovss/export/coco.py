@@ -62,10 +62,13 @@ def _annotation(image_id: int, label: int, mask: NDArray[np.bool_]) -> dict[str,
         "image_id": image_id,
         "category_id": label,
         "segmentation": encode_mask(mask),
-        "area": int(mask.sum()),
-        "bbox": bounding_box(mask),
-        "iscrowd": 0,
+        **extent(mask),
     }
+
+
+def extent(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """What both COCO formats say of a mask with at least one pixel."""
+    return {"area": int(mask.sum()), "bbox": bounding_box(mask), "iscrowd": 0}
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> list[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pnp_ovss.export.coco import bounding_box, header, image_entry, json_bytes
+from pnp_ovss.export.coco import extent, header, image_entry, json_bytes
 from pnp_ovss.export.run import Run, RunPhoto, file_stems, masks_of
 from pnp_ovss.outputs import OutputFolder
 from pnp_ovss.pictures.labels_image import png_bytes
@@ -34,7 +34,10 @@ class PanopticWriter:
     def add(self, photo: RunPhoto) -> int:
         """The photo's PNG; a segment for each class found."""
         labels, name, number = photo.labels(), f"{self._stems[photo.file_name]}.png", len(self._images) + 1
-        segments = [_segment(label, mask, self._colours) for label, mask in masks_of(labels)]
+        segments = [
+            {"id": segment_id(self._colours[label]), "category_id": label, **extent(mask)}
+            for label, mask in masks_of(labels)
+        ]
         self._out.write(f"panoptic/{name}", png_bytes(Image.fromarray(paint(labels, len(self._names)))))
         self._images.append(image_entry(number, photo))
         self._annotations.append({"image_id": number, "file_name": name, "segments_info": segments})
@@ -59,13 +62,3 @@ def segment_id(colour: NDArray[np.uint8]) -> int:
     """
     red, green, blue = (int(value) for value in colour)
     return red + 256 * green + 65536 * blue
-
-
-def _segment(label: int, mask: NDArray[np.bool_], colours: NDArray[np.uint8]) -> dict[str, Any]:
-    return {
-        "id": segment_id(colours[label]),
-        "category_id": label,
-        "area": int(mask.sum()),
-        "bbox": bounding_box(mask),
-        "iscrowd": 0,
-    }

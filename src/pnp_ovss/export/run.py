@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +15,7 @@ from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ConfigError, DatasetError
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.masks.specks import remove_specks
+from pnp_ovss.outputs import LONGEST_BYTES
 from pnp_ovss.photo_files import HEIC_ENDINGS, PHOTO_ENDINGS
 
 Masks = list[tuple[int, NDArray[np.bool_]]]
@@ -80,9 +80,12 @@ class Run:
         """
         if min_px is not None and min_px < 0:
             raise ConfigError(f"regions of at least {min_px} px; use 0 to keep all, 50 to leave out specks")
-        photos = (_clean(photo, ceil(share * photo.size[0] * photo.size[1]) if min_px is None else min_px)
-                  for photo in self.photos)  # fmt: skip
-        return replace(self, photos=tuple(photos))
+
+        def clean(photo: RunPhoto) -> RunPhoto:
+            least = ceil(share * photo.size[0] * photo.size[1]) if min_px is None else min_px
+            return replace(photo, read=lambda: remove_specks(photo.read(), least)) if least > 1 else photo
+
+        return replace(self, photos=tuple(map(clean, self.photos)))
 
 
 def masks_of(labels: NDArray[np.integer]) -> Masks:
@@ -122,7 +125,7 @@ def below_common(paths: Sequence[PurePosixPath]) -> list[str]:
     return [path.relative_to(shared).as_posix() for path in paths]
 
 
-def file_stems(photos: Iterable[RunPhoto], longest_bytes: int = 200) -> dict[str, str]:
+def file_stems(photos: Iterable[RunPhoto]) -> dict[str, str]:
     """{file name: a name for its files} in an export that says which file is whose: the photo's stem as text.
 
     Numbered where letters alone would not tell two apart whatever their case, cut where no file may be so long.
@@ -131,7 +134,7 @@ def file_stems(photos: Iterable[RunPhoto], longest_bytes: int = 200) -> dict[str
     found = {}
     for photo in photos:
         folder, _, last = path_text(photo.stem).rpartition("/")
-        short = last.encode()[:longest_bytes].decode(errors="ignore")
+        short = last.encode()[:LONGEST_BYTES].decode(errors="ignore")
         plain = stem = f"{folder}/{short}".lstrip("/")
         count = 1
         while stem.casefold() in taken:
@@ -146,11 +149,3 @@ def check_text(name: str, where: str) -> None:
     """Refuse class names that no file of names can hold. Raises DatasetError."""
     if not name.strip() or any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in name):
         raise DatasetError(f"{where} has the class name {name!a}: a name is one line of text; rename it there")
-
-
-def _clean(photo: RunPhoto, min_px: int) -> RunPhoto:
-    return replace(photo, read=partial(_read_clean, photo.read, min_px)) if min_px > 1 else photo
-
-
-def _read_clean(read: Callable[[], NDArray[np.integer]], min_px: int) -> NDArray[np.integer]:
-    return remove_specks(read(), min_px)

@@ -8,7 +8,6 @@ from cvat_sdk import models
 from cvat_sdk.masks import encode_mask
 
 from pnp_ovss.classes import ClassNames, parse_classes
-from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
 
 
@@ -28,11 +27,11 @@ class CvatFunction:
     ) -> list[models.LabeledShapeRequest]:
         """A mask for each class found, or polygons without holes where CVAT asks for those."""
         result = self._segmenter(image, self._classes, image_name=context.frame_name)
-        if context.conv_mask_to_poly:
-            return [shape for name in result for shape in _polygons(result, name)]
-        return [cvataa.mask(result.class_names.index(name) + 1, encode_mask(result[name])) for name in result]
-
-
-def _polygons(result: Segmentation, name: str) -> list[models.LabeledShapeRequest]:
-    label = result.class_names.index(name) + 1
-    return [cvataa.polygon(label, region.outer.ravel().astype(float).tolist()) for region in result.polygons(name)]
+        labels = {name: result.class_names.index(name) + 1 for name in result}
+        if not context.conv_mask_to_poly:
+            return [cvataa.mask(label, encode_mask(result[name])) for name, label in labels.items()]
+        return [
+            cvataa.polygon(label, region.outer.ravel().astype(float).tolist())
+            for name, label in labels.items()
+            for region in result.polygons(name)
+        ]

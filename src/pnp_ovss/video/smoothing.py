@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pnp_ovss.masks.labels import resize_nearest
 from pnp_ovss.segmentation import Segmentation
 
-KEPT = 0.6
-"""Share of the frames before in the scores of a frame."""
 CUT = 0.35
 """Distance of two frames' colour histograms, in [0, 1], from which a cut is between them."""
 BINS = 8
@@ -17,15 +16,13 @@ BINS = 8
 class Smoother:
     """Makes labels of results of one film, frame after frame. kept: share of what was before; 0 = each frame alone."""
 
-    def __init__(self, kept: float = KEPT) -> None:
+    def __init__(self, kept: float) -> None:
         self._kept = kept
         self._before: NDArray[np.float32] | None = None
         self._colours: NDArray[np.float32] | None = None
 
     def labels(self, result: Segmentation) -> NDArray[np.uint16]:
         """(H, W) uint16 labels from the smoothed scores, at the result's size."""
-        from pnp_ovss.masks.labels import resize_nearest
-
         colours = histogram(result.image)
         if self._colours is not None and 0.5 * np.abs(colours - self._colours).sum() >= CUT:
             self._before = None

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from pnp_ovss.errors import ClassNameError, ImageError, PnPError
-from pnp_ovss.presets import get_preset, resolve
+from pnp_ovss.presets import resolve
+from pnp_ovss.spec import SegmenterSpec
 from pnp_ovss.web.desk import KEPT_S, forget
 from pnp_ovss.web.views import message
 
@@ -128,9 +129,7 @@ def _options(models: Sequence[str]) -> list[Any]:
 
 def preset_config(model: str) -> Any:
     """The settings that a model's name, folder or file stands for, as loading resolves them."""
-    from pnp_ovss.vlms.checkpoints.loading import settle
-
-    return resolve(settle(get_preset(model)))
+    return resolve(SegmenterSpec(model=model).preset())
 
 
 def make_answer() -> Answer:
