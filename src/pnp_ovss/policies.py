@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from pnp_ovss.classes import name_key
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pnp_ovss.clip import Clip
 
 Classes = Sequence[Sequence[str]]
 
@@ -121,14 +124,6 @@ class MatchPolicy:
         return Choice(self.rule(scores), scores)
 
 
-class Similarity(Protocol):
-    """What `ClipPolicy` needs of a CLIP (`pnp_ovss.clip.Clip`)."""
-
-    def score(self, images: Sequence[np.ndarray], class_names: Sequence[str]) -> Any:
-        """Similarities (images, names): a tensor of cosine / 0.01."""
-        ...
-
-
 @dataclass(frozen=True)
 class ClipPolicy:
     """A CLIP decides: the softmax of cosine / 0.01 over all classes of the vocabulary, bare names.
@@ -136,7 +131,7 @@ class ClipPolicy:
     A class with synonyms has its best name's similarity.
     """
 
-    scorer: Similarity
+    scorer: Clip
     rule: KeepRule = KeepRule(threshold=0.0, relative=0.5)
     name: str = "clip"
 

@@ -83,15 +83,8 @@ class NameBank:
             numbers = {key: float(facts[key]) for key in ("match_threshold", "shift")}
             known = {str(name): float(median) for name, median in json.loads(facts.get("medians", "{}")).items()}
             photos = tuple(facts["photos"].split())
-            return cls(
-                tokens,
-                facts["model"],
-                facts["weights"],
-                photos,
-                **numbers,
-                medians=known,
-                template=facts.get("template", ""),
-            )
+            kept = (tokens, facts["model"], facts["weights"], photos)
+            return cls(*kept, **numbers, medians=known, template=facts.get("template", ""))
         except FileNotFoundError as error:
             raise ConfigError(f"bank = '{name}': there is no such file; make it with `pnp-ovss calibrate`") from error
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:

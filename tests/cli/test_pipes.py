@@ -117,13 +117,13 @@ def test_no_png_on_a_terminal(run, photo, monkeypatch):
 def test_sigterm_is_a_sentence_and_leaves_what_was_finished(run, photo, tmp_path, monkeypatch):
     from pnp_ovss.cli import segment as command
 
-    tell = command.tell_result
+    tell = command._tell_result
 
     def told(*arguments, **options):
         tell(*arguments, **options)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(command, "tell_result", told)
+    monkeypatch.setattr(command, "_tell_result", told)
     Image.fromarray(two_squares()).save(tmp_path / "second.png")
     before = signal.getsignal(signal.SIGTERM)
     code, _, err = run("segment", photo, tmp_path / "second.png", "-c", "red", "--out", tmp_path / "o")

@@ -65,7 +65,9 @@ def _figure(folder: BatchFolder, row: dict[str, Any], names: list[str]) -> str:
     found = sorted((c for c in row["classes"] if c["share"] > 0), key=lambda c: -c["share"])
     labels, note = _thumbnail_labels(row, found), ""
     try:
-        photo = _photo(folder, row["number"])
+        size = folder.inventory.shard_size
+        _, ref = folder.inventory.shard(row["number"] // size)[row["number"] % size]
+        photo = read_image(PhotoReader()(ref))
         if photo.shape[:2] != (row["height"], row["width"]):
             raise ImageError("it has another size now")
         image = resize_to(photo, labels.shape)
@@ -88,12 +90,6 @@ def _thumbnail_labels(row: dict[str, Any], found: list[dict[str, Any]]) -> np.nd
         mask = rasterise({"size": [height, width], "counts": entry["rle"]}, height, width)
         labels[mask[np.ix_(rows, columns)]] = entry["id"]
     return labels
-
-
-def _photo(folder: BatchFolder, number: int) -> np.ndarray:
-    size = folder.inventory.shard_size
-    _, ref = folder.inventory.shard(number // size)[number % size]
-    return read_image(PhotoReader()(ref))
 
 
 def _percent(share: float) -> str:

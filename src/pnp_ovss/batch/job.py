@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.spec import SegmenterSpec
 
 if TYPE_CHECKING:
     from pnp_ovss.segmenter import Segmenter
@@ -32,25 +33,14 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; equal for equal jobs."""
-        return {
-            "classes": [list(group) for group in self.classes],
-            "model": self.model,
-            "method": self.method,
-            "settings": dict(self.settings),
-            "candidates": None if self.candidates is None else dict(self.candidates),
-            "png": self.png,
-        }
+        return {**asdict(self), "classes": [list(group) for group in self.classes]}
 
     def make_segmenter(self, device: str) -> Segmenter:
         """The segmenter of the model, method and settings. Raises ModelError, ConfigError, DependencyError."""
         import torch
 
-        from pnp_ovss.segmenter import Segmenter
-        from pnp_ovss.vlms.checkpoints.hub import hush
-
-        hush()
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a script may have imported torch before
-        return Segmenter.from_pretrained(self.model, method=self.method, device=device, **self.settings)
+        return SegmenterSpec(model=self.model, method=self.method, device=device, settings=self.settings).make()
 
 
 @dataclass(frozen=True, kw_only=True)

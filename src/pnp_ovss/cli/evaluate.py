@@ -58,6 +58,7 @@ def evaluate(
     from pnp_ovss.datasets import get_split
     from pnp_ovss.evaluation.job import EvaluationJob, MethodSpec, check_new
     from pnp_ovss.evaluation.systems import SegmenterSystem
+    from pnp_ovss.evaluation.tables import beside_paper, splits
 
     data = asked.open(dataset, root)
     if class_split is not None:
@@ -87,7 +88,9 @@ def evaluate(
         results, system = e.run_job(job, f"{data.name} {name or spec.model}", vlm)
         vlm = system.segmenter.vlm if isinstance(system, SegmenterSystem) else vlm
         reports.append(_report(results, job, examples, system, asked.seed, told.get(name, ())))
-    _print_beside(reports)
+    print_table(beside_paper(reports))
+    if (by_split := splits(reports[0])) is not None:
+        print_table(by_split)
     for job in jobs.values():
         say(f"report: {job.out}")
     return 1 if any(report.failed for report in reports) else 0
@@ -135,14 +138,6 @@ def _report(
     for failure in report.failures[:5]:
         complain(f"{failure['id']}: {failure['error']}")
     return report
-
-
-def _print_beside(reports: Sequence[EvaluationReport]) -> None:
-    from pnp_ovss.evaluation.tables import beside_paper, splits
-
-    for table in (beside_paper(reports), splits(reports[0])):
-        if table is not None:
-            print_table(table)
 
 
 def _named(base: Path, name: str) -> Path:

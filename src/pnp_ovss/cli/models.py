@@ -118,18 +118,13 @@ def check(
 def _report(found: Any) -> str:
     seconds = ", ".join(f"{step} {value:.2f} s" for step, value in found.seconds.items())
     match = ", ".join(f"{name} {value:.3f}" for name, value in found.match.items())
+    known = ""
+    if found.on_person is not None:
+        known = f"known answer: person found before ten absent names; {found.on_person:.0%} of the map's peak on the person\n"
     return (
         f"{found.name}: {found.parameters_m} M parameters, layers {found.layers[0]}-{found.layers[-1]} x {found.heads} "
         f"heads, {found.grid[0]} x {found.grid[1]} patches\n{seconds}; peak memory {found.peak_mb} MB\n"
-        f"match probability: {match}\n{_answer(found)}all checks passed"
-    )
-
-
-def _answer(found: Any) -> str:
-    if found.on_person is None:
-        return ""
-    return (
-        f"known answer: person found before ten absent names; {found.on_person:.0%} of the map's peak on the person\n"
+        f"match probability: {match}\n{known}all checks passed"
     )
 
 

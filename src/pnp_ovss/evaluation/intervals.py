@@ -4,7 +4,7 @@ The mean IoU of a resampled data set needs, of each image, only the pixels found
 each class that occurs in it: three sparse rows an image, kept in `ImageCounts`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,8 +74,7 @@ def bootstrap_miou(images: Sequence[ImageCounts], labels: Sequence[int], *, seed
     the mean. Raises ValueError without images.
     """
     counts = _sums(images, labels)
-    values = np.concatenate([_miou(weights, counts) for weights in _weights(len(images), seed)])
-    return _interval(float(_miou(np.ones((1, len(images))), counts)[0]), values)
+    return _bootstrap(lambda weights: _miou(weights, counts), len(images), seed)
 
 
 def bootstrap_difference(
@@ -95,9 +94,7 @@ def bootstrap_difference(
             f"{counted(len(ours), 'image')} against {len(theirs)}: a paired difference needs the same images"
         )
     first, second = _sums(ours, labels), _sums(theirs, labels)
-    once = np.ones((1, len(ours)))
-    values = np.concatenate([_miou(weights, first) - _miou(weights, second) for weights in _weights(len(ours), seed)])
-    return _interval(float((_miou(once, first) - _miou(once, second))[0]), values)
+    return _bootstrap(lambda weights: _miou(weights, first) - _miou(weights, second), len(ours), seed)
 
 
 def _sums(images: Sequence[ImageCounts], labels: Sequence[int]) -> NDArray[np.float64]:
@@ -114,12 +111,17 @@ def _sums(images: Sequence[ImageCounts], labels: Sequence[int]) -> NDArray[np.fl
     return sums[:, :, list(labels)]
 
 
-def _weights(images: int, seed: int):
-    """How often each image is drawn: (chunk, N) arrays, RESAMPLES rows in all."""
+def _bootstrap(statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], images: int, seed: int) -> Interval:
+    """A statistic of all images, and its interval. statistic: (R, N), how often each image is drawn, to (R,) values."""
     generator = np.random.default_rng(check_seed(seed))
     share = np.full(images, 1 / images)
-    for _ in range(0, RESAMPLES, _CHUNK):
-        yield generator.multinomial(images, share, size=_CHUNK).astype(np.float64)
+    draws = (generator.multinomial(images, share, size=_CHUNK) for _ in range(0, RESAMPLES, _CHUNK))
+    values = np.concatenate([statistic(drawn.astype(np.float64)) for drawn in draws])
+    value, known = float(statistic(np.ones((1, images)))[0]), values[~np.isnan(values)]
+    if not known.size:
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))
 
 
 def _miou(weights: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,11 +132,3 @@ def _miou(weights: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[
     iou = np.divide(found, union, out=np.zeros_like(union), where=occurs)
     classes = occurs.sum(axis=1)
     return np.divide(iou.sum(axis=1), classes, out=np.full(len(weights), np.nan), where=classes > 0)
-
-
-def _interval(value: float, values: NDArray[np.float64]) -> Interval:
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value, float(low), float(high))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.datasets.base import VOID
+from pnp_ovss.masks.regions import grow
 
 TOLERANCE = 0.0075
 """Tolerance as a share of the image's diagonal: the paper's."""
@@ -39,13 +40,7 @@ def boundary_scores(
 
 def outline(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(H, W): the known pixels of a mask beside, above or below a known pixel outside it; the border is no outline."""
-    outside = ~mask & known
-    beside = np.zeros_like(mask)
-    beside[1:] |= outside[:-1]
-    beside[:-1] |= outside[1:]
-    beside[:, 1:] |= outside[:, :-1]
-    beside[:, :-1] |= outside[:, 1:]
-    return mask & known & beside
+    return mask & known & grow(~mask & known, 1)
 
 
 def near(mask: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_]:

@@ -41,18 +41,15 @@ def html_page(title: str, tables: Sequence[Table], bars: Table | None, examples:
 
 def write_pages(
     report: Path, title: str, tables: Sequence[Table], bars: Table | None, examples: Sequence[Example]
-) -> tuple[Path, Path]:
+) -> None:
     """Write the pages beside `report.json`: report.md with pictures in report.examples/, and report.html."""
-    folder = report.with_suffix(".examples")
-    markdown, page = report.with_suffix(".md"), report.with_suffix(".html")
-    pictures = []
+    folder, pictures = report.with_suffix(".examples"), []
     with writing(report):
         for example in examples:
             example.picture.save(below(folder, example.id, ".jpg"), quality=88)
             pictures.append((quote(f"{folder.name}/{example.id}.jpg"), example.caption))
-    write_atomically(markdown, markdown_page(title, tables, bars, pictures))
-    write_atomically(page, html_page(title, tables, bars, examples))
-    return markdown, page
+    write_atomically(report.with_suffix(".md"), markdown_page(title, tables, bars, pictures))
+    write_atomically(report.with_suffix(".html"), html_page(title, tables, bars, examples))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -23,15 +23,11 @@ def paired_differences(
         comparable &= tuple(reports[index].per_class) == tuple(reports[0].per_class)
         shared = [id for id in first if id in other]
         if comparable and shared:
-            labels = _labels(reports[0], first[shared[0]].size)
+            labels = range(0 if "background" in reports[0].per_class else 1, first[shared[0]].size)
             found[index] = bootstrap_difference(
                 [other[id] for id in shared], [first[id] for id in shared], labels, seed=seed
             )
     return found
-
-
-def _labels(report: EvaluationReport, size: int) -> range:
-    return range(0 if "background" in report.per_class else 1, size)
 
 
 def _counts(path: Path, report: EvaluationReport) -> dict[str, ImageCounts]:

@@ -33,24 +33,23 @@ def read_batch(root: Path, class_names: Sequence[str] = ()) -> Run:
     rows = list(_segmented(folder))
     if not rows:
         raise DatasetError(f"{root} has no segmented photo in a finished shard; see `pnp-ovss batch-report {root}`")
-    places = below_common([location(row["path"], row["id"]) for row in rows])
-    photos = (_photo(row, place, id_table(own, names)) for row, place in zip(rows, places, strict=True))
+    file_names, table = below_common([place for place, _ in rows]), id_table(own, names)
+    photos = (RunPhoto(file_name=n, table=table, **row) for n, (_, row) in zip(file_names, rows, strict=True))
     files = (folder.manifest_path, folder.inventory_path, *folder.shards())
     return Run(names, tuple(photos), root, left_out=manifest["photos"] - len(rows), files=files)
 
 
-def _photo(row: dict[str, Any], place: str, table: tuple[int, ...]) -> RunPhoto:
-    size = (row["height"], row["width"])
-    return RunPhoto(file_name=place, size=size, read=row["read"], table=table, model=row["model"], files=row["files"])
-
-
-def _segmented(folder: BatchFolder) -> Iterator[dict[str, Any]]:
-    """The rows with status `ok`, each with what reads its labels."""
+def _segmented(folder: BatchFolder) -> Iterator[tuple[PurePosixPath, dict[str, Any]]]:
+    """Of the rows with status `ok`: where the photo is, and the fields of its `RunPhoto` that the row decides."""
     columns = ["id", "path", "status", "height", "width", "model"]
     for shard in folder.shards():
         for place, row in enumerate(require_pyarrow().read_table(shard, columns=columns).to_pylist()):
             if row["status"] == "ok":
-                yield row | {"read": partial(_read_labels, shard, place), "files": (shard,)}
+                size, read = (row["height"], row["width"]), partial(_read_labels, shard, place)
+                yield (
+                    location(row["path"], row["id"]),
+                    {"size": size, "read": read, "model": row["model"], "files": (shard,)},
+                )
 
 
 def _read_labels(shard: Path, place: int) -> NDArray[np.integer]:

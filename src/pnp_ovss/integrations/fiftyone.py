@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import fiftyone as fo
 import fiftyone.core.models as fom
 import numpy as np
@@ -18,33 +16,14 @@ class FiftyOneModel(fom.Model):
     mask_targets: {label: name}, for `dataset.default_mask_targets`. Interface: FiftyOne 1.22, `fiftyone.core.models.Model`.
     """
 
+    media_type = "image"
+    ragged_batches = True  # photos are of any sizes, so they come one by one
+    transforms = None
+    preprocess = False
+
     def __init__(self, segmenter: Segmenter, class_names: ClassNames) -> None:
         self._segmenter, self._classes = segmenter, parse_classes(class_names)
         self.mask_targets = dict(enumerate(self._classes.names, 1))
-
-    @property
-    def media_type(self) -> str:
-        """Photos."""
-        return "image"
-
-    @property
-    def ragged_batches(self) -> bool:
-        """Photos are of any sizes, so they come one by one."""
-        return True
-
-    @property
-    def transforms(self) -> None:
-        """Photos are taken as they are."""
-        return
-
-    @property
-    def preprocess(self) -> bool:
-        """Nothing is done before `predict`."""
-        return False
-
-    @preprocess.setter
-    def preprocess(self, value: Any) -> None:
-        pass
 
     def predict(self, arg: np.ndarray) -> fo.Segmentation:
         """The labels of a photo (H, W, 3) uint8; 0 is background."""

@@ -7,13 +7,12 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi import FastAPI, File, Form, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from pnp_ovss.automatic import Automatic, asked_classes
-from pnp_ovss.errors import ClassNameError, ConfigError, PnPError
+from pnp_ovss.errors import ConfigError, PnPError
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
@@ -21,10 +20,8 @@ from pnp_ovss.serve.answers import describe, to_json
 from pnp_ovss.serve.guards import GuardSize, GuardToken
 from pnp_ovss.serve.label_studio import Studio, predict, read_interface, version_of
 from pnp_ovss.serve.line import Line, LineFullError
+from pnp_ovss.web.desk import bounded_classes
 from pnp_ovss.web.guards import LOOPBACK, RETRY_S, GuardOrigin, hosts_of
-
-MAX_CLASSES = 200
-"""Names in one request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +88,13 @@ def _handle_errors(app: FastAPI) -> None:
     def answer(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
         return JSONResponse({"error": text}, status, headers)
 
-    @app.exception_handler(PnPError)
-    def refused(_: Request, error: PnPError) -> JSONResponse:
-        return answer(422, str(error))
-
-    @app.exception_handler(LineFullError)
-    def full(_: Request, __: LineFullError) -> JSONResponse:
-        return answer(429, "too many jobs are waiting; try again later", {"Retry-After": str(RETRY_S)})
-
-    @app.exception_handler(TimeoutError)
-    def late(_: Request, __: TimeoutError) -> JSONResponse:
-        return answer(504, "the job took too long; try a smaller photo or fewer names")
+    full, late = (
+        "too many jobs are waiting; try again later",
+        "the job took too long; try a smaller photo or fewer names",
+    )
+    app.add_exception_handler(PnPError, lambda _, error: answer(422, str(error)))
+    app.add_exception_handler(LineFullError, lambda *_: answer(429, full, {"Retry-After": str(RETRY_S)}))
+    app.add_exception_handler(TimeoutError, lambda *_: answer(504, late))
 
 
 def _add_segment(app: FastAPI, segmenter: Segmenter, line: Line) -> None:
@@ -117,9 +110,7 @@ def _add_segment(app: FastAPI, segmenter: Segmenter, line: Line) -> None:
         match_threshold: Annotated[float | None, Form(description="A class competes if its match reaches it.")] = None,
     ) -> Response:
         """Segment one photo. JSON: every asked class with share, match and verdict, those found with COCO's RLE and polygons."""
-        classes = asked_classes(names, files=False)
-        if len(classes) > MAX_CLASSES and not isinstance(classes, Automatic):
-            raise ClassNameError(f"{len(classes)} classes were given; this service takes {MAX_CLASSES} at once")
+        classes = bounded_classes(names, "this service")
         asked = {"policy": policy, "threshold": threshold, "match_threshold": match_threshold}
         chosen = segmenter.replace(**{name: value for name, value in asked.items() if value is not None})  # ty: ignore
         data, name = await photo.read(), photo.filename or ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -50,10 +50,9 @@ def segment_film(
     fresh = not marker.exists() or read_json(marker).get("made_by") != made_by
     write_json(marker, {"made_by": made_by, "finished": False})
     smoother, labels = Smoother(config.smooth), None
-    painted = _Overlay(out / OVERLAY, rate)
     shares: list[dict[str, float]] = []
     count = 0
-    with painted:
+    with _painting(out / OVERLAY, rate, classes.names) as paint:
         for number, frame, total in frames_of(film):
             if number % config.every == 0:
                 path = out / MASKS / f"{number:06d}.png"
@@ -63,7 +62,7 @@ def segment_film(
                     write_atomically(path, png_bytes(labels_image(labels, len(classes))))
                 shares.append({"frame": number, **class_shares(labels, classes.names)})
             if labels is not None:  # as it is from frame 0 on
-                painted.add(frame, labels, classes)
+                paint(frame, labels)
             count = number + 1
             report(count, total)
     record = {"made_by": made_by, "finished": True, "film": film.name, "frames": count, "every": config.every,
@@ -120,34 +119,27 @@ def _read(path: Path, size: tuple[int, ...]) -> NDArray[np.uint16] | None:
     return labels if labels.shape == size else None
 
 
-class _Overlay:
-    """Writes the overlay film, H.264 or what this PyAV has, at the film's own rate."""
+@contextmanager
+def _painting(path: Path, rate: Fraction, names: Sequence[str]) -> Generator[Callable[..., None]]:
+    """What adds a frame and its labels to the overlay film: H.264 or what this PyAV has, at the film's own rate."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(_av().open(str(path), "w")) as container:
+        stream: Any = None
 
-    def __init__(self, path: Path, rate: Fraction) -> None:
-        self._path, self._rate = path, rate
+        def add(frame: NDArray[np.uint8], labels: NDArray[np.uint16]) -> None:
+            nonlocal stream
+            picture = draw_overlay(frame, labels, names, legend=False)
+            even = picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
+            if stream is None:
+                stream = container.add_stream("libx264", rate=rate)
+                stream.width, stream.height, stream.pix_fmt = even.width, even.height, "yuv420p"
+            container.mux(stream.encode(_av().VideoFrame.from_image(even)))
 
-    def __enter__(self) -> _Overlay:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = _av().open(str(self._path), "w")
-        self._stream: Any = None
-        return self
-
-    def add(self, frame: NDArray[np.uint8], labels: NDArray[np.uint16], classes: Classes) -> None:
-        """One frame under the labels that hold at it."""
-        names = classes.names
-        picture = draw_overlay(frame, labels, names, legend=False)
-        even = picture.crop((0, 0, picture.width // 2 * 2, picture.height // 2 * 2))
-        if self._stream is None:
-            self._stream = self._container.add_stream("libx264", rate=self._rate)
-            self._stream.width, self._stream.height, self._stream.pix_fmt = even.width, even.height, "yuv420p"
-        for packet in self._stream.encode(_av().VideoFrame.from_image(even)):
-            self._container.mux(packet)
-
-    def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            for packet in self._stream.encode():
-                self._container.mux(packet)
-        self._container.close()
+        try:
+            yield add
+        finally:
+            if stream is not None:
+                container.mux(stream.encode())
 
 
 def _av() -> Any:

@@ -103,10 +103,15 @@ def _asked(photo: str | None, names: str) -> tuple[str, Classes]:
     """What was asked, if it can be. Raises ImageError, ClassNameError."""
     if not photo:
         raise ImageError("there is no photo yet; drop one on the field, or choose an example")
+    return photo, bounded_classes(names, "this page")
+
+
+def bounded_classes(names: str, who: str) -> Classes:
+    """The classes of a stranger's text, not of files here, and not too many; who: takes them. Raises ClassNameError."""
     classes = asked_classes(names, files=False)
     if len(classes) > MAX_CLASSES and not isinstance(classes, Automatic):
-        raise ClassNameError(f"{len(classes)} classes were given; this page takes {MAX_CLASSES} at once")
-    return photo, classes
+        raise ClassNameError(f"{len(classes)} classes were given; {who} takes {MAX_CLASSES} at once")
+    return classes
 
 
 @dataclass(frozen=True)
