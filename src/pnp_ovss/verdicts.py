@@ -83,9 +83,7 @@ def equal_scores(scores: NDArray[np.floating], channels: Sequence[int], names: S
     rows = [row for row, label in enumerate(channels) if label]
     if len(rows) < 2:
         return ""
-    highest = scores[rows[0]]
-    for row in rows[1:]:
-        highest = np.maximum(highest, scores[row])
+    highest = np.maximum.reduce([scores[row] for row in rows])
     tied = [row for row in rows if (scores[row] == highest).mean() > EQUAL]
     if len(tied) < 2:
         return ""

@@ -44,7 +44,7 @@ def ablate(
     recipe, chosen = e.follow(asked.recipe, "ablate", spec)
     job = EvaluationJob(
         data=data, system=MethodSpec(chosen, AblationSystem), options=asked.options(recipe),
-        out=asked.out or e.default_path(data.name, *e.words_of(spec), asked.recipe or "ablation"),
+        out=asked.report(data.name, spec, asked.recipe or "ablation"),
     )  # fmt: skip
     notes = e.tell(recipe, chosen, data, job.options)
     return _write_variants(job, "ablation", ablation_table, asked.seed or 0, notes)
@@ -76,7 +76,7 @@ def sensitivity(
     system = partial(SensitivitySystem, stage=looked, every_head=every_head)
     job = EvaluationJob(
         data=data, system=MethodSpec(chosen, system), options=asked.options(recipe),
-        out=asked.out or e.default_path(data.name, *e.words_of(spec), asked.recipe or f"sensitivity-{looked}"),
+        out=asked.report(data.name, spec, asked.recipe or f"sensitivity-{looked}"),
     )  # fmt: skip
     notes = e.tell(recipe, chosen, data, job.options, looked)
     return _write_variants(

@@ -66,7 +66,7 @@ def evaluate(
     recipe, chosen = e.follow(asked.recipe, "evaluate", spec)
     options = asked.options(recipe, synonyms=synonyms, save_labels=save_labels)
     systems = _systems([] if only_baselines else [chosen], e.parse_sizes(sizes), e.parse_baselines(baselines))
-    base = asked.out or e.default_path(data.name, *([] if only_baselines else [*e.words_of(spec), asked.recipe]))
+    base = asked.report(data.name, None, None) if only_baselines else asked.report(data.name, spec, asked.recipe)
     jobs = {
         name: EvaluationJob(
             data=data,

@@ -82,6 +82,16 @@ class Asked:
         """The images of a data set that were asked for. Raises DatasetError."""
         return d.open_with(name, root, self.split, self.data_option).subset(self.limit, self.seed)
 
+    def report(self, dataset: str, spec: o.SegmenterSpec | None, last: str | None) -> Path:
+        """`--out`, or runs/DATASET-OPTION-....json of what was asked for, so that runs with other options have other names."""
+        asked = [last]
+        if spec is not None:
+            size = f"{spec.settings['size_px']}-px" if "size_px" in spec.settings else None
+            own = (spec.settings.get(name) for name in ("policy", "refine", "precision"))
+            asked = [spec.model, spec.method, *own, size, last]
+        words = [dataset.replace("/", "-"), *(Path(word).name.removesuffix(".toml") for word in asked if word)]
+        return self.out or Path("runs") / ("-".join(words) + ".json")
+
     def options(self, recipe: Recipe | None, *, synonyms: bool = False, save_labels: Path | None = None) -> RunOptions:
         """How to run, void as the recipe has it unless it was given. Raises ConfigError."""
         from pnp_ovss.evaluation.run import RunOptions
@@ -97,12 +107,6 @@ def takes_asked(command: o.Command) -> o.Command:
         for f in fields(Asked)
     ]
     return o.taking("asked", parameters, lambda given: Asked(**given))(command)
-
-
-def default_path(dataset: str, *options: str | None) -> Path:
-    """runs/DATASET-OPTION-....json of what was asked for, so that runs with other options have other names."""
-    words = [dataset.replace("/", "-"), *(Path(option).name.removesuffix(".toml") for option in options if option)]
-    return Path("runs") / ("-".join(words) + ".json")
 
 
 def run_job(job: EvaluationJob, title: str, vlm: VisionLanguageModel | None = None) -> tuple[Results, System | None]:
@@ -133,12 +137,6 @@ def watching(title: str, has_background: bool) -> Generator[Callable[[int, int, 
             bar.update(task, completed=done, total=total, miou="-" if value != value else f"{100 * value:.1f}")
 
         yield show
-
-
-def words_of(spec: o.SegmenterSpec) -> list[str | None]:
-    """What was asked of the segmenter, for the name of a report."""
-    size = f"{spec.settings['size_px']}-px" if "size_px" in spec.settings else None
-    return [spec.model, spec.method, *(spec.settings.get(name) for name in ("policy", "refine", "precision")), size]
 
 
 def follow(name: str | None, command: str, spec: o.SegmenterSpec) -> tuple[Recipe | None, o.SegmenterSpec]:

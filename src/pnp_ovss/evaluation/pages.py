@@ -11,6 +11,7 @@ from pnp_ovss.files import below, write_atomically, writing
 from pnp_ovss.pictures import html
 
 _BAR = 30
+_BAR_HTML = '<span class="bar" style="width:{:.2f}rem"></span>'
 
 
 def markdown_table(table: Table) -> str:
@@ -57,14 +58,10 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _html_table(table: Table, *, bars: bool = False) -> str:
-    rows = [[*map(escape, row), *([_bar(row)] if bars else [])] for row in table.rows]
+    rows = [[*map(escape, row), *([_BAR_HTML.format(20 * _width(row))] if bars else [])] for row in table.rows]
     drawn = html.table([*table.columns, *([""] if bars else [])], rows, text_columns=table.text_columns)
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
     return f"<h2>{escape(table.title)}</h2>{drawn}{notes}"
-
-
-def _bar(row: Sequence[str]) -> str:
-    return f'<span class="bar" style="width:{20 * _width(row):.2f}rem"></span>'
 
 
 def _width(row: Sequence[str]) -> float:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,11 +188,8 @@ def _per_class(dataset: Dataset, metrics: Metrics) -> dict[str, float | None]:
 
 
 def _images_per_class(results: Results) -> dict[str, int]:
-    counts = [0] * len(results.dataset.vocabulary)
-    for record in results.finished:
-        for label in record.present:
-            counts[label - 1] += 1
-    return dict(zip(results.dataset.names, counts, strict=True))
+    counts = Counter(label for record in results.finished for label in record.present)
+    return {name: counts[label] for label, name in enumerate(results.dataset.names, 1)}
 
 
 def split_means(dataset: Dataset, metrics: Metrics, total: np.ndarray) -> dict[str, float | None]:

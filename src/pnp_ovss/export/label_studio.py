@@ -37,8 +37,10 @@ class LabelStudioWriter:
 
     def add(self, photo: RunPhoto) -> int:
         """The photo's task, with a region for each class found."""
-        self._tasks.append(_task(photo, self._names))
-        return len(self._tasks[-1]["predictions"][0]["result"])
+        result = [brush_region(photo.name, self._names[label - 1], mask) for label, mask in photo.masks()]
+        prediction = {"model_version": f"pnp-ovss {photo.model}".strip(), "result": result}
+        self._tasks.append({"data": {"image": photo_url(photo.file_name)}, "predictions": [prediction]})
+        return len(result)
 
     def close(self) -> None:
         """Write both files."""
@@ -64,12 +66,6 @@ def photo_url(file_name: str) -> str:
     '/data/local-files/?d=a%20b/cat%20%231.jpg'
     """
     return PHOTO_PREFIX + quote(os.fsencode(file_name))
-
-
-def _task(photo: RunPhoto, names: tuple[str, ...]) -> dict[str, Any]:
-    result = [brush_region(photo.name, names[label - 1], mask) for label, mask in photo.masks()]
-    prediction = {"model_version": f"pnp-ovss {photo.model}".strip(), "result": result}
-    return {"data": {"image": photo_url(photo.file_name)}, "predictions": [prediction]}
 
 
 def brush_region(

@@ -30,8 +30,12 @@ class YoloWriter:
         self._names, self._out = run.class_names, OutputFolder(out).begin()
 
     def add(self, photo: RunPhoto) -> int:
-        """The photo's polygons; without masks an empty file."""
-        lines = photo_lines(photo)
+        """A line for each region, the class's id minus 1 and the polygon; without masks an empty file."""
+        lines = [
+            f"{label - 1} {_coordinates(joined_outline(region, mask), photo.size)}"
+            for label, mask in photo.masks()
+            for region in trace_regions(mask)
+        ]
         self._out.write(f"labels/{photo.stem}.txt", "".join(f"{line}\n" for line in lines).encode("ascii"))
         return len(lines)
 
@@ -41,15 +45,6 @@ class YoloWriter:
         head = "# put the photos into images/, beside labels/\ntrain: images\nval: images\n"
         self._out.write("data.yaml", f"{head}names:\n{names}".encode())
         self._out.remove_earlier()
-
-
-def photo_lines(photo: RunPhoto) -> list[str]:
-    """A line for each region: the class's id minus 1 and the polygon."""
-    return [
-        f"{label - 1} {_coordinates(joined_outline(region, mask), photo.size)}"
-        for label, mask in photo.masks()
-        for region in trace_regions(mask)
-    ]
 
 
 def _coordinates(ring: Ring, size: tuple[int, int]) -> str:

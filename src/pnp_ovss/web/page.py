@@ -90,21 +90,21 @@ def _wire(desk: Desk, question: Question, button: gr.Button, result: Answer) -> 
         moved = (result.threshold, result.match)  # by a hand that may still be moving them
         return {part: value for part, value in show_all(again, result).items() if part not in moved}
 
-    order: dict[str, Any] = {
-        "inputs": [*inputs, result.shown],
-        "outputs": [*result.all(), *question.errors.values()],
-        "api_visibility": "private",
-    }
-    changed: dict[str, Any] = {"inputs": [result.shown, result.step, result.wanted], "outputs": result.view()}
     clear: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     begun = "Segmenting ..."
     said = [result.status, *question.errors.values()]
     begin = gr.on(
         [button.click, inputs[1].submit], lambda: [message(begun), *[""] * len(question.errors)], None, said, **clear
     )
-    begin.then(run_order, **order, concurrency_limit=1, show_progress_on=[result.masks]).then(
-        None, js=GO_TO_ANSWER, **clear
+    answered = begin.then(
+        run_order,
+        [*inputs, result.shown],
+        [*result.all(), *question.errors.values()],
+        concurrency_limit=1,
+        show_progress_on=[result.masks],
+        api_visibility="private",
     )
+    answered.then(None, js=GO_TO_ANSWER, **clear)
     old = "Photo, names or options have changed since: this result is of the ones before. Press Segment again."
     gr.on(
         [field.change for field in inputs],
@@ -123,10 +123,9 @@ def _wire(desk: Desk, question: Question, button: gr.Button, result: Answer) -> 
         trigger_mode="always_last",
         concurrency_limit=1,
     )
+    chosen = [result.shown, result.step, result.wanted]
     for event in (result.step.input, result.wanted.input):
-        event(
-            look, **changed, queue=False, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
-        )
+        event(look, chosen, result.view(), **clear, trigger_mode="always_last")
 
 
 def chosen_settings(values: Sequence[Any]) -> dict[str, Any]:
