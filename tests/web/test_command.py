@@ -15,7 +15,7 @@ from pnp_ovss.web.port import bound
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(web, "find_spec", lambda name: None)
+    monkeypatch.setattr("pnp_ovss.extras.find_spec", lambda name: None)
     with pytest.raises(DependencyError, match=r"pip install '.\[web\]'"):
         web.web()
 

@@ -145,7 +145,7 @@ class BatchFolder:
             lost = len(set(expected) - rows.keys())
             raise OutputError(f"{journal.path} lost {lost} of {len(expected)} rows; run again with --resume")
         write_atomically(self.shard_path(shard), _encode([rows[number] for number in expected]))
-        journal.delete()
+        journal.path.unlink(missing_ok=True)
         del self._open[shard]
 
     def shards(self) -> Iterator[Path]:

@@ -41,10 +41,6 @@ class Journal:
         """Have these rows and no others, at once. Raises OutputError."""
         write_atomically(self.path, b"".join(map(_record, rows)))
 
-    def delete(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
-
 
 def _record(row: dict[str, Any]) -> bytes:
     text = json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode()

@@ -70,7 +70,9 @@ def run_on_ray(
     if not missing:
         return
     expected = identity(folder.read_manifest())
-    actor = {"root": folder.root, "job": job, "resources": _of_one(resources), "expected": expected}
+    device = "cuda" if resources.gpus_per_worker else resources.device  # Ray chooses the GPU and hides the others
+    one = replace(resources, workers=1, gpus_per_worker=0.0, device=device)
+    actor = {"root": folder.root, "job": job, "resources": one, "expected": expected}
     with _connected(ray, address, resources):
         blocks = min(len(missing), 4 * resources.workers)
         shards = ray.data.from_items([{"shard": k} for k in missing], override_num_blocks=blocks)
@@ -99,12 +101,6 @@ def _report(ray: Any, done: Any, tally: Counter[str]) -> Iterator[tuple[dict[str
     except ray.exceptions.RayError as error:
         line = " ".join(str(error).split())
         raise ModelError(f"Ray gave up ({line[:300]}); what was finished is kept: go on with --resume") from error
-
-
-def _of_one(resources: Resources) -> Resources:
-    """What one actor has: Ray chose its GPU and hides the others."""
-    device = "cuda" if resources.gpus_per_worker else resources.device
-    return replace(resources, workers=1, gpus_per_worker=0.0, device=device)
 
 
 def _require_ray(*, alone: bool) -> Any:

@@ -115,7 +115,10 @@ def _prepare(folder: BatchFolder, inputs: list[str], job: Job, shard_size: int, 
         if not resume:
             raise ConfigError(f"{folder.root} holds a batch already; continue it with --resume or choose another --out")
         manifest = folder.read_manifest()
-        _check_same(manifest["job"], job.to_dict())
+        if found := changes(manifest["job"], job.to_dict()):
+            raise ConfigError(
+                f"the batch was begun with other settings: {summary(found)}; resume it with the same, or choose another --out"
+            )
         if changed := list(folder.changed_sources()):
             raise ConfigError(
                 f"{summary(changed)}: other files than the batch was begun with; put them back, or choose another --out"
@@ -137,13 +140,6 @@ def _prepare(folder: BatchFolder, inputs: list[str], job: Job, shard_size: int, 
     manifest |= {"left_out": left_out.sentence(), "runs": []}
     folder.write_manifest(manifest)
     return manifest
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    if found := changes(before, now):
-        raise ConfigError(
-            f"the batch was begun with other settings: {summary(found)}; resume it with the same, or choose another --out"
-        )
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pnp_ovss.errors import DatasetError, DependencyError, ImageError
+from pnp_ovss.errors import DatasetError, ImageError
+from pnp_ovss.extras import need
 from pnp_ovss.files import shown
 from pnp_ovss.images import ImageSource, address_advice
 from pnp_ovss.photo_files import LeftOut, photo_endings, walk_photos, why_left_out
@@ -150,10 +151,9 @@ def _open_parquet(path: str | bytes) -> pq.ParquetFile:
 
 def require_pyarrow() -> Any:
     """`pyarrow.parquet`. Raises DependencyError that says how to install it."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DependencyError("batch needs pyarrow: pip install '.[batch]'") from error
+    need("pyarrow", "batch", "batch")
+    import pyarrow.parquet
+
     return pyarrow.parquet
 
 

@@ -42,9 +42,8 @@ def serve(
     """
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise DependencyError("the service needs FastAPI and uvicorn: pip install '.[serve]'")
-    from pnp_ovss.serve.app import ServiceConfig, make_app
+    from pnp_ovss.serve.app import ServiceConfig, make_app, run
     from pnp_ovss.serve.label_studio import Studio
-    from pnp_ovss.serve.server import run
     from pnp_ovss.web.port import bound
 
     key = os.environ.get(STUDIO_KEY, "")
@@ -54,7 +53,7 @@ def serve(
         )
     studio = Studio(label_studio.rstrip("/"), key) if label_studio else None
     config = ServiceConfig(
-        host=host, port=port, token=os.environ.get(TOKEN, ""), max_upload_mb=max_upload_mb, waiting=waiting,
+        host=host, token=os.environ.get(TOKEN, ""), max_upload_mb=max_upload_mb, waiting=waiting,
         timeout_s=timeout_s, studio=studio,
     )  # fmt: skip
     with bound(host, port) as taken:

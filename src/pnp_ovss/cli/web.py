@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from pnp_ovss.cli import options as o
 from pnp_ovss.cli.photos import DEMO, skimage_folder
 from pnp_ovss.cli.screen import say
 from pnp_ovss.errors import DependencyError
+from pnp_ovss.extras import need
 
 if TYPE_CHECKING:
     from pnp_ovss.segmenter import Segmenter
@@ -35,8 +35,7 @@ def web(
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = False,
 ) -> int:
     """Serve a page: drop a photo, type names, watch the masks. Stop it with Ctrl+C."""
-    if find_spec("gradio") is None:
-        raise DependencyError("the browser page needs gradio: pip install '.[web]'")
+    need("gradio", "the browser page", "web")
     from pnp_ovss.vlms.checkpoints.hub import hush
 
     hush()  # before gradio imports the hub's library, which reads it once

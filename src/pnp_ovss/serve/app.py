@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import uvicorn
 from fastapi import FastAPI, File, Form, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware import Middleware
@@ -23,16 +26,18 @@ from pnp_ovss.serve.line import Line, LineFullError
 from pnp_ovss.web.desk import bounded_classes
 from pnp_ovss.web.guards import LOOPBACK, RETRY_S, GuardOrigin, hosts_of
 
+GRACE_S = 30
+"""How long jobs may go on after a signal."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceConfig:
-    """Address and limits. token: "" = none is asked for. studio: the Label Studio whose tasks are answered, or None.
+    """Host and limits. token: "" = none is asked for. studio: the Label Studio whose tasks are answered, or None.
 
     Raises ConfigError for a service without a token that is open to the network.
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
     token: str = ""
     max_upload_mb: int = 20
     waiting: int = 16
@@ -137,3 +142,13 @@ def _add_label_studio(app: FastAPI, segmenter: Segmenter, line: Line, studio: St
         if studio is None:
             raise ConfigError("start the service with --label-studio ADDRESS to answer its projects")
         return await line.run(lambda: predict(segmenter, studio, request))
+
+
+def run(app: FastAPI, port: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; requests that came before are answered."""
+    options = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S, ws="none"
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands a signal that ended it to the handler before its own
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(options).run(sockets=[port])
