@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pnp_ovss import Segmenter
 from pnp_ovss.cli.photos import DEMO, skimage_folder
-from pnp_ovss.web.page import Offer
+from pnp_ovss.web.fields import Offer
 from pnp_ovss.web.server import ServerConfig, served
 
 PICTURES = Path(__file__).parent / "pictures"
