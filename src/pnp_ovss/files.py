@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import logging
 import os
@@ -83,6 +84,12 @@ def read_toml(path: str | Path, what: str = "", *, error: type[PnPError] = Confi
         return tomllib.loads(text)
     except (ValueError, RecursionError) as problem:
         raise error(f"{_named(what, path)} is not valid TOML: {problem}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

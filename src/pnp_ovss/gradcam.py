@@ -89,14 +89,14 @@ def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig
 def first_passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> dict[tuple[int, Head], Pass]:
     """The first pass of every layer, head and mean over heads, from one forward and one backward pass."""
     features, heads = prepared.features, (*range(1, vlm.heads + 1), "mean")
-    chunks = []
-    for prompt in _prompts(vlm, prepared.names, config):
+
+    def maps_of(prompt: Prompt) -> Tensor:
         found = vlm.attend(features, prompt, layers=vlm.layers, head="mean", gradient=config.gradient)
-        chunks.append(torch.cat([head_maps(a.probs, a.grad, prompt.spans) for a in found]))
-    maps = torch.cat(chunks, dim=1)
+        return torch.cat([head_maps(a.probs, a.grad, prompt.spans) for a in found])
+
+    maps = torch.cat([maps_of(prompt) for prompt in _prompts(vlm, prepared.names, config)], dim=1)
     for prompt in _baseline(vlm, config):
-        found = vlm.attend(features, prompt, layers=vlm.layers, head="mean", gradient=config.gradient)
-        maps = (maps - torch.cat([head_maps(a.probs, a.grad, prompt.spans) for a in found])).clamp(min=0)
+        maps = (maps - maps_of(prompt)).clamp(min=0)
     maps = maps.softmax(dim=1) if config.softmax_over_classes else maps
     visible = torch.ones(features.grid, dtype=torch.bool, device=maps.device)
     pairs: list[tuple[int, Head]] = [(layer, head) for layer in vlm.layers for head in heads]

@@ -205,7 +205,7 @@ def test_no_value_anywhere_is_a_trace(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("fuzz") / "a.json"
     path.write_text(json.dumps(document), "utf-8")
     try:
-        for image in read_coco(path, label_of, "layout").images:
+        for image in read_coco(path, label_of, "layout")[0]:
             for one in image.instances:
                 rasterise(one.segmentation, image.height, image.width)
     except DatasetError as error:

@@ -64,15 +64,14 @@ def open_coco_object(root: Path, *, split: str = "val2017") -> Dataset:
     pictures = PictureFolder(require_folder(root, (split, f"images/{split}"), OBJECT_LAYOUT))
     vocabulary = get_vocabulary("coco_object80")
     path = root / "annotations" / f"instances_{split}.json"
-    found = read_coco(path, vocabulary.label, OBJECT_LAYOUT)
-    ids = [pictures.id_of(image.file_name) for image in found.images]
+    images, faults = read_coco(path, vocabulary.label, OBJECT_LAYOUT)
+    ids = [pictures.id_of(image.file_name) for image in images]
     photos = pictures.require(ids, "images", OBJECT_LAYOUT)
     samples = tuple(
-        Sample(id, photos[id], InstanceLabels(image, photos[id], path))
-        for id, image in zip(ids, found.images, strict=True)
+        Sample(id, photos[id], InstanceLabels(image, photos[id], path)) for id, image in zip(ids, images, strict=True)
     )
     notes = (f"split {split}", "overlaps: the smaller instance wins; crowds are void")
-    return Dataset("coco-object", vocabulary, True, samples, notes, tuple(found.faults), pictures.left_out)
+    return Dataset("coco-object", vocabulary, True, samples, notes, faults, pictures.left_out)
 
 
 def open_coco_stuff(root: Path, *, split: str = "val2017") -> Dataset:

@@ -5,7 +5,7 @@ others can be used.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +39,8 @@ class CocoImage:
     fault: str = ""
 
 
-@dataclass
-class CocoFile:
-    """The images of a file in the order of their ids, and what had to be left out, one line each."""
-
-    path: Path
-    images: tuple[CocoImage, ...] = ()
-    faults: list[str] = field(default_factory=list)
-
-
-def read_coco(path: Path, label_of: LabelOf, layout: str) -> CocoFile:
-    """The images of an instances file with their annotations in file order.
+def read_coco(path: Path, label_of: LabelOf, layout: str) -> tuple[tuple[CocoImage, ...], tuple[str, ...]]:
+    """The images of an instances file by their ids, their annotations in file order; and what had to be left out, one line each.
 
     Raises DatasetError for a file that cannot be read, has other parts than COCO's, or gives an id twice.
     """
@@ -57,35 +48,33 @@ def read_coco(path: Path, label_of: LabelOf, layout: str) -> CocoFile:
         document = read_json(path, error=DatasetError)
     except DatasetError as error:
         raise DatasetError(f"{error}; {layout}") from None
-    found = CocoFile(path)
-    images, annotations, categories = (_entries(found, document, part) for part in _PARTS)
+    faults: list[str] = []
+    images, annotations, categories = (_entries(path, document, part, faults) for part in _PARTS)
     labels = _labels(path, categories, label_of)
     _check_ids(path, "image", images)
     _check_ids(path, "annotation", [entry for entry in annotations if "id" in entry])
     sizes = {entry["id"]: entry for entry in images}
     belonging: dict[Hashable, list[dict[str, Any]]] = {id: [] for id in sizes}
-    for entry, name in zip(annotations, _names("annotation", annotations), strict=True):
+    for entry, name in zip(annotations, _names(annotations), strict=True):
         if not _is_id(image := entry.get("image_id")) or image not in belonging:
-            found.faults.append(f"{path}, {name}: image_id {_short(image)} is no image of the file")
+            faults.append(f"{path}, {name}: image_id {_short(image)} is no image of the file")
         else:
             belonging[image].append(entry)
     ordered = sorted(images, key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
-    found.images = tuple(_images(found, ordered, belonging, labels))
-    if not found.images:
-        raise DatasetError(
-            f"{path} lists no images" + (f" that can be used: {found.faults[0]}" if found.faults else "")
-        )
-    return found
+    found = tuple(_images(path, ordered, belonging, labels, faults))
+    if not found:
+        raise DatasetError(f"{path} lists no images" + (f" that can be used: {faults[0]}" if faults else ""))
+    return found, tuple(faults)
 
 
 _PARTS = ("images", "annotations", "categories")
 
 
-def _entries(found: CocoFile, document: Any, part: str) -> list[dict[str, Any]]:
+def _entries(path: Path, document: Any, part: str, faults: list[str]) -> list[dict[str, Any]]:
     """The objects of one part. Raises DatasetError if there is no such list; other entries are faults."""
     if not isinstance(document, dict) or not isinstance(document.get(part), list):
         raise DatasetError(
-            f"{found.path} is no COCO instances file (expected an object with the lists {', '.join(_PARTS)}; "
+            f"{path} is no COCO instances file (expected an object with the lists {', '.join(_PARTS)}; "
             f"{part} is {_short(document.get(part)) if isinstance(document, dict) else 'missing'})"
         )
     kept = []
@@ -93,7 +82,7 @@ def _entries(found: CocoFile, document: Any, part: str) -> list[dict[str, Any]]:
         if isinstance(entry, dict):
             kept.append(entry)
         else:
-            found.faults.append(f"{found.path}, {part}[{number}]: expected an object, not {_short(entry)}")
+            faults.append(f"{path}, {part}[{number}]: expected an object, not {_short(entry)}")
     return kept
 
 
@@ -128,16 +117,17 @@ _PLURAL = {"image": "images", "annotation": "annotations", "category": "categori
 
 
 def _images(
-    found: CocoFile,
+    path: Path,
     images: Sequence[dict[str, Any]],
     annotations: dict[Hashable, list[dict[str, Any]]],
     labels: dict[Hashable, int],
+    faults: list[str],
 ) -> Iterator[CocoImage]:
     for entry in images:
-        where = f"{found.path}, image {entry['id']}"
+        where = f"{path}, image {entry['id']}"
         name = entry.get("file_name")
         if not isinstance(name, str) or not name:
-            found.faults.append(f"{where}: file_name {_short(name)} is no text")
+            faults.append(f"{where}: file_name {_short(name)} is no text")
             continue
         height, width = (_side(entry.get(side)) for side in ("height", "width"))
         try:
@@ -154,7 +144,7 @@ def _images(
 
 
 def _instances(entries: Sequence[dict[str, Any]], labels: dict[Hashable, int]) -> Iterator[Instance]:
-    for entry, name in zip(entries, _names("annotation", entries), strict=True):
+    for entry, name in zip(entries, _names(entries), strict=True):
         category = entry.get("category_id")
         if not _is_id(category) or category not in labels:
             raise DatasetError(f"{name}: category_id {_short(category)} is no category of the file")
@@ -165,9 +155,9 @@ def _instances(entries: Sequence[dict[str, Any]], labels: dict[Hashable, int]) -
         yield Instance(labels[category], bool(entry.get("iscrowd", 0)), entry["segmentation"], name)
 
 
-def _names(what: str, entries: Sequence[dict[str, Any]]) -> list[str]:
-    """What each entry is called in a message: by its id, or by its place where it has none."""
-    return [f"{what} {entry['id']}" if "id" in entry else f"{what} number {i}" for i, entry in enumerate(entries)]
+def _names(annotations: Sequence[dict[str, Any]]) -> list[str]:
+    """What each is called in a message: by its id, or by its place where it has none."""
+    return [f"annotation {one['id']}" if "id" in one else f"annotation number {i}" for i, one in enumerate(annotations)]
 
 
 def _is_id(value: Any) -> bool:

@@ -78,9 +78,7 @@ def read_indexed(
                 )
             values = np.array(mask, dtype=np.int64)
             palette = mask.getpalette() if mask.mode == "P" else None
-    except Image.DecompressionBombError as error:
-        raise DatasetError(f"cannot read the mask {path}: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"cannot read the mask {path}: {error}") from None
     if values.size and values.min() < 0:
         raise DatasetError(f"{path} holds negative values; expected class numbers from 0")

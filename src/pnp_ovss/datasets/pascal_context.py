@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 
 from pnp_ovss.datasets.base import VOID, Dataset
-from pnp_ovss.datasets.masks import LabelTable, label_table
+from pnp_ovss.datasets.masks import label_table
 from pnp_ovss.datasets.pictures import require_folder
-from pnp_ovss.datasets.voc import VocTree
+from pnp_ovss.datasets.voc import voc_samples
 from pnp_ovss.datasets.vocabulary import Vocabulary, get_vocabulary
 from pnp_ovss.errors import ClassNameError, DatasetError
 from pnp_ovss.files import read_lines
@@ -40,20 +40,15 @@ def open_pascal_context(
     folder = require_folder(base, ("SegmentationClassContext",), LAYOUT)
     vocabulary = get_vocabulary("context59")
     names, said_by = _order_of(base, order, vocabulary)
-    table = _table(names, vocabulary, 0 if background else VOID)
-    tree = VocTree(base / "JPEGImages", folder, base / "ImageSets/SegmentationContext", LAYOUT)
+    classes = {value: vocabulary.label(name) for value, name in enumerate(names, start=1)}
+    table = label_table({0: 0 if background else VOID, **classes}, void=(255,))
     notes = (
         f"split {split}",
         f"class order of the masks: {said_by}",
         f"background {'on' if background else 'off'}",
     )
-    samples, left_out = tree.samples(split, table)
+    samples, left_out = voc_samples(base, folder, split, table, LAYOUT, lists="SegmentationContext")
     return Dataset("context", vocabulary, background, samples, notes, left_out=left_out)
-
-
-def _table(names: tuple[str, ...], vocabulary: Vocabulary, zero: int) -> LabelTable:
-    classes = {value: vocabulary.label(name) for value, name in enumerate(names, start=1)}
-    return label_table({0: zero, **classes}, void=(255,))
 
 
 def _order_of(base: Path, order: str | None, vocabulary: Vocabulary) -> tuple[tuple[str, ...], str]:

@@ -1,6 +1,5 @@
 """Pascal VOC 2012 in its own layout: 20 object classes and background."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pnp_ovss.datasets.base import Dataset, Sample
@@ -17,27 +16,23 @@ _BASES = ("JPEGImages", "VOC2012/JPEGImages", "VOCdevkit/VOC2012/JPEGImages")
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
 
 
-@dataclass(frozen=True)
-class VocTree:
-    """A tree in the VOC layout, which Pascal Context shares, and the sentence that describes it."""
+def voc_samples(
+    base: Path, folder: Path, split: str, table: LabelTable, layout: str, *, lists: str = "Segmentation"
+) -> tuple[tuple[Sample, ...], LeftOut]:
+    """The samples of a VOC tree listed in ImageSets/LISTS/SPLIT.txt or, for the split `all`, every mask; and what was left out.
 
-    images: Path
-    masks: Path
-    lists: Path
-    layout: str
-
-    def samples(self, split: str, table: LabelTable) -> tuple[tuple[Sample, ...], LeftOut]:
-        """The samples listed in SPLIT.txt or, for the split `all`, every mask of the folder; and what was left out."""
-        images, masks = PictureFolder(self.images), PictureFolder(self.masks, usual=".png")
-        if split == "all":
-            ids = tuple(masks.all())
-            require_any(masks.all(), self.masks, "masks", self.layout)
-        else:
-            ids = read_ids(self.lists / f"{split}.txt", images, self.layout)
-        photos = images.require(ids, "images", self.layout)
-        truth = masks.require(ids, "masks", self.layout)
-        samples = (Sample(id, photos[id], IndexedMask(truth[id], table, photos[id], "voc")) for id in ids)
-        return tuple(samples), masks.left_out
+    folder: of the masks. Raises DatasetError with the layout.
+    """
+    images, masks = PictureFolder(base / "JPEGImages"), PictureFolder(folder, usual=".png")
+    if split == "all":
+        ids = tuple(masks.all())
+        require_any(masks.all(), folder, "masks", layout)
+    else:
+        ids = read_ids(base / "ImageSets" / lists / f"{split}.txt", images, layout)
+    photos = images.require(ids, "images", layout)
+    truth = masks.require(ids, "masks", layout)
+    samples = (Sample(id, photos[id], IndexedMask(truth[id], table, photos[id], "voc")) for id in ids)
+    return tuple(samples), masks.left_out
 
 
 def open_voc(root: Path, *, split: str = "val", masks: str | None = None) -> Dataset:
@@ -49,7 +44,7 @@ def open_voc(root: Path, *, split: str = "val", masks: str | None = None) -> Dat
     """
     base = require_folder(root, _BASES, LAYOUT).parent
     folder = require_folder(base, (masks,) if masks else _MASK_FOLDERS, LAYOUT)
-    tree = VocTree(base / "JPEGImages", folder, base / "ImageSets/Segmentation", LAYOUT)
-    samples, left_out = tree.samples(split, label_table({value: value for value in range(21)}, void=(255,)))
+    table = label_table({value: value for value in range(21)}, void=(255,))
+    samples, left_out = voc_samples(base, folder, split, table, LAYOUT)
     notes = (f"split {split}", f"masks from {folder.name}")
     return Dataset("voc", get_vocabulary("voc20"), True, samples, notes, left_out=left_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.extras import need
-from pnp_ovss.files import read_toml
+from pnp_ovss.files import read_toml, sha256_of
 
 
 @cache
@@ -39,6 +38,6 @@ def fetch_promptable(name: str) -> Path:
 
 def check_hash(path: Path, wanted: str) -> None:
     """Raise ModelError for a file that is not the published one. wanted: its sha256."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256_of(path)
     if found != wanted:
         raise ModelError(f"{path}: sha256 {found[:12]}..., not {wanted[:12]}...; delete it and fetch it again")

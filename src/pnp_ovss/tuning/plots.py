@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pnp_ovss.errors import DependencyError
+from pnp_ovss.extras import need
 from pnp_ovss.files import replacing
 from pnp_ovss.tuning.search import Trial, best_trial
 
@@ -18,10 +18,9 @@ def plot_search(trials: Sequence[Trial], path: Path, *, title: str = "") -> None
 
     Raises DependencyError without matplotlib, OutputError when the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DependencyError("the plot needs matplotlib: pip install '.[report]'") from error
+    need("matplotlib", "the plot", "report")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _plot_heads(figure, left, trials)

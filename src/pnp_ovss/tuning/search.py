@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pnp_ovss.changes import changes, summary
-from pnp_ovss.errors import ConfigError, DependencyError
+from pnp_ovss.errors import ConfigError
+from pnp_ovss.extras import need
 from pnp_ovss.settings import check_seed
 from pnp_ovss.tuning.journal import damage_told, open_journal
 from pnp_ovss.tuning.objective import Outcome
@@ -200,9 +201,8 @@ def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise DependencyError("tuning needs optuna: pip install '.[tune]'") from error
+    need("optuna", "tuning", "tune")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -20,7 +20,7 @@ def tagged_files(paths: Sequence[Path], tags: Mapping[str, Sequence[str]]) -> tu
     tags: {file name, with or without its ending: class names}. Photos without tags are left out.
     Raises ConfigError when none is named, ClassNameError for bad names.
     """
-    files = [file for path in paths for file in _files(path)]
+    files = [f for path in paths for f in (find_photos(path, deep=False)[0] if path.is_dir() else [path])]
     found = []
     for file in files:
         names = next((tags[key] for key in (str(file), file.name, file.stem) if key in tags), ())
@@ -45,9 +45,3 @@ def dataset_tags(dataset: Dataset) -> tuple[TaggedImage, ...]:
         if present:
             found.append(TaggedImage(sample.image, tuple(dataset.names[label - 1] for label in present)))
     return tuple(found)
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return find_photos(path, deep=False)[0]

@@ -23,7 +23,7 @@ from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, lo
 from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
 from pnp_ovss.vlms.encoders.bert_blocks import Records, attention, split_heads
 from pnp_ovss.vlms.encoders.text_stream import CrossModalStream
-from pnp_ovss.vlms.encoders.vision_stream import patch_tokens, resize_positions
+from pnp_ovss.vlms.encoders.vision_stream import embed_patches, resize_positions
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 VOCABULARY_SIZE = 30522
@@ -55,7 +55,7 @@ class JointStream(CrossModalStream):
         embeddings = self.embeddings
         table, convolution = embeddings.position_embeddings, embeddings.patch_embeddings.projection
         positions_of = partial(resize_positions, table, mode="bilinear", align_corners=True)
-        joint = patch_tokens(convolution, pixels, embeddings.cls_token, positions_of, visible)
+        joint = embed_patches(convolution, pixels, embeddings.cls_token, positions_of, visible)
         return joint + embeddings.token_type_embeddings.weight[1]
 
     def enter(self, image: Tensor, ids: Tensor, mask: Tensor) -> Any:

@@ -7,16 +7,10 @@ import json
 import re
 from pathlib import Path
 
-from pnp_ovss.files import write_json
+from pnp_ovss.files import sha256_of, write_json
 
 MADE = "made.json"
 """Written last beside converted weights: their size and sha256. A folder of the cache without it is half made."""
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def note_made(folder: Path) -> None:

@@ -10,6 +10,7 @@ from tokenizers.processors import RobertaProcessing
 
 from pnp_ovss.errors import ModelError
 from pnp_ovss.prompt import Tokens
+from pnp_ovss.vlms.encoders.wordpiece import read_tokenizer
 
 START, PAD, END = "<s>", "<pad>", "</s>"
 
@@ -34,7 +35,7 @@ class BpeTokenizer:
     def from_folder(cls, folder: Path) -> BpeTokenizer:
         """From `tokenizer.json`, or `vocab.json` with `merges.txt`. Raises ModelError when neither is there."""
         if (folder / "tokenizer.json").is_file():
-            return cls(_read(folder / "tokenizer.json"))
+            return cls(read_tokenizer(folder / "tokenizer.json"))
         files = folder / "vocab.json", folder / "merges.txt"
         if not all(file.is_file() for file in files):
             raise ModelError(
@@ -51,10 +52,3 @@ class BpeTokenizer:
         """
         encoded = self._tokenizer.encode(text)
         return Tokens(tuple(encoded.ids), tuple(encoded.offsets))
-
-
-def _read(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises a bare Exception
-        raise ModelError(f"{path} is no tokenizer: {error}") from error

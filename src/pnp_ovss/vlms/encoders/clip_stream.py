@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pnp_ovss.vlms.encoders.vision_stream import patch_tokens, resize_positions, self_attention
+from pnp_ovss.vlms.encoders.vision_stream import embed_patches, resize_positions, self_attention
 
 
 class ClipStream:
@@ -32,7 +32,7 @@ class ClipStream:
         `visible` (N,) bool removes the other patches. The final layer norm is applied to every state.
         """
         embeddings = self.embeddings
-        tokens = patch_tokens(
+        tokens = embed_patches(
             embeddings.patch_embedding, pixels, embeddings.class_embedding, self._position_table, visible
         )
         hidden = self.norm_before(tokens)

@@ -10,7 +10,6 @@ Two changes make the features dense and put them where the pixels are; the filte
   feature i to pixel 16 i + 15. Block 7 pads before instead: feature i sits on pixel 16 i + 7, the middle of its patch.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pnp_ovss.errors import DependencyError, ModelError
+from pnp_ovss.files import sha256_of
 
 WEIGHTS_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 STRIDE_PX = 16
@@ -120,7 +120,7 @@ def weights_path() -> Path:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The published state dict (pickled tensors only), refused unless it is the file this module was written for."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256_of(path)
     if found != WEIGHTS_SHA256:
         raise ModelError(f"{path}: sha256 is {found[:12]}..., expected {WEIGHTS_SHA256[:12]}...; reinstall the package")
     return torch.load(path, map_location="cpu", weights_only=True)

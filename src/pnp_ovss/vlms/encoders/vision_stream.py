@@ -26,7 +26,7 @@ class VisionStream:
     def __call__(self, pixels: Tensor, visible: Tensor | None = None) -> Tensor:
         """(1, 3, S_h, S_w) normalised -> (1, 1 + N', D), [CLS] first; `visible` (N,) bool removes the other patches."""
         embeddings = self.embeddings
-        hidden = patch_tokens(
+        hidden = embed_patches(
             embeddings.patch_embedding, pixels, embeddings.class_embedding, self._position_table, visible
         )
         for block in self.blocks:
@@ -44,7 +44,7 @@ class VisionStream:
         return self._positions[grid]
 
 
-def patch_tokens(
+def embed_patches(
     convolution: nn.Conv2d,
     pixels: Tensor,
     start: Tensor,

@@ -72,12 +72,17 @@ class WordPieceTokenizer:
         return Tokens(tuple(ids), tuple(encoded.offsets))
 
 
-def _uncased(path: Path) -> Tokenizer:
-    """The tokenizer of a file, with [CLS] and [SEP] around and everything in lower case."""
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a tokenizer.json. Raises ModelError."""
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises a bare Exception
         raise ModelError(f"{path} is no tokenizer: {error}") from error
+
+
+def _uncased(path: Path) -> Tokenizer:
+    """The tokenizer of a file, with [CLS] and [SEP] around and everything in lower case."""
+    tokenizer = read_tokenizer(path)
     start, end = (tokenizer.token_to_id(piece) for piece in (START, END))
     if start is None or end is None:
         raise ModelError(
