@@ -32,11 +32,6 @@ def reference_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for vocabulary in REFERENCE for name in get_vocabulary(vocabulary).names))
 
 
-def asked_often() -> tuple[str, ...]:
-    """Names beside the reference whose medians a bank keeps, so that `auto` need not wait for them."""
-    return tuple(name for name in asked_classes(AUTO).names if name not in reference_names())
-
-
 def draw_photos(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
     """`count` of the photos at random, or all of them."""
     return random.Random(check_seed(seed)).sample(sorted(paths), min(count, len(paths)))
@@ -64,7 +59,10 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
             f"{counted(len(found), 'photo')} could be read; a bank needs at least {FEWEST}, and 64 are better"
         )
     bank = _bank_of(segmenter, found)
-    reference, others = reference_names(), asked_often()
+    reference = reference_names()
+    others = [
+        name for name in asked_classes(AUTO).names if name not in reference
+    ]  # so that `auto` need not wait for them
     margins = bank_margins(segmenter.vlm, bank, (*reference, *others), segmenter.config.template)
     medians = dict(zip((*reference, *others), median_of(margins).tolist(), strict=True))
     shift = shift_of(margins[:, : len(reference)], bank.match_threshold)

@@ -57,7 +57,7 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
     masks = 0
     for sample in dataset:
         try:
-            labels, size = _read(sample)
+            labels, picture = sample.labels(), _open(sample.image)
         except UnknownLabelError as error:
             masks += 1
             unknown.update(error.values)
@@ -67,10 +67,9 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
             faults.append(str(error))
             continue
         masks += 1
-        if size != labels.shape:
-            faults.append(
-                f"{sample.id}: the mask is {_size(labels.shape)} and its image {_size(size)} (height x width)"
-            )
+        if (picture.height, picture.width) != labels.shape:
+            mask, image = f"{labels.shape[0]} x {labels.shape[1]}", f"{picture.height} x {picture.width}"
+            faults.append(f"{sample.id}: the mask is {mask} and its image {image} (height x width)")
         counts = np.bincount(labels[labels != VOID], minlength=len(pixels))
         pixels += counts
         occurs += counts > 0
@@ -142,12 +141,6 @@ def _legend(title: str, labels: Labels, names: tuple[str, ...]) -> Image.Image:
     return legend
 
 
-def _read(sample: Sample) -> tuple[Labels, tuple[int, int]]:
-    labels = sample.labels()
-    picture = _open(sample.image)
-    return labels, (picture.height, picture.width)
-
-
 def _open(path: Path) -> Image.Image:
     """The picture, turned as its EXIF orientation says. Raises DatasetError if it cannot be opened."""
     try:
@@ -155,7 +148,3 @@ def _open(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"cannot read the image {path}: {error}") from None
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} x {shape[1]}"

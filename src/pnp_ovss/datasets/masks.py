@@ -44,14 +44,12 @@ class IndexedMask:
         labels = lookup[np.minimum(values, len(lookup) - 1)]
         unknown = (labels == _UNKNOWN) | (values >= len(lookup))
         if unknown.any():
+            known = sorted(value for value, _ in self.table)
             bad = tuple(int(value) for value in np.unique(values[unknown]))
             raise UnknownLabelError(
-                f"{self.path} holds the values {_some(bad)}, which are no class; known: {self._known()}{self.hint}", bad
+                f"{self.path} holds the values {_some(bad)}, which are no class; known: {_some(known)}{self.hint}", bad
             )
         return upright(labels, self.photo)
-
-    def _known(self) -> str:
-        return _some(sorted(value for value, _ in self.table))
 
 
 def label_table(classes: Mapping[int, int], *, void: tuple[int, ...] = ()) -> LabelTable:

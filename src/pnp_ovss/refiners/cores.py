@@ -33,17 +33,12 @@ def hold_cores(scores: torch.Tensor, refined: torch.Tensor, share: float) -> tor
     held = refined
     for channel in (left < least).nonzero().flatten().tolist():
         pixels = (owners == channel).nonzero().flatten()
-        best = _lead(scores, pixels).argsort(descending=True, stable=True)
+        first, second = scores.flatten(1)[:, pixels].topk(2, dim=0).values
+        best = (first - second).argsort(descending=True, stable=True)
         core = pixels[best[: int(least[channel])]]
         held = held.clone(memory_format=torch.contiguous_format) if held is refined else held
         _give(held.view(len(held), -1), core[winners[core] != channel], channel)
     return held
-
-
-def _lead(scores: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """By how much the highest score exceeds the second at `pixels` (P,); scores (C >= 2, H, W). Returns (P,)."""
-    first, second = scores.flatten(1)[:, pixels].topk(2, dim=0).values
-    return first - second
 
 
 def _give(values: torch.Tensor, pixels: torch.Tensor, channel: int) -> None:

@@ -16,8 +16,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from pnp_ovss.refiners.densecrf import NEGLIGIBLE_Q
+
 FLOAT, INT = ir.FloatType(), ir.IntType(32)
-NEGLIGIBLE_Q = 1e-21  # as in `densecrf`
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.images import limited_size
 from pnp_ovss.provenance import called
 from pnp_ovss.refiners import TRAINED_ON_MASKS, Evidence
 from pnp_ovss.refiners.densecrf import DenseCRF
@@ -96,7 +97,7 @@ class SAM:
             return Look(rough)
         won = rough.argmax(0)
         held = torch.stack([won == channel for channel in classes]).float()
-        coarse = F.interpolate(held[None], grid_of(image), mode="area")[0].cpu() > 1 / 2
+        coarse = F.interpolate(held[None], limited_size(image.shape[:2], GRID), mode="area")[0].cpu() > 1 / 2
         points = [top and [*top, *middles(mask, self.points)] for top, mask in zip(tops, coarse, strict=True)]
         found = self._ask(image, held, points)
         asked = [
@@ -120,13 +121,6 @@ class SAM:
                 mask = drawn(masks[rows], size) if rows else mask
             chosen.append(Chosen(mask.to(held.device), agreement))
         return chosen
-
-
-def grid_of(image: np.ndarray) -> tuple[int, int]:
-    """Where the middle of a mask is looked for: (h, w) of the photo's aspect, `GRID` at most."""
-    height, width = image.shape[:2]
-    scale = min(1.0, GRID / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def merged(rough: Tensor, asked: Mapping[int, Asked]) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,20 +22,13 @@ def state_of(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-@dataclass
-class Kept:
-    """How many numbers autograd kept for a backward pass."""
-
-    count: int = 0
-
-
 @contextmanager
-def saved_elements() -> Generator[Kept]:
-    """Count what is saved for backward inside the block."""
-    kept = Kept()
+def saved_elements() -> Generator[list[int]]:
+    """How many numbers each tensor has that autograd keeps for a backward pass inside the block."""
+    kept: list[int] = []
 
     def pack(tensor: Tensor) -> Tensor:
-        kept.count += tensor.numel()
+        kept.append(tensor.numel())
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

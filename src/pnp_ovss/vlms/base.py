@@ -143,6 +143,14 @@ def match_objective(logits: Tensor, gradient: Gradient) -> Tensor:
     return -logits.log_softmax(dim=1)[:, 1].sum()
 
 
+def objective_grads(logits: Tensor, gradient: Gradient, leaves: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """∂`match_objective`/∂leaf of each leaf; None for `gradient = "none"`."""
+    if gradient == "none":
+        return [None] * len(leaves)
+    with torch.enable_grad():
+        return torch.autograd.grad(match_objective(logits, gradient), leaves)
+
+
 def at_least_float32(values: Tensor) -> Tensor:
     """bfloat16 as float32; float32 and float64 as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

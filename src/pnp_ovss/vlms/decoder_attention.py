@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pnp_ovss.config import Gradient
-from pnp_ovss.vlms.base import Found, Head, at_least_float32, head_index, match_objective
+from pnp_ovss.vlms.base import Found, Head, at_least_float32, head_index, objective_grads
 
 NAME = "pnp_ovss"
 """Of the attention function among transformers' own."""
@@ -76,15 +76,11 @@ class Watch:
 
     def read(self, logits: Tensor) -> Found:
         """Probabilities and gradients of the asked layers. logits: (1, 2) of this pass."""
-        if self.gradient == "none":
-            return {layer: (self._probs[layer], None) for layer in self.layers}
-        with torch.enable_grad():
-            contexts = [self._contexts[layer] for layer in self.layers]
-            grads = torch.autograd.grad(match_objective(logits, self.gradient), contexts)
-        found = {}
+        grads = objective_grads(logits, self.gradient, [self._contexts[layer] for layer in self.layers])
+        found: Found = {}
         for layer, grad in zip(self.layers, grads, strict=True):
-            each = _products(grad[:1, :, -self.text :], self._values[layer])
-            found[layer] = (self._probs[layer], each[0, head_index(self.head)])
+            each = None if grad is None else _products(grad[:1, :, -self.text :], self._values[layer])
+            found[layer] = (self._probs[layer], None if each is None else each[0, head_index(self.head)])
         return found
 
     def _without_hidden(self, mask: Tensor | None, queries: int, keys: int, device: torch.device) -> Tensor | None:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pnp_ovss.config import Gradient
-from pnp_ovss.vlms.base import Found, Head, head_index, layer_index, match_objective
+from pnp_ovss.vlms.base import Found, Head, head_index, layer_index, objective_grads
 
 KeyValue = tuple[Tensor, Tensor]
 
@@ -70,10 +70,7 @@ class Records:
     def read(self, logits: Tensor, head: Head, gradient: Gradient) -> Found:
         """Probabilities and gradients (of the objective) of the asked layers (from 1), all rows and columns."""
         kept = [self._kept[layer_index(layer)] for layer in self.layers]
-        grads: Sequence[Tensor | None] = [None] * len(kept)
-        if gradient != "none":
-            with torch.enable_grad():
-                grads = torch.autograd.grad(match_objective(logits, gradient), [record.context for record in kept])
+        grads = objective_grads(logits, gradient, [record.context for record in kept])
         return {
             layer: (record.attention(head), None if grad is None else record.gradient(grad, head))
             for layer, record, grad in zip(self.layers, kept, grads, strict=True)

@@ -9,18 +9,16 @@ from tokenizers.implementations import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.prompt import Tokens
-from pnp_ovss.vlms.encoders.wordpiece import read_tokenizer
+from pnp_ovss.vlms.encoders.wordpiece import TextTokenizer, read_tokenizer
 
 START, PAD, END = "<s>", "<pad>", "</s>"
 
 
-class BpeTokenizer:
+class BpeTokenizer(TextTokenizer):
     """Text to ids between <s> and </s>, and each token's characters; a leading space is part of the token only."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        super().__init__(tokenizer, unknown="<unk>")
         found = [tokenizer.token_to_id(piece) for piece in (PAD, START, END)]
         if None in found:
             raise ModelError(f"the tokenizer lacks a piece of {PAD}, {START}, {END}; it is not RoBERTa's")
@@ -28,8 +26,6 @@ class BpeTokenizer:
         ids = tokenizer.encode("cat").ids
         if len(ids) < 3 or [ids[0], ids[-1]] != [start, end]:
             tokenizer.post_processor = RobertaProcessing((END, end), (START, start), add_prefix_space=False)
-        self.unknown = tokenizer.token_to_id("<unk>")
-        self._tokenizer = tokenizer
 
     @classmethod
     def from_folder(cls, folder: Path) -> BpeTokenizer:
@@ -44,11 +40,3 @@ class BpeTokenizer:
             )
         bpe = ByteLevelBPETokenizer(str(files[0]), str(files[1]))
         return cls(bpe._tokenizer)
-
-    def __call__(self, text: str) -> Tokens:
-        """The tokens of one text.
-
-        Offsets are (start, end) characters of `text`, (0, 0) for special tokens.
-        """
-        encoded = self._tokenizer.encode(text)
-        return Tokens(tuple(encoded.ids), tuple(encoded.offsets))

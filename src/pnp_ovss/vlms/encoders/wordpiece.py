@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -19,27 +18,38 @@ from pnp_ovss.prompt import Tokens
 START, END = "[CLS]", "[SEP]"
 
 
-class TextTokenizer(Protocol):
-    """Text to ids and character offsets; `pad` fills up shorter texts of a batch (and is masked)."""
+class TextTokenizer:
+    """Text to ids and each token's characters, by a tokenizer of `tokenizers` that adds the special tokens.
+
+    pad: fills up shorter texts of a batch (and is masked). unknown: the id of that piece. first_token: stands in place of the
+    first id.
+    """
 
     pad: int
 
+    def __init__(self, tokenizer: Tokenizer, *, unknown: str = "[UNK]", first_token: int | None = None) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.unknown = tokenizer.token_to_id(unknown)
+        self._tokenizer = tokenizer
+        self._first_token = first_token
+
     def __call__(self, text: str) -> Tokens:
-        """The tokens of one text, special tokens included."""
-        ...
+        """The tokens of one text.
+
+        Offsets are (start, end) characters of `text`, (0, 0) for special tokens.
+        """
+        encoded = self._tokenizer.encode(text)
+        ids = list(encoded.ids)
+        if self._first_token is not None:
+            ids[0] = self._first_token
+        return Tokens(tuple(ids), tuple(encoded.offsets))
 
 
-class WordPieceTokenizer:
+class WordPieceTokenizer(TextTokenizer):
     """Text to ids with [CLS] (or `first_token` in its place) and [SEP], and each token's characters."""
 
     pad = 0
-
-    def __init__(self, tokenizer: Tokenizer, *, first_token: int | None = None) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        self.unknown = tokenizer.token_to_id("[UNK]")
-        self._tokenizer = tokenizer
-        self._first_token = first_token
 
     @classmethod
     def from_folder(cls, folder: Path, *, first_token: int | None = None) -> WordPieceTokenizer:
@@ -59,17 +69,6 @@ class WordPieceTokenizer:
         """From a vocabulary file, one piece a line, lower-case."""
         wordpiece = BertWordPieceTokenizer(vocab=str(path), lowercase=True)
         return cls(wordpiece._tokenizer, first_token=first_token)
-
-    def __call__(self, text: str) -> Tokens:
-        """The tokens of one text.
-
-        Offsets are (start, end) characters of `text`, (0, 0) for special tokens.
-        """
-        encoded = self._tokenizer.encode(text)
-        ids = list(encoded.ids)
-        if self._first_token is not None:
-            ids[0] = self._first_token
-        return Tokens(tuple(ids), tuple(encoded.offsets))
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
