@@ -75,7 +75,8 @@ def competitors(vlm: VisionLanguageModel, trace: Trace, config: SegmenterConfig)
 
 def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> Iterator[Pass]:
     """Up to R + 1 passes, each on the patches that the one before left."""
-    prompts, features = _prompts(vlm, prepared.names, config), prepared.features  # step 3
+    features = prepared.features
+    prompts = build_prompts(prepared.names, config.template, vlm.tokenize, vlm.max_tokens)  # step 3
     visible = torch.ones(features.grid[0] * features.grid[1], dtype=torch.bool, device=vlm.device)
     for drop in range(config.drops + 1):
         maps, saliency = _gradcam(vlm, features, prompts, visible, config)  # steps 4-6
@@ -94,17 +95,14 @@ def first_passes(vlm: VisionLanguageModel, prepared: Prepared, config: Segmenter
         found = vlm.attend(features, prompt, layers=vlm.layers, head="mean", gradient=config.gradient)
         return torch.cat([head_maps(a.probs, a.grad, prompt.spans) for a in found])
 
-    maps = torch.cat([maps_of(prompt) for prompt in _prompts(vlm, prepared.names, config)], dim=1)
+    prompts = build_prompts(prepared.names, config.template, vlm.tokenize, vlm.max_tokens)
+    maps = torch.cat([maps_of(prompt) for prompt in prompts], dim=1)
     for prompt in _baseline(vlm, config):
         maps = (maps - maps_of(prompt)).clamp(min=0)
     maps = maps.softmax(dim=1) if config.softmax_over_classes else maps
     visible = torch.ones(features.grid, dtype=torch.bool, device=maps.device)
     pairs: list[tuple[int, Head]] = [(layer, head) for layer in vlm.layers for head in heads]
     return {pair: Pass(m.unflatten(1, features.grid), visible) for pair, m in zip(pairs, maps, strict=True)}
-
-
-def _prompts(vlm: VisionLanguageModel, names: Sequence[str], config: SegmenterConfig) -> tuple[Prompt, ...]:
-    return build_prompts(names, config.template, vlm.tokenize, vlm.max_tokens)
 
 
 def _baseline(vlm: VisionLanguageModel, config: SegmenterConfig) -> tuple[Prompt, ...]:

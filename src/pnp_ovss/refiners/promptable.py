@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pnp_ovss.errors import ModelError
-from pnp_ovss.images import resize_to
+from pnp_ovss.images import normalise_pixels, resize_to
 
 SIDE = 1024
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -42,8 +42,7 @@ class SamSegmenter:
         """The encoder's features, on the model's device."""
         height, width = self._fitted(image.shape[:2])
         small = torch.from_numpy(resize_to(image, (height, width)).astype(np.float32) / 255).permute(2, 0, 1)
-        pixels = (small - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
-        padded = F.pad(pixels, (0, self.side - width, 0, self.side - height))[None]
+        padded = F.pad(normalise_pixels(small, MEAN, DEVIATION), (0, self.side - width, 0, self.side - height))[None]
         with torch.inference_mode():
             return self.model.get_image_embeddings(padded.to(next(self.model.parameters()).device))
 

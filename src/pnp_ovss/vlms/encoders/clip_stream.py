@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -32,9 +33,9 @@ class ClipStream:
         `visible` (N,) bool removes the other patches. The final layer norm is applied to every state.
         """
         embeddings = self.embeddings
-        tokens = embed_patches(
-            embeddings.patch_embedding, pixels, embeddings.class_embedding, self._position_table, visible
-        )
+        table = embeddings.position_embedding.weight.detach()[None]
+        positions_of = partial(resize_positions, table, mode=self.position_mode)
+        tokens = embed_patches(embeddings.patch_embedding, pixels, embeddings.class_embedding, positions_of, visible)
         hidden = self.norm_before(tokens)
         states = []
         for left, block in zip(range(len(self.blocks) - 1, -1, -1), self.blocks, strict=True):
@@ -44,10 +45,6 @@ class ClipStream:
             if left < last:
                 states.append(self.norm_after(hidden))
         return states
-
-    def _position_table(self, grid: tuple[int, int]) -> Tensor:
-        table = self.embeddings.position_embedding.weight.detach()[None]
-        return resize_positions(table, grid, self.position_mode)
 
 
 def _feed_forward(module: nn.ModuleDict, hidden: Tensor) -> Tensor:

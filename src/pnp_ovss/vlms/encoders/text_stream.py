@@ -23,7 +23,7 @@ class CrossModalStream:
     """An adapter's text side: layers in which token ids meet one image's tokens; logits, attention and gradient of it.
 
     A family says how the layers are entered, what one of them does and how the last one is read; the state that they hand on
-    is its own. cross_layers: those (from 1) with cross-attention. depth: of all layers. texts_at_once: in one pass.
+    is its own. cross_layers: those (from 1) with cross-attention. depth: of all layers. texts_at_once: in one pass, None = all.
     """
 
     cross_layers: tuple[int, ...]
@@ -31,7 +31,7 @@ class CrossModalStream:
     heads: int
     max_tokens: int
     itm_head: nn.Linear
-    texts_at_once: int = 1_000_000
+    texts_at_once: int | None = None
 
     def enter(self, image: Tensor, ids: Tensor, mask: Tensor) -> Any:
         """The state before the first layer. image: the adapter's tokens; ids: (B, T); mask: (B, T) bool, True = token."""
@@ -52,7 +52,8 @@ class CrossModalStream:
     @torch.no_grad()
     def match(self, image: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Matching logits (B, 2). image: the adapter's tokens of one image; ids: (B, T); mask: (B, T) bool, True = token."""
-        chunks = zip(ids.split(self.texts_at_once), mask.split(self.texts_at_once), strict=True)
+        count = self.texts_at_once or len(ids)
+        chunks = zip(ids.split(count), mask.split(count), strict=True)
         states = (self.run(self.enter(image, *chunk), Records(), range(self.depth)) for chunk in chunks)
         return torch.cat([self.logits(state) for state in states])
 
