@@ -119,6 +119,13 @@ def test_where_masks_overlap_the_higher_product_wins():
     assert merged(rough, asked).argmax(0).tolist() == [[1, 1]]
 
 
+def test_a_mask_wins_where_the_crf_is_sure_of_something_else():
+    """Its probability there is so small that it does not change a float32 of 1."""
+    rough = torch.tensor([[[1.0, 0.0]], [[1e-9, 1e-9]], [[0.0, 1.0]]])
+    asked = {1: sam.Asked("a", 1, (), sam.Chosen(torch.ones(1, 2, dtype=torch.bool), 0.5), True)}
+    assert merged(rough, asked).argmax(0).tolist() == [[1, 1]]
+
+
 def test_peaks_are_local_maxima_the_highest_first():
     heat = torch.zeros(5, 5)
     heat[1, 1], heat[1, 2], heat[4, 4], heat[0, 4] = 1.0, 0.9, 0.8, 0.4

@@ -80,7 +80,7 @@ class SAM:
             raise ConfigError(f"points={self.points} is not possible: use 1 or more")
 
     def refine(self, image: np.ndarray, scores: Tensor, evidence: Evidence | None = None) -> Tensor:
-        """Scores (C, H, W) float32: 1 to 2 in a class's mask, elsewhere at most the CRF's.
+        """Scores (C, H, W) float32: 2 to 3 in a class's mask, elsewhere at most the CRF's.
 
         Raises RefinerError for inputs that do not fit, ModelError without the model's weights.
         """
@@ -126,14 +126,14 @@ class SAM:
 def merged(rough: Tensor, asked: Mapping[int, Asked]) -> Tensor:
     """The CRF's `rough` (C, H, W) with the masks of the channels that were taken.
 
-    In a mask its channel has 1 + agreement · the CRF's probability, so that where masks overlap the higher product wins;
-    outside it, nothing.
+    In a mask its channel has 2 + agreement · the CRF's probability: more than any channel without one, of which the CRF may be
+    sure, and where masks overlap the higher product wins. Outside it, nothing.
     """
     result = rough.clone()
     rest = 0.0 if len(asked) < len(rough) else REST  # background takes what is left
     for channel, each in asked.items():
         if each.taken:
-            inside = 1 + each.chosen.agreement * rough[channel]
+            inside = 2 + each.chosen.agreement * rough[channel]
             result[channel] = torch.where(each.chosen.mask, inside, result[channel] * rest)
     return result
 
