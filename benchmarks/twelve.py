@@ -123,7 +123,7 @@ def main() -> None:
     after = Segmenter.from_pretrained("pocket", device="cpu")
     if options.sam:
         sam = after.replace(refine="sam", refine_options={"model": options.sam})
-        nested(photos, after, sam).save(options.out / "sam.png")
+        nested(photos, after, sam, columns=2).quantize(128).save(options.out / "sam.png", optimize=True)
         return
     paper = after.replace(completion="none", competition="overlay", core_share=0.0, look_alikes=1.0)
     print(f"{len(photos)} photographs; {about['date']}, {about['machine']}\n")
@@ -135,8 +135,10 @@ def main() -> None:
         )
 
 
-def nested(photos: dict[Path, tuple[list[str], list[str]]], before: Segmenter, after: Segmenter) -> Image.Image:
-    """Both names may win, before and after."""
+def nested(
+    photos: dict[Path, tuple[list[str], list[str]]], before: Segmenter, after: Segmenter, *, columns: int = 1
+) -> Image.Image:
+    """Both names may win, before and after; the photos in columns."""
     print(
         "| photo | asked | share of the photo before | after | maps alike (before completion) |\n|---|---|---|---|---|"
     )
@@ -146,7 +148,7 @@ def nested(photos: dict[Path, tuple[list[str], list[str]]], before: Segmenter, a
         texts = [", ".join(f"{name} {share(result, name):.0%}" for name in names) for result in results]
         print(f"| {path.stem} | {', '.join(names)} | {' | '.join(texts)} | {alike(after, path, names)} |", flush=True)
         rows.append(row(results, texts))
-    return stacked(rows, gap_px=4)
+    return beside([stacked(rows[column::columns], gap_px=4) for column in range(columns)], gap_px=12)
 
 
 def absent(photos: dict[Path, tuple[list[str], list[str]]], before: Segmenter, after: Segmenter) -> Image.Image:
