@@ -86,6 +86,10 @@ def main() -> None:
     parser.add_argument("--baseline-passes", type=int, default=5, help="time fewer and multiply (said in the output)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.classes <= LIVE_CLASSES:
+        parser.error(
+            f"--classes {options.classes}: {LIVE_CLASSES} of them are to survive T, so ask for {LIVE_CLASSES + 1} or more"
+        )
     torch.set_num_threads(options.threads)
     # Gradients of random weights reach the vision tower denormal, which makes the published way's backward pass eight times
     # slower than with trained weights; nobody should win by that.
@@ -102,6 +106,7 @@ def measure(sizes: Sizes, options: argparse.Namespace) -> dict:
     reference = find_spec("pydensecrf") is not None
     config = SegmenterConfig(policy="all", normalise="global", size_px=options.size)
     rates = {name: gemm_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    rates["bfloat16"] = max(rates.values())  # without instructions for it its products are computed in float32
     rows, labels, half, config = whole_precision(sizes, config, image, names, options.baseline_passes)
     work = flops(sizes, options.size, published.tokens(half, names))
     gc.collect()
