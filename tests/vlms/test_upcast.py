@@ -89,6 +89,19 @@ def test_a_product_is_that_of_float32_rounded(product):
     near(found, product(lambda *size: numbers(*size).float()).bfloat16(), atol=1e-2)
 
 
+@pytest.mark.parametrize("at_once", [1, 24, 10**6])
+def test_large_weights_go_part_by_part(monkeypatch, at_once):
+    """Eight inputs: one output at a time, three, all five."""
+    monkeypatch.setattr(upcast, "AT_ONCE", at_once)
+    x, weight, bias = numbers(7, 8).requires_grad_(), numbers(5, 8), numbers(5)
+    with upcast.Float32Products():
+        out = F.linear(x, weight, bias)
+    (grad,) = torch.autograd.grad(out.float().sum(), x)
+    exact = F.linear(x.float(), weight.float(), bias.float()).bfloat16()
+    near(out.detach(), exact.detach(), atol=1e-2)
+    near(grad, weight.float().sum(0).expand(7, 8).bfloat16(), atol=3e-2)
+
+
 def test_other_numbers_are_left_alone():
     with upcast.Float32Products():
         for kind in (torch.float32, torch.float64):

@@ -1,7 +1,7 @@
 """bfloat16 on a CPU without instructions for it: products in float32, rounded to bfloat16, as the instructions compute them.
 
-torch's own kernels are many times slower there than float32 (docs/performance.md). Weights stay in bfloat16 and are made
-float32 for one product at a time, in the backward pass anew, so that memory stays that of bfloat16.
+torch's own kernels are many times slower there than float32 (docs/performance.md). Weights stay in bfloat16 and a part of one
+layer's at a time is made float32, in the backward pass anew, so that memory stays that of bfloat16.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ PRODUCTS: frozenset[Callable[..., Any]] = frozenset(
     }
 )
 """Of two tensors of activations, or with few weights."""
+AT_ONCE = 2**23
+"""Weights that are float32 at one time: 32 MB."""
 
 
 def products_of(model: nn.Module) -> AbstractContextManager[object]:
@@ -55,11 +57,20 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(weight)
-        return F.linear(x.float(), weight.float(), _float32(bias)).bfloat16()
+        whole = x.float()
+        found = torch.cat([F.linear(whole, part.float()) for part in weight.split(_rows(weight))], dim=-1)
+        return (found if bias is None else found + bias.float()).bfloat16()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return (grads[0].float() @ ctx.saved_tensors[0].float()).bfloat16(), None, None
+        weight, rows = ctx.saved_tensors[0], _rows(ctx.saved_tensors[0])
+        parts = zip(grads[0].float().split(rows, dim=-1), weight.split(rows), strict=True)
+        return torch.stack([grad @ part.float() for grad, part in parts]).sum(0).bfloat16(), None, None
+
+
+def _rows(weight: Tensor) -> int:
+    """How many rows of (outputs, inputs) weights are made float32 together."""
+    return max(1, AT_ONCE // weight.shape[1])
 
 
 def _linear_arguments(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
