@@ -26,6 +26,7 @@ PAGES = {
     "training/README.md": "training.md",
     "training/LOG.md": "training-log.md",
     "benchmarks/results/evaluation.md": "tables.md",
+    "benchmarks/results/evaluation-v5.md": "tables-v5.md",
     "benchmarks/results/evaluation-seed1.md": "tables-seed1.md",
     "benchmarks/results/crf.md": "crf-speed.md",
     "benchmarks/results/pareto.png": "pictures/pareto.png",
