@@ -244,10 +244,11 @@ def test_a_shortened_weights_file_is_not_taken_for_a_model(tmp_path):
     assert not is_made(folder)
 
 
-def test_shards_are_read_together_and_lead_nowhere_else(tmp_path):
+@pytest.mark.parametrize("name", ["pytorch_model.bin.index.json", "mine.index.json"])
+def test_shards_are_read_together_and_lead_nowhere_else(tmp_path, name):
     torch.save({"a": torch.ones(1)}, tmp_path / "pytorch_model-1.bin")
     torch.save({"b": torch.ones(2)}, tmp_path / "pytorch_model-2.bin")
-    index = tmp_path / "pytorch_model.bin.index.json"
+    index = tmp_path / name
     index.write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}))
 
     folder = convert_file(index, "hf", tmp_path / "out")
