@@ -181,7 +181,7 @@ def test_a_mask_has_no_specks_and_its_outline_runs_between_cells():
     """A part with a hole of one cell, a cell of its own outside, and an edge that the logits put three quarters across."""
     logits = -torch.ones(2, 100, 100)
     logits[0, :, :40] = 3
-    logits[0, 50, 20], logits[0, 50, 80] = -0.1, 0.1
+    logits[0, 50, 20], logits[0, 50, 80] = -3, 3
     logits[1, 10:30, 60:90] = 1
     mask = drawn(logits, (400, 400))
     expected = torch.zeros(400, 400, dtype=torch.bool)
