@@ -57,13 +57,13 @@ def main() -> None:
     for names in lists.values():
         segmenter(photo, names)  # every name has met the bank once
     trace = segmenter.look(segmenter.prepare(photo, lists[20], keep=lists[20][:5]))
-    total, scores = trace.passes[0].maps, [None] * 5
+    total = trace.passes[0].maps
     tokens = segmenter.vlm.patch_tokens(trace.prepared.features)
     completed = complete(total, tokens, segmenter.config.affinity_power)
     steps: dict[str, Callable[[], object]] = {
         "completion": lambda: complete(total, tokens, segmenter.config.affinity_power),
-        "equal mass": lambda: compete(completed, SIZE, segmenter.config, scores),
-        "the paper's competition": lambda: compete(before.sum_maps(trace), SIZE, before.config, scores),
+        "equal mass": lambda: compete(completed, SIZE, segmenter.config),
+        "the paper's competition": lambda: compete(before.sum_maps(trace), SIZE, before.config),
         "label, both steps": lambda: segmenter.label(trace),
         "label, as the paper": lambda: before.label(trace),
         "a photo, 20 names": lambda: segmenter(photo, lists[20]),

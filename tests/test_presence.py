@@ -11,7 +11,7 @@ from PIL import Image
 
 from pnp_ovss import Segmenter
 from pnp_ovss.calibration import calibrate, draw_photos, reference_names
-from pnp_ovss.competition import presence_weights
+from pnp_ovss.competition import given_weights, presence_weights
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, coarse, shift_of
 from pnp_ovss.presets import get_preset, remark_on_threshold
@@ -186,9 +186,26 @@ def test_soft_presence_weighs_the_classes_that_a_policy_scored():
     hard = soft.replace(soft_presence=False)
     assert set(hard(two_squares(), ["red", "blue", "green"]).match_scores.values()) == {None}
     assert result.shares["green"] == 0
-    kept = soft(two_squares(), ["red", "blue"], keep=["red", "blue"])
-    plain = hard(two_squares(), ["red", "blue"], keep=["red", "blue"])
-    np.testing.assert_array_equal(kept.scores, plain.scores)  # names that the caller gave are not weighed
+
+
+def test_soft_presence_weighs_names_that_the_caller_gave_and_takes_all_pixels_from_none():
+    """By the fourth root of their odds; no score of theirs is told, since nothing was decided by it."""
+    names = ["red", "blue", "green"]
+    soft = Segmenter(FakeVLM(), CONFIG.replace(competition="equal_mass", threshold=0.25, drops=0, soft_presence=True))
+    prepared = soft.prepare(two_squares(), [*names, "yellow"], keep=names)
+    weights = prepared.weights(soft.config)
+    assert weights == given_weights(soft.presence(prepared.features, names), soft.config.match_threshold)
+    assert weights[0] > 0.9 > weights[2] >= 0.1
+    assert prepared.matches[3] is None
+    assert prepared.weights(soft.config.replace(soft_presence=False)) is None
+    assert soft.prepare(two_squares(), names, keep=["red"]).matches == ()  # alone it wins anyway
+    assert set(soft.label(soft.look(prepared)).match_scores.values()) == {None}
+    total = torch.zeros(3, 4, 4)
+    total[:, :, :3] = 1  # the same map, so that weights alone decide
+    scores, rows = soft.compete(total, (32, 32), prepared)
+    won = scores.argmax(dim=0).flatten().bincount(minlength=4)
+    assert rows == (None, 0, 1, 2)
+    assert won[1] > won[3] >= 64  # one patch of 16
 
 
 def test_reference_names_are_many_and_each_once():

@@ -13,6 +13,8 @@ from pnp_ovss.refiners.proposals import peaks
 from pnp_ovss.refiners.windowed import Windowed
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.tiles import MOST, _Blend, _Blended, is_large, plan_windows, segment_tiled
+from pnp_ovss.trace import Prepared
+from pnp_ovss.vlms.base import ImageFeatures
 from tests.near import near, same_labels
 from tests.scenes import BLUE, GREY, RED
 
@@ -77,14 +79,18 @@ def test_maps_fade_where_a_window_no_longer_finds_the_class():
     assert blend.scores == [1.0]
 
 
+NOTHING = ImageFeatures(torch.zeros(0), (1, 0))
+
+
 def blended(plan, totals, config=OURS, score=1.0):
     """A blend of windows, each with its map of the one class, None where it does not find it."""
     blend = _Blend(SimpleNamespace(config=config, sum_maps=lambda trace: trace.total), plan.size, 1)
     for window, total in zip(plan.windows, totals, strict=True):
         kept = () if total is None else (0,)
-        prepared = SimpleNamespace(
-            kept=kept, names=("cat",)[: len(kept)], groups=((0,),)[: len(kept)],
-            match_scores=(score * len(kept),), kept_scores=(score,) * len(kept),
+        prepared = Prepared(
+            image=np.zeros((1, 1, 3), np.uint8), image_name="", classes=(("cat",),), pixels=torch.zeros(0), features=NOTHING,
+            kept=kept, names=("cat",)[: len(kept)], groups=((0,),)[: len(kept)], match_scores=(score * len(kept),),
+            policy="itm", config=config,
         )  # fmt: skip
         blend.add(SimpleNamespace(prepared=prepared, total=torch.zeros(0, 1, 1) if total is None else total), window)
     return blend
@@ -112,7 +118,7 @@ def test_shares_decide_between_classes_and_maps_where_any_of_them_is():
     shares = torch.ones(3, 4, 8)
     shares[2, :2] = 3.0
     labeller = _Blended(Segmenter(FakeVLM(), OURS), OURS, maps, shares)
-    scores, rows = labeller.compete(maps, (4, 8), SimpleNamespace(kept=(0, 2), kept_scores=(1.0, 1.0)))
+    scores, rows = labeller.compete(maps, (4, 8), SimpleNamespace(kept=(0, 2)))
     assert rows == (None, 0, 1)
     assert scores.argmax(0)[:2, :3].eq(2).all()
     assert scores.argmax(0)[2:, :3].eq(1).all()

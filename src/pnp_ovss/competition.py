@@ -20,6 +20,9 @@ from pnp_ovss.postprocess import apply_threshold, enlarge, overlay, resize_and_b
 LEAD = 1e-3
 """By how much, as a share, a class leads that would else lead nowhere."""
 
+LEAST = 0.1
+"""What a class that is certain to be there counts at least, however badly it matches."""
+
 Scored = tuple[Tensor, tuple[int | None, ...]]
 """Scores (C, H, W) ≥ 0, and the row of each channel among the maps, None for background."""
 
@@ -28,25 +31,20 @@ def compete(
     total: Tensor,
     size: tuple[int, int],
     config: SegmenterConfig,
-    match_scores: Sequence[float | None],
+    presence: Sequence[float] | None = None,
     shares: Tensor | None = None,
+    *,
+    certain: bool = False,
 ) -> Scored:
-    """Scores by the configured competition. match_scores: (K,) the policy's, which `soft_presence` goes by.
+    """Scores by the configured competition; presence and shares, if any, are those of `equal_mass`.
 
-    shares: (K, P_h, P_w) ≥ 0, for equal_mass: what decides between the classes in place of `masses` and the match scores.
+    certain: the classes are there, so that `presence` weighs them before it is seen to that each leads somewhere.
     """
     if config.competition == "overlay":
         return overlay(total, size, config)
-    if shares is not None:
-        return equal_mass(total, size, config, shares=shares)
-    return equal_mass(total, size, config, soft_weights(match_scores, config))
-
-
-def soft_weights(match_scores: Sequence[float | None], config: SegmenterConfig) -> list[float] | None:
-    """(K,) weights ≥ 0 by `soft_presence`; None where it is off or not all classes have a score."""
-    known = [score for score in match_scores if score is not None]
-    weighed = config.soft_presence and len(known) == len(match_scores)
-    return presence_weights(known, config.match_threshold) if weighed else None
+    if certain and presence is not None:
+        shares, presence = masses(total) * total.new_tensor(presence)[:, None, None], None
+    return equal_mass(total, size, config, presence, shares=shares)
 
 
 def without_look_alikes(seen: Tensor, match_scores: Sequence[float | None], most: float) -> list[int]:
@@ -135,6 +133,17 @@ def let_all_lead(masses: Tensor, inside: Tensor, pixels: int) -> Tensor:
         flat[row, chosen] = highest[chosen] * (1 + LEAD)
         free[chosen] = False
     return flat.view_as(masses)
+
+
+def given_weights(matches: Sequence[float], threshold: float) -> list[float]:
+    """How much classes count in the competition that are certain to be there, by how well each matches the photo all the same.
+
+    The fourth root of `presence_weights`, from LEAST to 1. matches, threshold: in [0, 1].
+
+    >>> [round(w, 2) for w in given_weights([0.85, 0.98, 0.2, 0.0], 0.85)]
+    [0.84, 0.97, 0.45, 0.1]
+    """
+    return [max(LEAST, weight ** (1 / 4)) for weight in presence_weights(matches, threshold)]
 
 
 def presence_weights(scores: Sequence[float], threshold: float) -> list[float]:

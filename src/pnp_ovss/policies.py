@@ -39,10 +39,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Choice:
-    """The indices of the classes that compete, and each class's score in [0, 1] where the policy has one."""
+    """The indices of the classes that compete, and each class's score in [0, 1] where the policy has one.
+
+    matches: where the caller listed the classes, the model's match of each of these in [0, 1] (None: of the others), which
+    weighs them and rules none out; else ().
+    """
 
     kept: tuple[int, ...]
     scores: tuple[float | None, ...]
+    matches: tuple[float | None, ...] = ()
 
 
 class ClassPolicy(Protocol):
@@ -172,10 +177,19 @@ def choose(
         name, choice = policy.name, policy(request)
     else:
         name = config.policy if config.policy in ("file", "oracle") else "keep"
-        choice = Choice(kept_indices(request.classes, keep), (None,) * len(request.classes))
+        kept, nothing = kept_indices(request.classes, keep), (None,) * len(request.classes)
+        weighed = config.soft_presence and config.competition == "equal_mass" and len(kept) > 1
+        choice = Choice(kept, nothing, _matches(request, kept) if weighed else ())
     if choice.kept or config.empty == "background":
         return name, choice
     return name, best_class(request, choice)
+
+
+def _matches(request: Request, kept: Sequence[int]) -> tuple[float | None, ...]:
+    """The match of the kept classes, None of the others."""
+    asked = replace(request, classes=[request.classes[index] for index in kept])
+    found = dict(zip(kept, _class_scores(asked, request.match), strict=True))
+    return tuple(found.get(index) for index in range(len(request.classes)))
 
 
 def best_class(request: Request, choice: Choice) -> Choice:

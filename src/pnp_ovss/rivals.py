@@ -7,6 +7,7 @@ itm finds a class, whatever decides about the classes that were asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pnp_ovss.classes import Classes, name_key, parse_classes
 from pnp_ovss.policies import Choice, KeepRule
@@ -32,8 +33,9 @@ def add_rivals(
     Where no class competes nothing is asked: all is background.
     """
     if not rivals or not choice.kept:
-        return Choice(choice.kept, (*choice.scores, *(None for _ in rivals)))
+        return replace(choice, scores=(*choice.scores, *(None for _ in rivals)))
     scores = match(rivals.names)
     first = len(choice.scores)
     found = tuple(first + row for row in KeepRule(threshold)(scores))
-    return Choice((*choice.kept, *found), (*choice.scores, *scores))
+    matches = (*choice.matches, *scores) if choice.matches else ()
+    return Choice((*choice.kept, *found), (*choice.scores, *scores), matches)

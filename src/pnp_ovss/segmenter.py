@@ -176,6 +176,7 @@ class Segmenter:
             names=names,
             groups=groups,
             match_scores=choice.scores,
+            matches=choice.matches,
             policy=policy,
             config=self.config,
             seconds=clock.seconds,
@@ -235,7 +236,8 @@ class Segmenter:
 
     def compete(self, total: Tensor, size: tuple[int, int], prepared: Prepared) -> Scored:
         """Scores (C, H, W) ≥ 0 of background and the kept classes, and their rows of the summed maps (steps 10 to 12)."""
-        return compete(total, size, self.config, prepared.kept_scores)
+        weights = prepared.weights(self.config)
+        return compete(total, size, self.config, weights, certain=bool(prepared.matches))
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The (S_h, S_w) px at which a (H, W) photo enters the model. Raises ConfigError if it cannot have `size_px`."""

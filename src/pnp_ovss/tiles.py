@@ -22,7 +22,7 @@ from torch import Tensor
 from pnp_ovss.automatic import asked_classes
 from pnp_ovss.classes import Classes, ClassNames
 from pnp_ovss.clock import Clock
-from pnp_ovss.competition import Scored, compete, masses, soft_weights
+from pnp_ovss.competition import Scored, compete, masses
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.gradcam import competitors
 from pnp_ovss.images import ImageSource, read_image
@@ -160,7 +160,7 @@ class _Blend:
         self.scores = [_larger(a, b) for a, b in zip(self.scores, prepared.match_scores, strict=True)]
         total = self._segmenter.sum_maps(trace).cpu()
         shares = masses(total) * total.shape[1] * total.shape[2]  # 1 where a class is spread evenly, whatever the cells
-        if weights := soft_weights(prepared.kept_scores, config):
+        if weights := prepared.weights(config):
             shares = shares * torch.tensor(weights)[:, None, None]
         if _is_relative(config):  # only how a map is spread counts, so that peaks of all windows are one
             total = total / total.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(total.dtype).tiny)
@@ -184,7 +184,7 @@ def _label(segmenter: Segmenter, blend: _Blend, whole: Trace, plan: Plan, photo:
     share = min(1.0, plan.side_px / max(photo.shape[:2]))
     blurs = {"blur": config.blur * share, "share_blur": config.share_blur * share}
     local = config.replace(**blurs, look_alikes=1.0)  # each window chose among its own
-    found = {"kept": kept, "names": names, "groups": groups, "match_scores": tuple(blend.scores)}
+    found = {"kept": kept, "names": names, "groups": groups, "match_scores": tuple(blend.scores), "matches": ()}
     prepared = replace(whole.prepared, image=photo, **found)
     labeller = _Blended(segmenter, local, total[list(kept)], shares)
     return labeller.label(replace(whole, prepared=prepared))
@@ -206,7 +206,7 @@ class _Blended(Segmenter):
 
     def compete(self, total: Tensor, size: tuple[int, int], prepared: Prepared) -> Scored:
         """By the blended shares of the classes that compete."""
-        return compete(total, size, self.config, prepared.kept_scores, self._shares[list(prepared.kept)])
+        return compete(total, size, self.config, shares=self._shares[list(prepared.kept)])
 
 
 def _is_relative(config: SegmenterConfig) -> bool:

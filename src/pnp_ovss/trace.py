@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+from pnp_ovss.competition import given_weights, presence_weights
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.policies import Classes, kept_indices
@@ -23,7 +24,9 @@ class Prepared:
     pixels: (3, S_h, S_w) float32 in [0, 1], the model's input before normalisation. features: of the whole image.
     kept: indices of the k classes that compete, rivals after the K asked. names: the M prompted names. groups: for each
     kept class the rows of its names among them. match_scores: (K + R,) the policy's score of each class and the match of
-    each rival in [0, 1], or None. policy: who decided. config: the settings that were used. seconds: wall time by step.
+    each rival in [0, 1], or None. policy: who decided. config: the settings that were used. matches: where the caller listed
+    the classes, (K + R,) the match of each that competes, which weighs it and rules nothing out; else (). seconds: wall
+    time by step.
     """
 
     image: np.ndarray
@@ -37,6 +40,7 @@ class Prepared:
     match_scores: tuple[float | None, ...]
     policy: str
     config: SegmenterConfig
+    matches: tuple[float | None, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -47,6 +51,14 @@ class Prepared:
     def kept_scores(self) -> tuple[float | None, ...]:
         """(k,) the policy's score of each class that competes."""
         return tuple(self.match_scores[index] for index in self.kept)
+
+    def weights(self, config: SegmenterConfig) -> list[float] | None:
+        """(k,) how much each class that competes counts, by `soft_presence`; None where that is off or no match is known."""
+        scores = self.matches or self.match_scores
+        known = [score for score in (scores[index] for index in self.kept) if score is not None]
+        if not config.soft_presence or len(known) < len(self.kept):
+            return None
+        return (given_weights if self.matches else presence_weights)(known, config.match_threshold)
 
     def only(self, rows: Sequence[int]) -> Prepared:
         """The same with fewer classes that compete: these of the k."""
