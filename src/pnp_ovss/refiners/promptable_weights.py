@@ -60,15 +60,17 @@ def _mobile(path: Path, name: str) -> SamSegmenter:
 
 def _transformers(folder: Path) -> SamSegmenter:
     """SAM or SAM 2 from a folder's safetensors, every weight there."""
-    kind = read_config(folder)["model_type"]
+    settings = read_config(folder)
+    kind = settings["model_type"]
     if kind not in ("sam", "sam2", "sam2_video"):
         raise ModelError(f"{folder}: model_type is {kind!r}; the refiner needs sam or sam2")
     import transformers
 
     model_class: Any = transformers.SamModel if kind == "sam" else transformers.Sam2Model
+    config = model_class.config_class.from_dict({**settings, "model_type": kind.removesuffix("_video")})
     with refusing(folder):
         model, info = model_class.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     if missing := sorted(info["missing_keys"]):
         raise ModelError(f"{folder}: {counted(len(missing), 'weight')} missing ({missing[0]}, ...); fetch it again")
