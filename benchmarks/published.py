@@ -82,13 +82,16 @@ def gradcam(model, pixels: torch.Tensor, prompt) -> list[torch.Tensor]:
     hooks = [b.crossattention.self.register_forward_hook(keep) for b in model.text_encoder.encoder.layer]
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    ids = torch.tensor([prompt.token_ids])
-    logits = model(ids, pixels[None], attention_mask=torch.ones_like(ids), interpolate_pos_encoding=True).itm_score
+    device = next(model.parameters()).device
+    ids = torch.tensor([prompt.token_ids], device=device)
+    logits = model(
+        ids, pixels[None].to(device), attention_mask=torch.ones_like(ids), interpolate_pos_encoding=True
+    ).itm_score
     model.zero_grad()
     logits[:, 1].sum().backward()
     for hook in hooks:
         hook.remove()
-    found = [(p.detach() * p.grad.clamp(min=0))[0, :, :, 1:] for p in probs]
+    found = [(p.detach() * p.grad.clamp(min=0))[0, :, :, 1:].cpu() for p in probs]
     model.zero_grad()
     model.requires_grad_(False)
     return found

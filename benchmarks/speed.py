@@ -40,14 +40,16 @@ class Row:
     peak_gib: float
 
 
-def gemm_rate(dtype: torch.dtype, seconds: float = 2.0) -> float:
+def gemm_rate(dtype: torch.dtype, seconds: float = 2.0, device: str = "cpu") -> float:
     """Multiply-adds x 2 per second of (577 x 1024) @ (1024 x 4096) products, the best of several."""
-    a, b = torch.randn(577, 1024).to(dtype), torch.randn(1024, 4096).to(dtype)
+    a, b = torch.randn(577, 1024).to(device, dtype), torch.randn(1024, 4096).to(device, dtype)
     best, stop = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < stop:
         start = time.perf_counter()
         for _ in range(4):
             a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
         best = min(best, (time.perf_counter() - start) / 4)
     return 2 * 577 * 1024 * 4096 / best
 
