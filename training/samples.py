@@ -94,6 +94,11 @@ class Knowledge:
         for photo in self.photos:
             counts[list(photo.present)] += 1
         self.counts = counts
+        self.together = np.zeros((len(counts), len(counts)), np.float32)
+        """In how many photos two concepts are both there (C, C)."""
+        for photo in self.photos:
+            there = list(photo.present)
+            self.together[np.ix_(there, there)] += 1
 
     def root(self, index: int) -> int:
         while self.concepts.items[index].parent is not None:
@@ -161,13 +166,20 @@ class TextSampler:
         self.elsewhere = {source: np.array(sorted(far)) for source, far in knowledge.elsewhere.items()}
 
     def absent(self, photo: Photo, count: int) -> list[int]:
-        """Concepts that are not there: half of them classes of the vocabularies, the rest as often as they occur."""
+        """Concepts that are not there: half of them classes of the vocabularies, the rest as often as they occur.
+
+        Where tags are complete a third is what is often there beside what the photo shows.
+        """
         found: list[int] = []
         for _ in range(8 * count + 8):
             if len(found) == count:
                 break
             draw = self.random.random()
-            if photo.complete and draw < 0.6:
+            if photo.complete and photo.present and self.random.random() < 0.35:
+                index = self._often_beside(photo)
+                if index not in self.knowledge.complete[photo.complete]:
+                    continue
+            elif photo.complete and draw < 0.6:
                 index = int(self.random.choice(self.told[photo.complete]))
             elif photo.scene:
                 index = int(self.random.choice(self.elsewhere[photo.scene]))
@@ -180,6 +192,12 @@ class TextSampler:
             if index not in found and self.knowledge.is_absent(photo, index):
                 found.append(index)
         return found
+
+    def _often_beside(self, photo: Photo) -> int:
+        """A concept drawn as often as it is there beside one of the photo's own."""
+        own = list(photo.present)
+        beside = self.knowledge.together[own[int(self.random.integers(len(own)))]].cumsum()
+        return int(np.searchsorted(beside, self.random.random() * beside[-1], side="right"))
 
     def name(self, photo: Photo, index: int) -> str:
         """The name used of a present concept, or now and then a synonym."""
@@ -211,7 +229,7 @@ class TextSampler:
         return self.list_text(photo, 0, 2)
 
     def texts(self, photo: Photo) -> list[Text]:
-        """Six texts: two single names, two short lists, a longer list, a caption or another list."""
+        """Twelve texts: two single names, two short lists, a longer list, a caption or another list, six more single names."""
         draw = self.random.integers
         longer = self.list_text(photo, int(draw(1, 7)), int(draw(2, 6 if draw(2) else 24)))
         last = self.caption_text(photo) if photo.captions else self.list_text(photo, 0, 1)
@@ -222,4 +240,6 @@ class TextSampler:
             self.list_text(photo, int(draw(1, 3)), 1),
             longer,
             last,
+            *[self.list_text(photo, 1, 0) for _ in range(2)],
+            *[self.list_text(photo, 0, 1) for _ in range(4)],
         ]

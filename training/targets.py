@@ -1,7 +1,8 @@
-"""Targets of the students: labels of the whole pipeline, Dense CRF and all, at the preset's size and with the names that are there.
+"""Targets of the students: labels of the whole pipeline, refiner and all, at the preset's size and with the names that are there.
 
 What the teacher sees at 448 px and what the Dense CRF finds along the photo's colours, the student is to see at 320 or 384 px by
-its maps alone. No annotation enters but captions and tags.
+its maps alone. In scenes whose tags are complete every pixel has a name, and PAMR takes the Dense CRF's place, which costs there.
+No annotation enters but captions and tags.
 """
 
 import functools
@@ -18,6 +19,8 @@ from torch.nn import functional as F
 from pnp_ovss.segmenter import Segmenter
 
 PHOTOS, PART, WORKERS = 6000, 250, 2
+FULL = {"nyuv2", "labelmefacade"}
+"""Sources whose complete tags name all but everything in a photo."""
 ALONE = [
     "hat", "helmet", "sunglasses", "tie", "shirt", "jacket", "dress", "suit", "shoe", "shorts", "gloves", "wetsuit", "uniform",
     "costume", "clothes", "wheel", "window", "door", "leaves", "food", "fruit", "vegetable", "salad", "bedroom", "kitchen",
@@ -35,9 +38,15 @@ def rivals_among(knowledge: Knowledge, row: list[int]) -> list[bool]:
 
 @functools.cache
 def teacher_of(weights: Path) -> Segmenter:
-    """The pipeline around a weights file, as the preset has it; one a process."""
+    """The pipeline around a weights file, as the preset has it but for how fast the Dense CRF is; one a process."""
     torch.set_num_threads(1)
-    return Segmenter.from_pretrained(weights, bank="", policy="oracle")
+    return Segmenter.from_pretrained(weights, bank="", policy="oracle", refine="densecrf-compiled")
+
+
+@functools.cache
+def teacher_of_scenes(weights: Path) -> Segmenter:
+    """The same where every pixel has a name."""
+    return teacher_of(weights).replace(background="none", refine="pamr")
 
 
 def pipeline_masks(teacher: Segmenter, photo: Photo, names: list[str], rivals: list[bool]) -> Tensor:
@@ -60,8 +69,9 @@ def _write_part(job: tuple[Path, Path, list[tuple[Photo, list[int], list[str], l
     out, weights, items = job
     if out.exists():
         return
-    found, teacher = TargetFile(), teacher_of(weights)
+    found = TargetFile()
     for photo, row, names, rivals in items:
+        teacher = (teacher_of_scenes if photo.complete in FULL else teacher_of)(weights)
         found.add([photo], [row], [pipeline_masks(teacher, photo, names, rivals)])
     found.write(out)
 

@@ -55,7 +55,7 @@ class Recipe:
 WORDS = Recipe(steps=900, rate=1e-3)
 MASKS = Recipe(steps=1000, rate=6e-4, thaw_from=0.0, targets="pseudo.npz")
 CAMS = replace(MASKS, steps=700, batch=20, rate=3e-4, thawed_rate=3e-5, cams=True, cover=0.5, scale=2 * SCALE)
-STUDENT = replace(CAMS, steps=500, batch=16, rate=4e-4, thawed_rate=1e-4, cover=1.0)
+STUDENT = replace(CAMS, steps=1000, batch=16, rate=4e-4, thawed_rate=1e-4, cover=1.0)
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
