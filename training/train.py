@@ -23,6 +23,7 @@ from forward import SCALE
 from losses import Auxiliary, losses
 from memory import keep_memory
 from pseudo import write_targets
+from safetensors.torch import load_file
 from samples import Knowledge
 from start import MIRRORED, PLAIN, THAWED, blank_model, imagenet_probs, new_model
 from targets import write_targets as write_labels
@@ -163,9 +164,17 @@ class Run:
         self.save()
 
 
+def read_stage(path: Path) -> dict:
+    """Weights and recipe of a checkpoint, or of a weights file, which is a student's."""
+    if path.suffix != ".safetensors":
+        return torch.load(path, weights_only=True)
+    weights = {name: w.float() if w.is_floating_point() else w for name, w in load_file(path).items()}
+    return {"model": weights, "recipe": asdict(STUDENT)}
+
+
 def take_over(model: PocketModel, checkpoint: Path, scale: float) -> None:
     """Load a stage's weights; the first layer's queries shrink as the factor on the evidence grows."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = read_stage(checkpoint)
     model.load_state_dict(state["model"])
     query = model.text_encoder.encoder.layer[0].crossattention.self.query
     growth = scale / state["recipe"]["scale"]
@@ -227,7 +236,7 @@ def average(checkpoints: tuple[Path, Path], out: Path) -> Path:
 
     What the first knew of names with few photos in the second's targets stays; places are those of the second.
     """
-    first, second = (torch.load(path, weights_only=True) for path in checkpoints)
+    first, second = map(read_stage, checkpoints)
     mean = {name: (first["model"][name] + second["model"][name]) / 2 for name in first["model"]}
     torch.save({"model": mean, "recipe": second["recipe"]}, out)
     return out
@@ -237,7 +246,7 @@ def write_weights(checkpoint: Path, out: Path) -> None:
     """The weights of a checkpoint as the package reads them, with the vocabulary beside them."""
     out.parent.mkdir(parents=True, exist_ok=True)
     model, _ = blank_model()
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["model"])
+    model.load_state_dict(read_stage(checkpoint)["model"])
     save_pocket(model, out, {"checkpoint": f"{checkpoint.parent.name}/{checkpoint.name}"})
     shutil.copy(weights_folder() / "pocket-vocab.txt", out.parent)
 
@@ -249,7 +258,9 @@ def main() -> None:
     parser.add_argument("--more", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--third", type=Path, help="skip the first three stages: a checkpoint to go on from")
+    parser.add_argument(
+        "--third", type=Path, help="skip the first three stages: a checkpoint or weights file to go on from"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="of self-training")
     options = parser.parse_args()
     keep_memory()

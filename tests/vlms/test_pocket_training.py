@@ -1,12 +1,14 @@
 """The formulas of training/: packed texts against the model itself, losses and targets by hand."""
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pnp_ovss import Segmenter
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET
@@ -137,6 +139,33 @@ def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, t
     torch.testing.assert_close(new[0].crossattention.self.query.weight * 2, old[0].crossattention.self.query.weight)
     torch.testing.assert_close(new[1].crossattention.self.query.weight, old[1].crossattention.self.query.weight)
     torch.testing.assert_close(new[0].crossattention.self.key.weight, old[0].crossattention.self.key.weight)
+
+
+def test_a_weights_file_is_a_students_checkpoint(training, tmp_path):
+    train = training("train")
+    model = PocketModel(PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64))
+    save_file({name: weight.half() for name, weight in model.state_dict().items()}, tmp_path / "pocket.safetensors")
+
+    state = train.read_stage(tmp_path / "pocket.safetensors")
+
+    assert state["recipe"]["scale"] == train.STUDENT.scale
+    for name, weight in model.state_dict().items():
+        assert state["model"][name].dtype == torch.float32
+        torch.testing.assert_close(state["model"][name], weight, rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_called_absent_is_often_beside_what_is_there(training):
+    """Concept 0 is there; 1 is beside it in three photos and 2 in one, 3 never."""
+    samples = training("samples")
+    sampler = samples.TextSampler.__new__(samples.TextSampler)
+    together = np.array([[5, 3, 1, 0], [3, 3, 0, 0], [1, 0, 1, 0], [0, 0, 0, 9.0]])
+    sampler.knowledge, sampler.random = SimpleNamespace(together=together), np.random.default_rng(0)
+
+    drawn = [sampler._often_beside(samples.Photo(0, Path(), present={0: "x"})) for _ in range(900)]
+
+    counts = np.bincount(drawn, minlength=4)
+    assert counts[3] == 0
+    assert counts[1] > 2 * counts[2] > 100
 
 
 def test_targets_of_several_photos_are_those_of_each(training):
