@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.competition import equal_mass, without_look_alikes
+from pnp_ovss.competition import equal_mass, let_all_lead, without_look_alikes
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.postprocess import overlay
 from pnp_ovss.testing.fake_vlm import FakeVLM
@@ -134,6 +134,25 @@ def test_a_class_that_is_nowhere_the_strongest_leads_in_one_patch():
     assert labels[0, 1] == 1  # 3/23 of 8/42 is the nearest that it comes, first of four
     weighed, _ = equal_mass(maps, (4, 4), CONFIG, (0.2, 1.0, 1.0))
     assert (weighed.argmax(dim=0) != 1).all()  # a class that is hardly there may lose everything
+
+
+def test_who_leads_at_few_pixels_keeps_them():
+    """The third comes nearest at the two pixels of the second, which would have nothing left; it takes two of the first's."""
+    masses = torch.zeros(3, 1, 10)
+    masses[0, 0, :8], masses[1, 0, 8:] = 1.0, 1.0
+    masses[2, 0] = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9])
+    for pixels, led in ((2, [6, 2, 2]), (6, [4, 2, 4])):  # of what it would like it leaves the first a half
+        leader = let_all_lead(masses, torch.ones(1, 10, dtype=torch.bool), pixels).argmax(dim=0)
+        assert leader.flatten().bincount(minlength=3).tolist() == led
+
+
+def test_every_class_leads_whatever_the_maps():
+    random = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        masses = torch.rand(7, 6, 6, generator=random) ** 4 * torch.rand(7, 1, 1, generator=random) ** 6
+        inside = torch.rand(6, 6, generator=random) > 0.3
+        leader = let_all_lead(masses, inside, 3).argmax(dim=0)
+        assert leader[inside].bincount(minlength=7).min() > 0
 
 
 def test_equal_maps_share():

@@ -115,24 +115,31 @@ def masses(total: Tensor) -> Tensor:
 
 
 def let_all_lead(masses: Tensor, inside: Tensor, pixels: int) -> Tensor:
-    """`masses` (K, H, W) in which every class is the highest at `pixels` pixels at least of those `inside` (H, W) bool.
+    """`masses` (K, H, W) in which every class is the highest somewhere of `inside` (H, W) bool.
 
     Among many classes one can be strong and nowhere the strongest. Such a class leads by a hair where it comes nearest
-    to it, at pixels that no other was given so, and where it has mass at all; the rest stays bit for bit. The argument is
-    not written to.
+    to it and has mass at all, at `pixels` pixels, or half of what another has where that is less: of classes that keep some,
+    and none that a third was given so. The rest stays bit for bit. The argument is not written to.
     """
     free = inside.flatten().clone()
     flat = masses.flatten(1)
-    led = flat.max(dim=0).indices[free].bincount(minlength=len(flat))
-    for row in (led == 0).nonzero().flatten().tolist():
+    leader = flat.max(dim=0).indices
+    for row in (_led(leader, free, len(flat)) == 0).nonzero().flatten().tolist():
         flat = flat.clone() if flat.data_ptr() == masses.data_ptr() else flat
-        highest = flat.amax(dim=0)
-        nearness = torch.where(free, flat[row] / highest.clamp(min=torch.finfo(flat.dtype).tiny), 0)
-        best = nearness.topk(min(pixels, nearness.numel()))
+        highest, led = flat.amax(dim=0), _led(leader, free, len(flat))
+        most = min(pixels, int(led.max()) // 2)
+        spare = free & (led > most)[leader]
+        nearness = torch.where(spare, flat[row] / highest.clamp(min=torch.finfo(flat.dtype).tiny), 0)
+        best = nearness.topk(most)
         chosen = best.indices[best.values > 0]
         flat[row, chosen] = highest[chosen] * (1 + LEAD)
         free[chosen] = False
     return flat.view_as(masses)
+
+
+def _led(leader: Tensor, among: Tensor, classes: int) -> Tensor:
+    """(K,) at how many pixels each class leads. leader: (N,) the class of each; among: (N,) bool, those that count."""
+    return leader[among].bincount(minlength=classes)
 
 
 def given_weights(matches: Sequence[float], threshold: float) -> list[float]:
