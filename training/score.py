@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,12 +42,16 @@ def held_out(data: Path, more: Path | None) -> dict[str, list[tuple[Path, list[s
     return found
 
 
-def score_presence(segmenter: Segmenter, photos: list[tuple[Path, list[str], list[bool]]]) -> dict[str, float]:
-    """Average precision and best micro-F1 over all pairs of photo and name."""
+def score_presence(
+    segmenter: Segmenter, photos: list[tuple[Path, list[str], list[bool]]], thresholds: list[float]
+) -> dict[str, Any]:
+    """Average precision, best micro-F1 and that of each threshold over all pairs of photo and name."""
     everything = segmenter.replace(policy="itm", match_threshold=0.0)
     scores = np.array([everything.prepare(path, names).match_scores for path, names, _ in photos], np.float64).ravel()
     truth = np.array([there for *_, there in photos]).ravel()
-    return {"photos": len(photos), "ap": average_precision(scores, truth), "f1": best_f1(scores, truth)}
+    at = {t: 2 * ((scores >= t) & truth).sum() / ((scores >= t).sum() + truth.sum()) for t in thresholds}
+    found = {"photos": len(photos), "ap": average_precision(scores, truth), "f1": best_f1(scores, truth)}
+    return found | {f"f1 at {t:g}": round(float(f1), 4) for t, f1 in at.items()}
 
 
 def score_voc(segmenter: Segmenter, voc: Path, settings: list[dict]) -> list[float]:
@@ -69,15 +74,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--more", type=Path)
     parser.add_argument("--voc", type=Path)
+    parser.add_argument("--bank", default="", help="default: the model alone")
+    parser.add_argument("--matches", type=float, nargs="*", default=[], help="micro-F1 at these match thresholds")
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.25, 0.3])
     parser.add_argument("--powers", type=float, nargs="+", default=[12, 16])
     options = parser.parse_args()
     keep_memory()
     torch.set_num_threads(1)
-    segmenter = Segmenter.from_pretrained(options.weights or "pocket", bank="")  # the model alone
+    segmenter = Segmenter.from_pretrained(options.weights or "pocket", bank=options.bank)
     if options.data:
         for name, photos in held_out(options.data, options.more).items():
-            print(json.dumps({"presence": name, **score_presence(segmenter, photos)}), flush=True)
+            print(json.dumps({"presence": name, **score_presence(segmenter, photos, options.matches)}), flush=True)
     if options.voc:
         pairs = list(itertools.product(options.thresholds, options.powers))
         settings = [{"threshold": t, "affinity_power": p} for t, p in pairs]

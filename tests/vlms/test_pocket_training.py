@@ -7,11 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from pnp_ovss import Segmenter
-from pnp_ovss.testing.fake_vlm import FAKE_PRESET
 from pnp_ovss.vlms.encoders.pocket_model import PocketConfig, PocketModel
 from tests.near import near
 
@@ -227,24 +224,3 @@ def test_a_run_goes_on_only_with_its_own_recipe(training, tmp_path):
         assert torch.equal(one, other)
     with pytest.raises(SystemExit, match="use another --work"):
         train.Run(train.replace(train.WORDS, seed=1), PocketModel(config), NoData(), tmp_path).resume()
-
-
-def test_targets_are_the_pipelines_labels_and_a_part_lies_on_its_thing(training, tmp_path):
-    targets, samples = training("targets"), training("samples")
-    pixels = np.zeros((96, 192, 3), np.uint8)
-    pixels[:, 16:64, 0], pixels[:, 112:176, 1] = 255, 255
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    teacher = Segmenter.from_pretrained(FAKE_PRESET, policy="oracle")
-
-    masks = targets.pipeline_masks(
-        teacher, samples.Photo(0, tmp_path / "x.png"), ["red", "green", "reddish red"], [True, True, False]
-    )
-
-    assert masks.shape == (3, targets.GRID, targets.GRID)
-    red, green, part = masks
-    assert red[:, 3:7].min() > 0.9  # of 24 columns the red ones are 2 to 7, the green ones 14 to 21
-    assert green[:, 15:21].min() > 0.9
-    assert (red * green).max() == 0
-    assert (red + green)[:, 10:12].max() == 0
-    assert part[:, 3:7].min() > 0.9
-    assert part[:, 15:21].max() == 0
