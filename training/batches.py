@@ -48,6 +48,8 @@ class Batch:
     """Self-training targets (B, M, P, P) in [0, 1]; zeros for what is absent."""
     masked: Tensor
     """Whether a name has such a target (B, M)."""
+    rows: list[int]
+    """Which photos these are."""
 
 
 class Encoder:
@@ -125,24 +127,25 @@ class Batches:
 
     def collate(self, photos: list[Photo], texts: list[list[Text]], view: View) -> Batch:
         """Pad to the longest text and the longest list."""
-        rows = [self._pack(row) for row in texts]
-        longest, most = max(len(row[0]) for row in rows), max(1, max(len(row[4]) for row in rows))
+        packed = [self._pack(row) for row in texts]
+        longest, most = max(len(row[0]) for row in packed), max(1, max(len(row[4]) for row in packed))
         shape = (len(photos), longest)
         ids, positions, text = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
         spans = np.zeros((len(photos), most, longest), np.float32)
         there, weight = np.full((len(photos), most), -1, np.float32), np.zeros((len(photos), most), np.float32)
         side = view.size_px // STRIDE_PX
         masks, masked = torch.zeros(len(photos), most, side, side), torch.zeros(len(photos), most, dtype=torch.bool)
-        for b, (pieces, places, owners, _, names, _) in enumerate(rows):
+        for b, (pieces, places, owners, _, names, _) in enumerate(packed):
             ids[b, : len(pieces)], positions[b, : len(pieces)], text[b, : len(pieces)] = pieces, places, owners
             for m, (first, last, flag, share, concept) in enumerate(names):
                 masked[b, m] = self._mask(photos[b], flag, concept, masks[b, m])
                 spans[b, m, first:last] = 1 / (last - first)
                 there[b, m], weight[b, m] = flag, share
-        starts, match = np.array([row[3] for row in rows]), np.array([row[5] for row in rows], np.float32)
+        starts, match = np.array([row[3] for row in packed]), np.array([row[5] for row in packed], np.float32)
         masks = masks.flip(-1) if view.mirrored else masks
         arrays = [torch.from_numpy(a) for a in (ids, positions, text, starts, match, spans, there, weight)]
-        return Batch(self.features([photo.row for photo in photos], view), *arrays, masks, masked)
+        rows = [photo.row for photo in photos]
+        return Batch(self.features(rows, view), *arrays, masks, masked, rows)
 
     def _mask(self, photo: Photo, flag: float, concept: int, out: Tensor) -> bool:
         """Write the target of one name into `out` (P, P); whether there is one."""

@@ -1,6 +1,7 @@
 """The training losses: matching, word-patch evidence pooled over the image, and words in the bag."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from batches import Batch, name_owners
@@ -126,6 +127,24 @@ def _first_alike(masks: Tensor, thing: Tensor) -> Tensor:
     return same.float().argmax(-1).take_along_dim(thing, 1)
 
 
+def match_loss(margin: Tensor, match: Tensor, told: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the matching of texts (B, K): with what is known of them (NaN: nothing), a half of it the teacher's word.
+
+    told: the teacher's probabilities (B, K). They soften what captions leave out and hold what the first stages learnt.
+    """
+    known = ~match.isnan()
+    target = match[known] if told is None else (match[known] + told[known]) / 2
+    return F.binary_cross_entropy_with_logits(margin[known], target)
+
+
+@torch.no_grad()
+def told_by(teacher: PocketModel, batch: Batch, views: Sequence[Tensor]) -> Tensor:
+    """How sure a teacher is of each text (B, K), by the mean logit of several views of the photos (trunk features)."""
+    packed = (batch.ids, batch.positions, batch.text, batch.starts)
+    matches = [read_texts(teacher, teacher.image_encoder.tokens(view), packed).match for view in views]
+    return torch.stack([match[..., 1] - match[..., 0] for match in matches]).float().mean(0).sigmoid()
+
+
 def losses(
     model: PocketModel,
     auxiliary: Auxiliary,
@@ -134,8 +153,9 @@ def losses(
     scale: float = SCALE,
     cams: bool = False,
     cover: float = 0.0,
+    told: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """The losses and the accuracy on single names; evidence = `scale` x word-patch score."""
+    """The losses and the accuracy on single names; evidence = `scale` x word-patch score; `told` (B, K): see `match_loss`."""
     tokens = model.image_encoder.tokens(batch.middle)
     packed = (batch.ids, batch.positions, batch.text, batch.starts)
     states: TextStates = read_texts(model, tokens, packed)
@@ -143,7 +163,6 @@ def losses(
     maps = scale * (batch.spans.to(tokens.dtype) @ states.scores.mean(1)).float()
     evidence = pooled_evidence(maps) + auxiliary.offset
     words = auxiliary.word(batch.spans.to(states.hidden.dtype) @ states.hidden)[..., 0]
-    known = ~batch.match.isnan()
     right = (margin[:, :2] > 0) == (batch.match[:, :2] > 0.5)
     parts = {"dense": dense_loss(maps + auxiliary.dense_offset, batch)} if batch.masked.any() else {}
     if cams:
@@ -154,7 +173,7 @@ def losses(
         parts["cover"] = cover * cover_loss(completed, batch)
     return {
         **parts,
-        "match": F.binary_cross_entropy_with_logits(margin[known], batch.match[known]),
+        "match": match_loss(margin, batch.match, told),
         "patches": _names_loss(evidence, batch),
         "words": 0.5 * _names_loss(words, batch),
         "accuracy": right.float().mean().detach(),

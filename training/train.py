@@ -9,6 +9,7 @@ is fitted to them, and the mean of its weights and its teacher's is the next tea
 """
 
 import argparse
+import copy
 import functools
 import json
 import shutil
@@ -20,7 +21,7 @@ import torch
 from batches import Batches
 from cache import View, fill, read_records
 from forward import SCALE
-from losses import Auxiliary, losses
+from losses import Auxiliary, losses, told_by
 from memory import keep_memory
 from pseudo import write_targets
 from safetensors.torch import load_file
@@ -49,6 +50,8 @@ class Recipe:
     """Whether GradCAM itself is fitted to those targets (differentiated twice)."""
     cover: float = 0.0
     """Weight of the overlap of the completed and thresholded GradCAM with the targets."""
+    told: bool = False
+    """Whether the matching is taught half by the weights that the stage began with, which see both views of a photo."""
     scale: float = SCALE
     seed: int = 0
 
@@ -56,7 +59,7 @@ class Recipe:
 WORDS = Recipe(steps=900, rate=1e-3)
 MASKS = Recipe(steps=1000, rate=6e-4, thaw_from=0.0, targets="pseudo.npz")
 CAMS = replace(MASKS, steps=700, batch=20, rate=3e-4, thawed_rate=3e-5, cams=True, cover=0.5, scale=2 * SCALE)
-STUDENT = replace(CAMS, steps=1000, batch=16, rate=4e-4, thawed_rate=1e-4, cover=1.0)
+STUDENT = replace(CAMS, steps=1000, batch=16, rate=4e-4, thawed_rate=1e-4, cover=1.0, told=True)
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
@@ -89,6 +92,7 @@ class Run:
     def __init__(self, recipe: Recipe, model: PocketModel, batches: Batches, folder: Path):
         self.recipe, self.model, self.batches, self.folder = recipe, model, batches, folder
         self.auxiliary = Auxiliary(model.config.width)
+        self.teacher = copy.deepcopy(model).requires_grad_(False) if recipe.told else None
         self.groups = parameter_groups(model, self.auxiliary, recipe)
         self.optimizer = torch.optim.AdamW(self.groups, betas=(0.9, 0.98))
         self.bases = [group["lr"] for group in self.groups]
@@ -126,6 +130,8 @@ class Run:
         view = self.recipe.views[self.step % len(self.recipe.views)]
         batch = self.batches.draw(round(self.recipe.batch * (PLAIN.size_px / view.size_px) ** 2), view)
         with torch.autocast("cpu", dtype=torch.bfloat16):
+            seen = (batch.middle if v is view else self.batches.features(batch.rows, v) for v in self.recipe.views)
+            told = None if self.teacher is None else told_by(self.teacher, batch, tuple(seen))
             parts = losses(
                 self.model,
                 self.auxiliary,
@@ -133,6 +139,7 @@ class Run:
                 scale=self.recipe.scale,
                 cams=self.recipe.cams,
                 cover=self.recipe.cover,
+                told=told,
             )
         total = sum(value for name, value in parts.items() if name != "accuracy")
         self.optimizer.zero_grad(set_to_none=True)

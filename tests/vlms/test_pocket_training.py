@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from pnp_ovss.vlms.encoders.pocket_model import PocketConfig, PocketModel
 from tests.near import near
@@ -24,7 +23,7 @@ def make_batch(training, masks, there, *, masked=None, weight=None):
         middle=torch.zeros(0), ids=zeros, positions=zeros, text=zeros, starts=torch.zeros(1, 1, dtype=torch.long),
         match=there.clamp(min=0).mean(1, keepdim=True), spans=spans, there=there,
         weight=torch.ones(1, count) if weight is None else torch.tensor([weight]), masks=masks,
-        masked=torch.ones(1, count, dtype=torch.bool) if masked is None else torch.tensor([masked]),
+        masked=torch.ones(1, count, dtype=torch.bool) if masked is None else torch.tensor([masked]), rows=[0],
     )  # fmt: skip
 
 
@@ -44,6 +43,30 @@ def test_packed_texts_match_the_model_one_by_one(training):
         for k, ids in enumerate(texts):
             alone = model.match(tokens, torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long))
             torch.testing.assert_close(found[k], alone[0], rtol=1e-3, atol=1e-4)
+
+
+def test_matching_is_taught_half_by_what_is_known_and_half_by_the_teacher(training):
+    match_loss = training("losses").match_loss
+    margin, match = torch.zeros(1, 2, requires_grad=True), torch.tensor([[1.0, float("nan")]])
+
+    match_loss(margin, match, torch.tensor([[0.2, 0.9]])).backward()
+    near(
+        margin.grad, torch.tensor([[0.5 - 0.6, 0.0]])
+    )  # sigmoid(0) less the mean of 1 and 0.2; nothing is known of the other
+    margin.grad = None
+    match_loss(margin, match).backward()
+    near(margin.grad, torch.tensor([[0.5 - 1.0, 0.0]]))
+
+
+def test_the_teacher_tells_the_mean_logit_of_its_views(training, monkeypatch):
+    losses, batch = training("losses"), make_batch(training, [[[0.0]]], [1])
+    teacher = SimpleNamespace(image_encoder=SimpleNamespace(tokens=lambda view: view))
+    said = {1: [[[0.0, 3.0]]], 2: [[[0.5, 1.5]]]}
+    monkeypatch.setattr(
+        losses, "read_texts", lambda model, tokens, packed: SimpleNamespace(match=torch.tensor(said[tokens]))
+    )
+
+    near(losses.told_by(teacher, batch, (1, 2)), torch.sigmoid(torch.tensor([[2.0]])))
 
 
 HALF = [[1.0, 1.0], [0.0, 0.0]]
@@ -125,32 +148,6 @@ def test_two_names_of_one_thing_are_not_two_things(training):
     assert losses.affinity_loss(alike, batch).item() < 0.1
 
 
-def test_a_stage_takes_over_weights_at_another_scale_of_the_evidence(training, tmp_path):
-    config = PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64)
-    before, after = PocketModel(config), PocketModel(config)
-    torch.save({"model": before.state_dict(), "recipe": {"scale": 4.0}}, tmp_path / "checkpoint.pt")
-
-    training("train").take_over(after, tmp_path / "checkpoint.pt", 8.0)
-
-    old, new = (model.text_encoder.encoder.layer for model in (before, after))
-    torch.testing.assert_close(new[0].crossattention.self.query.weight * 2, old[0].crossattention.self.query.weight)
-    torch.testing.assert_close(new[1].crossattention.self.query.weight, old[1].crossattention.self.query.weight)
-    torch.testing.assert_close(new[0].crossattention.self.key.weight, old[0].crossattention.self.key.weight)
-
-
-def test_a_weights_file_is_a_students_checkpoint(training, tmp_path):
-    train = training("train")
-    model = PocketModel(PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64))
-    save_file({name: weight.half() for name, weight in model.state_dict().items()}, tmp_path / "pocket.safetensors")
-
-    state = train.read_stage(tmp_path / "pocket.safetensors")
-
-    assert state["recipe"]["scale"] == train.STUDENT.scale
-    for name, weight in model.state_dict().items():
-        assert state["model"][name].dtype == torch.float32
-        torch.testing.assert_close(state["model"][name], weight, rtol=1e-3, atol=1e-6)
-
-
 def test_what_is_called_absent_is_often_beside_what_is_there(training):
     """Concept 0 is there; 1 is beside it in three photos and 2 in one, 3 never."""
     samples = training("samples")
@@ -186,41 +183,3 @@ def test_rival_things_share_each_patch_and_others_need_not(training):
 
     assert pseudo.targets(maps, guides, [2])[0].sum(0).max() <= 1 + 1e-4
     assert pseudo.targets(maps, guides, [0])[0].sum(0).max() > 1
-
-
-def test_the_file_is_the_mean_of_two_checkpoints(training, tmp_path):
-    train = training("train")
-    first, second = train.blank_model()[0], train.blank_model()[0]
-    with torch.no_grad():
-        first.itm_head.bias.fill_(1.0)
-        second.itm_head.bias.fill_(3.0)
-    for name, model in (("first", first), ("second", second)):
-        torch.save({"model": model.state_dict(), "recipe": {"scale": 8.0}}, tmp_path / f"{name}.pt")
-
-    mean = train.average((tmp_path / "first.pt", tmp_path / "second.pt"), tmp_path / "mean.pt")
-    train.write_weights(mean, tmp_path / "pocket.safetensors")
-
-    assert load_file(tmp_path / "pocket.safetensors")["itm_head.bias"].tolist() == [2.0, 2.0]
-
-
-class NoData:
-    """What a run needs of its batches to be saved."""
-
-    def randoms(self):
-        return [np.random.default_rng(0)]
-
-
-def test_a_run_goes_on_only_with_its_own_recipe(training, tmp_path):
-    train = training("train")
-    config = PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64)
-    saved = train.Run(train.WORDS, PocketModel(config), NoData(), tmp_path)
-    saved.step = 7
-    saved.save()
-
-    again = train.Run(train.WORDS, PocketModel(config), NoData(), tmp_path)
-    again.resume()
-    assert again.step == 7
-    for one, other in zip(saved.model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(one, other)
-    with pytest.raises(SystemExit, match="use another --work"):
-        train.Run(train.replace(train.WORDS, seed=1), PocketModel(config), NoData(), tmp_path).resume()
