@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +40,10 @@ class SegmenterSpec:
         from pathlib import Path
 
         from pnp_ovss.presets import resolve
-        from pnp_ovss.segmenter import Segmenter
-        from pnp_ovss.vlms.checkpoints.hub import hush
+
+        with importing_torch():
+            from pnp_ovss.segmenter import Segmenter
+            from pnp_ovss.vlms.checkpoints.hub import hush
 
         settings = {**decided, **self.settings}
         hush()
@@ -46,3 +51,21 @@ class SegmenterSpec:
             return Segmenter.from_pretrained(self.model, method=self.method, device=self.device, **settings)
         config = resolve(self.preset(), self.method, **settings)
         return Segmenter(vlm, config, method=Path(self.method).stem if self.method else "preset")
+
+
+@contextmanager
+def importing_torch() -> Generator[None]:
+    """Where the block is the first to import torch: no search for garbage meanwhile, and none among what it made, ever.
+
+    Its 150 thousand objects live as long as the process; searching them costs a cold command more than its photo's first
+    pass, most of it at the very end (docs/performance.md).
+    """
+    enabled = gc.isenabled() and "torch" not in sys.modules
+    if enabled:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.freeze()
+            gc.enable()

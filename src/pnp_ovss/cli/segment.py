@@ -135,11 +135,13 @@ def _to_pipe(
 
 def _segmenting(spec: o.SegmenterSpec, tiles: bool | None, piped: Piped) -> Callable[[Path, Classes], Segmentation]:
     """What makes a photo's result; that it is looked at in windows is said, because it takes its time."""
+    segmenter = spec.make()  # before anything else imports torch
+
     from pnp_ovss.candidates import Candidates
     from pnp_ovss.images import read_image
     from pnp_ovss.tiles import is_large, segment_any
 
-    segmenter, listed = spec.make(), Candidates(spec.candidates or {})
+    listed = Candidates(spec.candidates or {})
 
     def segmented(photo: Path, names: Classes) -> Segmentation:
         name = photo.name if photo in piped else str(photo)
