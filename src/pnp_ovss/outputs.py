@@ -90,10 +90,10 @@ class OutputFolder:
         """Note files that have just been written into the folder, and what they are of; none for a failure."""
         self._note({path.relative_to(self.folder).as_posix(): content(path) for path in files}, facts)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write one file, noted before it is put in place. Raises OutputError for one that no run made."""
+    def write(self, name: str, data: bytes, **facts: Any) -> None:
+        """Write one file, noted before it is put in place, and what it is of. Raises OutputError for one that no run made."""
         self.check([name])
-        self._note({name: hashlib.sha256(data).hexdigest()[:12]}, {})
+        self._note({name: hashlib.sha256(data).hexdigest()[:12]}, facts)
         write_atomically(self.folder / name, data, flush=False)
 
     def remove_earlier(self) -> None:

@@ -1,12 +1,14 @@
 """Films: smoothed over time, begun anew at cuts, gone on with after a stop. The film is made here."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.classes import parse_classes
-from pnp_ovss.errors import ImageError
+from pnp_ovss.errors import ImageError, OutputError
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from pnp_ovss.video.smoothing import Smoother
 from tests.scenes import two_squares
@@ -70,13 +72,13 @@ def test_masks_overlay_and_going_on(segmenter, film, tmp_path):
     assert segmenter.vlm.encoded == encoded + 4  # other settings: nothing counts
 
 
-def test_masks_of_another_film_another_smoothing_or_another_size_are_made_anew(segmenter, film, tmp_path):
+def test_masks_of_another_film_or_smoothing_are_made_anew_and_changed_ones_refused(segmenter, film, tmp_path):
     pytest.importorskip("av")
     from pnp_ovss.video.film import FilmConfig, segment_film
 
     out, every = tmp_path / "out", FilmConfig(every=3)
     segment_film(segmenter, film, NAMES, out, every)
-    Image.new("L", (4, 4)).save(out / "masks/000003.png")
+    (out / "masks/000003.png").unlink()
 
     def made(config):
         before = segmenter.vlm.encoded
@@ -87,6 +89,9 @@ def test_masks_of_another_film_another_smoothing_or_another_size_are_made_anew(s
     assert made(FilmConfig(every=3, smooth=0.2)) == 3
     film.write_bytes(film.read_bytes() + bytes(8))
     assert made(FilmConfig(every=3, smooth=0.2)) == 3
+    Image.new("L", (4, 4)).save(out / "masks/000003.png")
+    with pytest.raises(OutputError, match="was changed since it was made"):
+        made(FilmConfig(every=3, smooth=0.2))
 
 
 def test_what_is_no_film(segmenter, tmp_path):
@@ -96,3 +101,57 @@ def test_what_is_no_film(segmenter, tmp_path):
     (tmp_path / "no.mp4").write_bytes(b"no film at all" * 100)
     with pytest.raises(ImageError, match="cannot be read as a film"):
         segment_film(segmenter, tmp_path / "no.mp4", NAMES, tmp_path / "out", FilmConfig())
+
+
+def test_a_stopped_run_with_other_names_leaves_no_mask_of_the_run_before(segmenter, film, tmp_path):
+    from pnp_ovss.video.film import FilmConfig, segment_film
+
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    out, alone = FilmConfig(smooth=0), FilmConfig(smooth=0, every=3)
+    folder = tmp_path / "out"
+    segment_film(segmenter, film, parse_classes("red"), folder, out)
+    with pytest.raises(KeyboardInterrupt):
+        segment_film(segmenter, film, parse_classes("blue"), folder, out, stop)
+    again = segment_film(segmenter, film, parse_classes("blue"), folder, out)
+    assert again["shares"] == segment_film(segmenter, film, parse_classes("blue"), tmp_path / "fresh", out)["shares"]
+
+    segment_film(segmenter, film, parse_classes("blue"), folder, alone)
+    assert [path.name for path in sorted((folder / "masks").iterdir())] == ["000000.png", "000003.png", "000006.png"]
+
+
+def test_a_film_of_a_telephone_held_upright_is_segmented_upright(segmenter, film, tmp_path):
+    from pnp_ovss.video.film import FilmConfig, frames_of, segment_film
+
+    data = bytearray(film.read_bytes())
+    matrix = data.index(b"tkhd") + 44  # of the track: ISO 14496-12, version 0
+    quarter = [0, 65536, 0, -65536, 0, 0, 96 * 65536, 0, 1 << 30]  # clockwise
+    data[matrix : matrix + 36] = struct.pack(">9i", *quarter)
+    turned = tmp_path / "turned.mp4"
+    turned.write_bytes(data)
+
+    plain, upright = (next(frames_of(path))[1] for path in (film, turned))
+    np.testing.assert_array_equal(upright, np.rot90(plain, -1))
+    segment_film(segmenter, turned, NAMES, tmp_path / "out", FilmConfig(every=7))
+    with Image.open(tmp_path / "out/masks/000000.png") as mask:
+        assert mask.size == (96, 128)
+
+
+def test_neither_the_film_nor_files_of_others_are_replaced(segmenter, film, tmp_path):
+    from pnp_ovss.video.film import FilmConfig, segment_film
+
+    own = film.rename(tmp_path / "overlay.mp4")
+    before = own.read_bytes()
+    with pytest.raises(OutputError, match="the film that is read"):
+        segment_film(segmenter, own, NAMES, tmp_path, FilmConfig(every=7))
+    assert own.read_bytes() == before
+
+    out = tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks/000003.png").write_bytes(b"drawn by hand")
+    with pytest.raises(OutputError, match=r"000003.png is there and was not made by a run"):
+        segment_film(segmenter, own, NAMES, out, FilmConfig(every=3))
+    assert (out / "masks/000003.png").read_bytes() == b"drawn by hand"
+    assert not (out / "overlay.mp4").exists()

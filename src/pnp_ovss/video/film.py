@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pnp_ovss.classes import Classes
 from pnp_ovss.errors import DependencyError, ImageError
-from pnp_ovss.files import read_json, shown, write_atomically, write_json
+from pnp_ovss.files import locked, replacing, shown, write_json
 from pnp_ovss.masks.labels import class_shares
+from pnp_ovss.outputs import LOCK, OutputFolder, refuse_inputs
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 from pnp_ovss.pictures.overlay import draw_overlay
 from pnp_ovss.provenance import digest, recorded
+from pnp_ovss.result_files import read_labels
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.video.smoothing import Smoother
 
@@ -42,33 +43,43 @@ def segment_film(
     """Write OUT/masks/FRAME.png of every frame that is segmented, OUT/overlay.mp4 and OUT/film.json.
 
     Masks that a stopped run with the same film, names and settings left are not made again; smoothing begins anew there.
+    Those of other runs are removed at the end, and what no run made is not replaced.
     Returns film.json's content. Raises ImageError for what is no film, DependencyError without PyAV, OutputError.
     """
     rate = rate_of(film)
-    made_by = _made_by(segmenter, film, classes, config)
-    marker = out / RECORD
-    fresh = not marker.exists() or read_json(marker).get("made_by") != made_by
-    write_json(marker, {"made_by": made_by, "finished": False})
-    smoother, labels = Smoother(config.smooth), None
-    shares: list[dict[str, float]] = []
-    count = 0
-    with _painting(out / OVERLAY, rate, classes.names) as paint:
-        for number, frame, total in frames_of(film):
-            if number % config.every == 0:
-                path = out / MASKS / f"{number:06d}.png"
-                labels = None if fresh else _read(path, frame.shape[:2])
-                if labels is None:
-                    labels = smoother.labels(segmenter(frame, classes, image_name=f"{film.name} {number}"))
-                    write_atomically(path, png_bytes(labels_image(labels, len(classes))))
-                shares.append({"frame": number, **class_shares(labels, classes.names)})
-            if labels is not None:  # as it is from frame 0 on
-                paint(frame, labels)
-            count = number + 1
-            report(count, total)
-    record = {"made_by": made_by, "finished": True, "film": film.name, "frames": count, "every": config.every,
-              "classes": list(classes.names), "shares": shares, "config": recorded(segmenter.config).to_dict()}  # fmt: skip
-    write_json(marker, record)
+    refuse_inputs([out / OVERLAY], [film], "the film that is read")
+    with locked(out / LOCK):
+        made, smoother, labels = _begun(out, _made_by(segmenter, film, classes, config)), Smoother(config.smooth), None
+        shares: list[dict[str, float]] = []
+        count = 0
+        with _painting(out / OVERLAY, rate, classes.names) as paint:
+            for number, frame, total in frames_of(film):
+                if number % config.every == 0:
+                    name = f"{MASKS}/{number:06d}.png"
+                    labels = read_labels(out / name, frame.shape[:2], len(classes)) if made.has(number) else None
+                    if labels is None:
+                        labels = smoother.labels(segmenter(frame, classes, image_name=f"{film.name} {number}"))
+                        made.write(name, png_bytes(labels_image(labels, len(classes))), of=number)
+                    shares.append({"frame": number, **class_shares(labels, classes.names)})
+                if labels is not None:  # as it is from frame 0 on
+                    paint(frame, labels)
+                count = number + 1
+                report(count, total)
+        record = {"film": film.name, "frames": count, "every": config.every, "classes": list(classes.names),
+                  "shares": shares, "config": recorded(segmenter.config).to_dict()}  # fmt: skip
+        write_json(out / RECORD, record)
+        made.add([out / OVERLAY, out / RECORD])
+        made.remove_earlier()
     return record
+
+
+def _begun(out: Path, made_by: str) -> OutputFolder:
+    """The folder of a run that begins, or goes on where the same one stopped. Raises OutputError for files that no run made."""
+    made = OutputFolder(out)
+    if made.facts.get("made_by") == made_by:
+        made.check([OVERLAY, RECORD])
+        return made
+    return made.begin([OVERLAY, RECORD], made_by=made_by)
 
 
 def rate_of(film: Path) -> Fraction:
@@ -78,11 +89,12 @@ def rate_of(film: Path) -> Fraction:
 
 
 def frames_of(film: Path) -> Iterator[tuple[int, NDArray[np.uint8], int]]:
-    """(number from 0, (H, W, 3) uint8, frames in all or 0) of a film's frames. Raises ImageError, DependencyError."""
+    """(number from 0, (H, W, 3) uint8 turned upright, frames in all or 0) of a film's frames. Raises ImageError, DependencyError."""
     with _opened(film) as container:
         stream = container.streams.video[0]
         for number, frame in enumerate(container.decode(stream)):
-            yield number, frame.to_ndarray(format="rgb24"), stream.frames
+            upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))  # degrees counterclockwise
+            yield number, np.ascontiguousarray(upright), stream.frames
 
 
 @contextmanager
@@ -109,21 +121,10 @@ def _made_by(segmenter: Segmenter, film: Path, classes: Classes, config: FilmCon
     return digest([*facts, config.every, config.smooth])
 
 
-def _read(path: Path, size: tuple[int, ...]) -> NDArray[np.uint16] | None:
-    """The labels that an earlier run wrote, if they are there and of this size."""
-    try:
-        with Image.open(path) as picture:
-            labels = np.asarray(picture).astype(np.uint16)
-    except (OSError, ValueError):
-        return None
-    return labels if labels.shape == size else None
-
-
 @contextmanager
 def _painting(path: Path, rate: Fraction, names: Sequence[str]) -> Generator[Callable[..., None]]:
     """What adds a frame and its labels to the overlay film: H.264 or what this PyAV has, at the film's own rate."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(_av().open(str(path), "w")) as container:
+    with replacing(path) as temporary, closing(_av().open(str(temporary), "w", format="mp4")) as container:
         stream: Any = None
 
         def add(frame: NDArray[np.uint8], labels: NDArray[np.uint16]) -> None:
