@@ -89,7 +89,7 @@ def rate_of(film: Path) -> Fraction:
 
 
 def frames_of(film: Path) -> Iterator[tuple[int, NDArray[np.uint8], int]]:
-    """(number from 0, (H, W, 3) uint8 turned upright, frames in all or 0) of a film's frames. Raises ImageError, DependencyError."""
+    """(number from 0, upright (H, W, 3) uint8, frames in all or 0) of a film's frames. Raises ImageError, DependencyError."""
     with _opened(film) as container:
         stream = container.streams.video[0]
         for number, frame in enumerate(container.decode(stream)):
