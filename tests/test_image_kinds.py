@@ -1,6 +1,7 @@
 """Formats, depths, rotations and arrays to upright RGB, and on to the model's pixels."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,13 @@ def test_16_bit_grey_is_scaled_by_65535():
     deep = GREY.astype(np.uint16) * 257
     for format in ("PNG", "TIFF"):
         assert (read_image(image_file(deep, format)) == GREY[..., None]).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_where_white_is_0_a_scan_is_no_negative(kind):
+    tifffile, data = pytest.importorskip("tifffile"), io.BytesIO()
+    tifffile.imwrite(data, GREY.astype(kind) * (np.iinfo(kind).max // 255), photometric="miniswhite")
+    assert (read_image(data.getvalue()) == 255 - GREY[..., None]).all()
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
@@ -152,6 +160,13 @@ def test_exif_rotations(tmp_path, orientation):
     path = tmp_path / "turned.png"
     path.write_bytes(image_file(PHOTO, "PNG", exif=exif))
     assert (read_image(path) == UPRIGHT[orientation](PHOTO)).all()
+
+
+def test_a_photo_whose_exif_is_ill_formed_is_turned_all_the_same():
+    """A resolution as text, as some editors write it: Pillow's own turn writes the EXIF back, and stumbles."""
+    turn, resolution = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), struct.pack("<HHI4s", 0x011A, 2, 4, b"72")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turn + resolution + bytes(4)
+    assert read_image(image_file(SMOOTH, "JPEG", exif=exif)).shape == (W, H, 3)
 
 
 # Sources are equal, and left alone

@@ -143,6 +143,8 @@ def test_a_bank_of_a_folder_is_resumed_and_read_back(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         calibrate(segmenter, photos, part, track=stop_after(9))
     assert len(NameBank.load(part)) >= 7
+    with pytest.raises(ConfigError, match=r"not finished: it has \d photos; run the same `pnp-ovss calibrate` again"):
+        Segmenter(FakeVLM(), CONFIG.replace(bank=str(part)))
     before = segmenter.vlm.encoded
     whole = calibrate(segmenter, photos, part)
     assert segmenter.vlm.encoded - before <= 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -81,4 +82,4 @@ def _begin(segmenter: Segmenter, out: Path) -> NameBank | None:
 def _bank_of(segmenter: Segmenter, found: dict[str, torch.Tensor]) -> NameBank:
     threshold = segmenter.config.match_threshold
     tokens = torch.stack(list(found.values()))
-    return NameBank(tokens, segmenter.vlm.name, segmenter.weights, tuple(found), threshold, shift=0.0)
+    return NameBank(tokens, segmenter.vlm.name, segmenter.weights, tuple(found), threshold, shift=math.nan)

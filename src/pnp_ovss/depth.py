@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from PIL import Image
 
-_BITS = 258  # BitsPerSample of TIFF
+_BITS, _PHOTOMETRIC = 258, 262  # BitsPerSample and PhotometricInterpretation of TIFF
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,18 @@ def has_unread_depth(picture: Image.Image) -> bool:
     return picture.mode in ("RGB", "RGBA") and max(bits) > 8 and not has_16_bit_colours(picture)
 
 
-def to_8_bit(picture: Image.Image, name: str) -> Image.Image:
+def is_negative(picture: Image.Image) -> bool:
+    """Whether a TIFF of 16 bits calls white 0 (MINISWHITE), which Pillow minds with 8 bits only."""
+    return picture.mode.startswith("I;16") and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+
+
+def to_8_bit(picture: Image.Image, name: str, *, negative: bool = False) -> Image.Image:
     """Whole numbers by the bits that they use (8 to 16), floats by 1 or 255, whatever leaves those by its own range.
 
-    Cameras write 10, 12 or 14 bits into files of 16: by 65535 such a photo is black.
+    Cameras write 10, 12 or 14 bits into files of 16: by 65535 such a photo is black. negative: 65535 is black.
     """
     values = np.asarray(picture, dtype=np.float64)
+    values = 65535 - values if negative else values
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)

@@ -132,6 +132,15 @@ def write_atomically(path: Path, data: bytes | str, *, flush: bool = True) -> No
         temporary.write_bytes(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace"))
 
 
+def file_stem(photo: Path) -> str:
+    """A photo's name without its ending; "image" where only dots would be left, which lead elsewhere.
+
+    >>> file_stem(Path("cat.jpg")), file_stem(Path("..png"))
+    ('cat', 'image')
+    """
+    return photo.stem if photo.stem.strip(".") else "image"
+
+
 def write_json(path: Path, value: Any, *, ascii_only: bool = False) -> None:
     """Write a JSON value atomically, indented by two; a string that is no UTF-8 is escaped. Raises OutputError."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=ascii_only) + "\n")

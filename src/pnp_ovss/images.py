@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Union
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from pnp_ovss.depth import has_16_bit_colours, has_unread_depth, to_8_bit, widen_colours
+from pnp_ovss.depth import has_16_bit_colours, has_unread_depth, is_negative, to_8_bit, widen_colours
 from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.exif import turn_upright
 from pnp_ovss.fetching import fetch, is_address
 from pnp_ovss.files import shown
 from pnp_ovss.photo_files import HEIC_ENDINGS
@@ -175,9 +176,9 @@ def _to_rgb(picture: Image.Image, name: str) -> np.ndarray:
     if has_unread_depth(picture):
         raise ImageError(f"{name} has colour planes of more than 8 bits, which are not read here: save it interleaved")
     halved = has_16_bit_colours(picture)
-    upright = ImageOps.exif_transpose(picture)
+    upright = turn_upright(picture)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        upright = to_8_bit(upright, name)
+        upright = to_8_bit(upright, name, negative=is_negative(picture))
     if "A" in upright.getbands() or "transparency" in upright.info:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pnp_ovss.errors import OutputError
+from pnp_ovss.files import file_stem, write_atomically, writing
 from pnp_ovss.files import shown as path_text
-from pnp_ovss.files import write_atomically, writing
 
 LIST = ".pnp-ovss-made.jsonl"
 """The list's name: an ASCII JSON object a line, {"files": {name: twelve hex digits of its content}, ...}."""
@@ -166,7 +166,7 @@ def unique_stems(photos: Iterable[Path], owners: Mapping[str, str] | None = None
     theirs = {file_key(stem): photo for stem, photo in (owners or {}).items()}
     for photo in photos:
         own = str(photo.absolute())
-        plain = stem = os.fsdecode(os.fsencode(photo.stem)[:LONGEST_BYTES])
+        plain = stem = os.fsdecode(os.fsencode(file_stem(photo))[:LONGEST_BYTES])
         count = 1
         while file_key(stem) in taken or theirs.get(file_key(stem), own) != own:
             count += 1

@@ -8,6 +8,7 @@ docs/method.md has what was measured.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -26,6 +27,7 @@ from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.prompt import build_prompts
 from pnp_ovss.provenance import fingerprint
 from pnp_ovss.vlms.base import ImageFeatures, MatchesPhotos, VisionLanguageModel
+from pnp_ovss.words import counted
 
 SHARE_OF_MEDIAN = 0.5
 """How much of its median a name is moved by: 1/2 was better than 0 and 1 on VOC train (docs/method.md)."""
@@ -39,7 +41,8 @@ class NameBank:
 
     tokens: (photos, ...) float16, each photo's `ImageFeatures.tokens`, rounded. model, weights: whose they are. photos: digests
     of the photos' bytes. match_threshold: the probability that `shift` belongs to. shift: t, the logit that a name less
-    half its median must reach to be found as often on the bank as it would be by `match_threshold` without a bank.
+    half its median must reach to be found as often on the bank as it would be by `match_threshold` without a bank; NaN in a
+    bank that is not finished.
     medians: {name: its median over the bank} of names that are asked for often, by the prompt `template`.
     """
 
@@ -94,12 +97,16 @@ class NameBank:
 
 
 def get_bank(config: SegmenterConfig, vlm: VisionLanguageModel) -> NameBank | None:
-    """The configured bank, if any. Raises ConfigError for one of other weights."""
+    """The configured bank, if any. Raises ConfigError for one of other weights, or one that is not finished."""
     bank = NameBank.load(config.bank) if config.bank else None
     if bank is not None and config.precision == "float32" and bank.weights != (own := fingerprint(vlm.model)):
         raise ConfigError(
             f"bank = '{config.bank}' was made with weights {bank.weights} of {bank.model}, and these are {own} of "
             f"{vlm.name}; make one with `pnp-ovss calibrate`"
+        )
+    if bank is not None and math.isnan(bank.shift):
+        raise ConfigError(
+            f"bank = '{config.bank}' is not finished: it has {counted(len(bank), 'photo')}; run the same `pnp-ovss calibrate` again"
         )
     return bank
 

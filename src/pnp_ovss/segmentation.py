@@ -14,6 +14,7 @@ from PIL import Image
 from pnp_ovss import result_files, result_forms, verdicts
 from pnp_ovss.classes import name_key
 from pnp_ovss.errors import ClassNameError
+from pnp_ovss.files import file_stem
 from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.masks.rle import encode_mask
@@ -228,7 +229,7 @@ class Segmentation:
         not at all, the JSON last: where it is, the others are. Returns {"labels", "overlay", "json": path}. Raises
         OutputError when the folder cannot be written.
         """
-        base = Path(folder) / (stem or Path(self.image_name).stem or "image")
+        base = Path(folder) / (stem or file_stem(Path(self.image_name)))
         pictures = {"labels": labels_image(self.labels, len(self.class_names)), "overlay": self.overlay()}
         arrays = {name: np.asarray(getattr(self, name)) for name in result_files.ARRAYS} if scores else None
         return result_files.write_files(base, pictures, self.to_dict(), arrays)

@@ -1,7 +1,9 @@
 """A batch handed on: every format, names of photos in folders, tars and Parquet files, and what is left out."""
 
 import json
+import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -137,3 +139,17 @@ def test_a_suffix_goes_only_if_it_is_a_photo_s_and_no_two_are_one_file():
     names = ("data.v2-5", "x.png", "x.jpg", "x-2.png", "X.png")
     photos = [RunPhoto(name, (1, 1), lambda: np.zeros((1, 1), np.uint16), (0,)) for name in names]
     assert list(file_stems(photos).values()) == ["data.v2-5", "x", "x-2", "x-2-2", "X-3"]
+
+
+def test_a_batch_that_was_made_anew_in_one_process_is_read_anew(photos, tmp_path):
+    out = tmp_path / "batch"
+    found = []
+    for name in ("red", "green"):
+        shutil.rmtree(out, ignore_errors=True)
+        run_batch([str(photos / "t.png")], out, replace(job(), classes=((name,),)), Resources(workers=1))
+        (photo,) = read_run(out).photos
+        found.append(photo.labels())
+
+    photo = read_image(photos / "t.png")
+    for labels, name in zip(found, ("red", "green"), strict=True):
+        np.testing.assert_array_equal(labels == 1, (photo == COLOURS[name]).all(axis=2))

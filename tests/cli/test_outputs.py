@@ -226,3 +226,28 @@ def test_same_named_photos_of_one_run_have_a_result_each(run, tmp_path):
     photos = [tmp_path / place for place in ("a/cat.png", "b/cat.png", "c/CAT.png")]
     assert run("segment", *photos, "-c", "red", "--out", tmp_path / "out")[0] == 0
     assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"cat", "cat-2", "CAT-3"}
+
+
+def test_a_gallery_minds_whose_results_are_there_and_is_minded(run, tmp_path):
+    for place in ("a/cat.png", "b/cat.png", "b/dog.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (48, 32)).save(tmp_path / place)
+    out = ("-c", "red", "--out", tmp_path / "out")
+    assert run("segment", tmp_path / "a/cat.png", *out)[0] == 0
+    assert run("gallery", tmp_path / "b/dog.png", "--grey", *out)[0] == 0
+    assert run("segment", tmp_path / "b/cat.png", *out)[0] == 0
+    assert {path.stem for path in (tmp_path / "out").glob("*.json")} == {"cat", "dog", "dog-grey", "cat-2"}
+    first = (tmp_path / "out/cat.json").read_bytes()
+    assert run("gallery", tmp_path / "b/cat.png", tmp_path / "b/dog.png", "--grey", *out)[0] == 0
+    assert (tmp_path / "out/cat.json").read_bytes() == first
+    names = {"cat", "cat-2", "cat-grey", "dog", "dog-grey"}
+    assert {path.stem for path in (tmp_path / "out").glob("*.json")} == names
+
+
+def test_a_name_of_dots_leads_nowhere_else(run, tmp_path):
+    photo = tmp_path / "..png"
+    Image.new("RGB", (48, 32)).save(photo, "png")
+    assert run("segment", photo, "-c", "red", "--out", tmp_path / "out")[0] == 0
+    assert run("explain", photo, "-c", "red", "--out", tmp_path / "drawn")[0] == 0
+    assert (tmp_path / "out/image.labels.png").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"..png", "out", "drawn"}

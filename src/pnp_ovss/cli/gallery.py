@@ -10,7 +10,7 @@ import typer
 from rich.progress import track
 
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.photos import check_any, check_folder, check_results
+from pnp_ovss.cli.photos import check_any, check_folder, check_results, owners_of
 from pnp_ovss.cli.screen import complain, console, say
 from pnp_ovss.errors import DatasetError, ImageError, OutputError, PnPError
 from pnp_ovss.outputs import OutputFolder, result_names, unique_stems
@@ -55,13 +55,16 @@ def gallery(
     if ground_truth is not None and ground_truth.resolve() == out.resolve():
         raise OutputError(f"{out} is the folder of the ground truth; choose another --out")
     check_any([entry.photo for entry in entries])
-    jobs = _jobs(entries, grey)
+    jobs = _jobs(entries, grey, OutputFolder(out))
     check_results(out, [entry.photo for entry in entries], [stem for _, stem in jobs])
     segmenter, candidates = spec.make(), Candidates(spec.candidates or {})
     rows = []
     with locked(out / LOCK):
         pages = gallery_names([stem for _, stem in jobs])
-        made = OutputFolder(out).begin([*pages, *(name for _, stem in jobs for name in result_names(stem))])
+        names = [*pages, *(name for _, stem in jobs for name in result_names(stem))]
+        before = OutputFolder(out)
+        owners = owners_of(before) | {stem: str(_named(entry).absolute()) for entry, stem in jobs}
+        made = before.begin(names, owners=owners)
         for entry, stem in track(
             jobs, "segmenting", console=console(stderr=True), transient=True, disable=len(jobs) < 2
         ):
@@ -97,13 +100,18 @@ def _entries(photos: list[Path], classes: str | None, classes_file: Path | None,
     return entries + (read_list(listed, names) if listed is not None else [])
 
 
-def _jobs(entries: list[Entry], grey: bool) -> list[tuple[Entry, str]]:
-    """Each entry and the stem of its files; with --grey every photo twice."""
+def _jobs(entries: list[Entry], grey: bool, made: OutputFolder) -> list[tuple[Entry, str]]:
+    """Each entry and the stem of its files, none of them another photo's in the folder; with --grey every photo twice."""
     from pnp_ovss.gallery import with_grey
 
     entries = with_grey(entries) if grey else entries
-    named = [e.photo.with_name(f"{e.photo.stem}-grey{e.photo.suffix}") if e.grey else e.photo for e in entries]
-    return list(zip(entries, unique_stems(named), strict=True))
+    return list(zip(entries, unique_stems(map(_named, entries), owners_of(made)), strict=True))
+
+
+def _named(entry: Entry) -> Path:
+    """Its photo's path, of which a grey copy has one of its own."""
+    photo = entry.photo
+    return photo.with_name(f"{photo.stem}-grey{photo.suffix}") if entry.grey else photo
 
 
 def _row(result: Segmentation, entry: Entry, stem: str, ground_truth: Path | None) -> Row:

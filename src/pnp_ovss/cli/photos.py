@@ -53,7 +53,8 @@ def owners_of(made: OutputFolder) -> dict[str, str]:
     found = dict(made.facts.get("owners", {}))
     for entry in made.entries:
         names = (name for name in entry["files"] if name.endswith(".labels.png"))
-        found |= {name.removesuffix(".labels.png"): entry["photo"] for name in names if "photo" in entry}
+        if "photo" in entry and not entry.get("grey"):  # a grey copy's owner stands in the facts
+            found |= {name.removesuffix(".labels.png"): entry["photo"] for name in names}
     return found
 
 

@@ -44,7 +44,7 @@ class ImageRecord:
         if self.error is not None:
             return {"id": self.id, "error": self.error}
         variants = {
-            name: {"counts": counts.to_json(), "kept": self.kept.get(name), "scores": _rounded(self.scores.get(name))}
+            name: {"counts": counts.to_json(), "kept": self.kept.get(name), "scores": self.scores.get(name)}
             for name, counts in self.counts.items()
         }
         plain = {"id": self.id, "content": dict(self.content), "present": self.present}
@@ -143,10 +143,6 @@ class RecordFile:
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
     return None if values is None else tuple(values)
-
-
-def _rounded(scores: tuple[float, ...] | None) -> list[float] | None:
-    return None if scores is None else [round(score, 4) for score in scores]
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

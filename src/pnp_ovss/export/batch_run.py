@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnp_ovss.batch.folder import BatchFolder
-from pnp_ovss.batch.sources import require_pyarrow
+from pnp_ovss.batch.sources import require_pyarrow, stamp_of
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.export.run import Run, RunPhoto, below_common, id_table, one_list
 from pnp_ovss.masks.rasterise import rasterise
@@ -54,7 +54,7 @@ def _segmented(folder: BatchFolder) -> Iterator[tuple[PurePosixPath, dict[str, A
 
 def _read_labels(shard: Path, place: int) -> NDArray[np.integer]:
     """The labels of one row. Raises DatasetError when its run lengths do not fit its size."""
-    (row,) = _masks(shard).slice(place, 1).to_pylist()
+    (row,) = _masks(shard, stamp_of(shard)).slice(place, 1).to_pylist()
     size = (row["height"], row["width"])
     labels = np.zeros(size, dtype=np.uint16)
     for entry in row["classes"]:
@@ -64,7 +64,7 @@ def _read_labels(shard: Path, place: int) -> NDArray[np.integer]:
 
 
 @lru_cache(maxsize=1)
-def _masks(shard: Path) -> pa.Table:
+def _masks(shard: Path, stamp: str) -> pa.Table:  # noqa: ARG001  # another table may have taken its place since
     return require_pyarrow().read_table(shard, columns=["height", "width", "classes"])
 
 
