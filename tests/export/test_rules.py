@@ -108,6 +108,17 @@ def test_masks_that_others_made_are_never_replaced(tmp_path):
     assert truth.read_bytes() == b"drawn by hand"
 
 
+def test_a_configuration_that_others_made_is_never_replaced(tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE}))
+    (tmp_path / "tasks.xml").write_text("<View>drawn by hand</View>")
+    with pytest.raises(OutputError, match=r"tasks\.xml is there and is no label-studio export"):
+        export_run(run, "label-studio", tmp_path / "tasks.json")
+    assert (tmp_path / "tasks.xml").read_text() == "<View>drawn by hand</View>"
+    assert not (tmp_path / "tasks.json").exists()
+    for _ in range(2):  # both are ours the second time
+        export_run(run, "label-studio", tmp_path / "other.json")
+
+
 @pytest.mark.parametrize("name", ["coco-panoptic", "hf", "voc", "yolo"])
 def test_files_of_photos_that_are_gone_go_and_others_stay(name, tmp_path):
     out = tmp_path / "out"

@@ -37,7 +37,7 @@ class Format:
     """A target's rules.
 
     writer: "module:class" below this package. ending: of the one file that it writes, "" for a folder; mark: what such
-    a file always holds, so that no other one is replaced.
+    a file always holds, so that no other one is replaced; beside: endings of what is written with that file.
     background: whether label 0 has the name `background` there, so that no class may. colon: whether its files may
     hold a ":" (and a leading "#") in a name. max_classes: what its values or our colours can tell apart. by_stem: it
     finds photos by their names without ending. speck_share: regions below this share of a photo's pixels are left to
@@ -47,6 +47,7 @@ class Format:
     writer: str
     ending: str = ""
     mark: bytes = b""
+    beside: tuple[str, ...] = ()
     background: bool = False
     colon: bool = True
     max_classes: int | None = None
@@ -71,6 +72,7 @@ FORMATS = {
         writer="label_studio:LabelStudioWriter",
         ending=".json",
         mark=b'"model_version": "pnp-ovss',
+        beside=(".xml",),
         max_classes=MAX_CLASSES,
     ),
     "voc": Format(writer="voc:VocWriter", background=True, colon=False, max_classes=254, by_stem=True),
@@ -110,7 +112,8 @@ def check(run: Run, name: str, out: Path) -> None:
 
 
 def _check_place(run: Run, name: str, out: Path) -> None:
-    ending = get_format(name).ending
+    form = get_format(name)
+    ending = form.ending
     if ending and (out.is_dir() or not out.suffix):
         inside = out / f"export-{name}{ending}"
         raise ConfigError(f"format {name} is one {ending} file, and {out} names a folder: use {inside}")
@@ -122,9 +125,9 @@ def _check_place(run: Run, name: str, out: Path) -> None:
         )
     if not ending and out.resolve() == run.root.resolve():
         raise OutputError(f"{out} is the run itself; choose another --out, for example {out / name}")
-    refuse_inputs([out], run.files, "a file of the run")
+    refuse_inputs([out, *map(out.with_suffix, form.beside)], run.files, "a file of the run")
     if ending:
-        refuse_foreign(out, get_format(name).mark, f"{name} export")
+        refuse_foreign(out, form.mark, f"{name} export", form.beside)
 
 
 def _check_different(photos: Iterable[RunPhoto], key: Callable[[RunPhoto], str], what: str) -> None:
