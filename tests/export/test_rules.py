@@ -11,12 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export import FORMATS, default_out, export_run, read_run
 from pnp_ovss.export.hf import load
 from pnp_ovss.export.run import below_common
-from pnp_ovss.outputs import LIST
+from pnp_ovss.outputs import LIST, OutputFolder
+from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.runs import holes, many, write_result, write_run
+from tests.scenes import two_squares
 
 ONE = (holes(), ["cat", "dog"])
 
@@ -80,12 +83,31 @@ def test_photos_that_a_format_cannot_tell_apart_are_refused(name, pair, tmp_path
 
 
 def test_two_results_of_one_photo_are_refused(tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
+    folder = write_run(tmp_path / "run", {})
+    made = OutputFolder(folder)
     for stem in ("a", "a-2"):
         write_result(folder, stem, "a.jpg", *ONE)
+        made.add([folder / f"{stem}.labels.png", folder / f"{stem}.json"], photo="/photos/a.jpg")
     with pytest.raises(DatasetError, match=r"a-2\.labels\.png\).* are both results of one photo"):
         export_run(read_run(folder), "coco", tmp_path / "x.json")
+
+
+def test_saved_results_are_told_apart_by_their_stems_where_names_do_not(tmp_path):
+    """Of arrays, which have no name, and of photos that have one name."""
+    segmenter = Segmenter(FakeVLM(), SegmenterConfig(layer=2, head=2, size_px=96, refine="none"))
+    for stem, name in (
+        ("frame1", None),
+        ("frame2", None),
+        ("x", "cam.png"),
+        ("y", "cam.png"),
+        ("z", "v1.5"),
+        ("w", "c.jpg"),
+    ):
+        segmenter(two_squares(), ["red"], image_name=name).save(tmp_path / "out", stem)
+    run = read_run(tmp_path / "out")
+    assert [photo.file_name for photo in run.photos] == ["frame1", "frame2", "c.jpg", "x.png", "y.png", "v1.5"]
+    for form in FORMATS:
+        assert export_run(run, form, tmp_path / form / default_out(form)).masks >= 6
 
 
 def test_the_run_itself_is_never_written_over(tmp_path):
