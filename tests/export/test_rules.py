@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.datasets.folder import read_config
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export import FORMATS, default_out, export_run, read_run
 from pnp_ovss.export.hf import load
@@ -50,6 +51,33 @@ def test_separators_of_the_label_map_are_refused(name, taken, tmp_path):
     with pytest.raises(ConfigError, match=rf"class name '{taken}' cannot stand in {name}'s labelmap\.txt"):
         export_run(run, name, tmp_path / "out" / default_out(name))
     assert nothing_written(tmp_path / "out")
+
+
+@pytest.mark.parametrize("taken", ["salt, pepper", "salt; pepper", "salt\uff0cpepper", "cat # 1"])
+def test_names_that_would_come_back_from_dataset_toml_as_others_are_refused(taken, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE}), [taken, "C# cup", "cat #1"])
+    with pytest.raises(ConfigError, match=rf"class name '{taken}' cannot stand in voc's dataset\.toml"):
+        export_run(run, "voc", tmp_path / "out")
+    assert nothing_written(tmp_path / "out")
+    assert export_run(run, "cvat", tmp_path / "x.zip").masks == 2
+
+
+def test_names_that_look_like_separators_come_back_from_dataset_toml(tmp_path):
+    names = ("C# cup", "cat #1", "a.b", "cat & dog", "[x]", '"y"', "salt/pepper")
+    export_run(read_run(write_run(tmp_path / "run", {"x.jpg": ONE}), names), "voc", tmp_path / "voc")
+    described = read_config(tmp_path / "voc" / "dataset.toml").vocabulary(tmp_path / "voc")
+    assert described.classes == tuple((name,) for name in (*names, "cat", "dog"))
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat"])
+@pytest.mark.parametrize("taken", ["new\nline.jpg", "a\rb.jpg", " .jpg"])
+def test_photos_whose_names_are_no_line_of_a_list_are_refused(name, taken, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE, taken: ONE}))
+    with pytest.raises(DatasetError, match=rf"cannot stand in {name}'s list of photos") as caught:
+        export_run(run, name, tmp_path / "out" / default_out(name))
+    assert len(str(caught.value).splitlines()) == 1
+    assert nothing_written(tmp_path / "out")
+    export_run(run, "yolo", tmp_path / "yolo")
 
 
 @pytest.mark.parametrize(("name", "limit"), [("voc", 254), ("cvat", 2000), ("coco-panoptic", 2000)])
