@@ -103,8 +103,9 @@ def test_where_the_size_does_not_tell_exif_is_named(tmp_path, orientation, shape
         upright(np.zeros(shape, dtype=np.int32), tmp_path / name)
 
 
-def test_photos_that_are_upright_or_of_another_size_are_left_to_the_size_check(tmp_path):
-    turned_photo(tmp_path / "a.jpg", 1, np.zeros((6, 8, 3), dtype=np.uint8))
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_photos_that_are_upright_or_of_another_size_are_left_to_the_size_check(tmp_path, orientation):
+    turned_photo(tmp_path / "a.jpg", orientation, np.zeros((6, 8, 3), dtype=np.uint8))
     turned_photo(tmp_path / "b.jpg", 3, np.zeros((6, 8, 3), dtype=np.uint8))
     labels = np.ones((6, 8), dtype=np.int32)
     assert upright(labels, tmp_path / "a.jpg") is labels
