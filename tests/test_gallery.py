@@ -50,6 +50,22 @@ def test_truth_of_other_size_or_classes(result, tmp_path):
         read_truth(tmp_path, tmp_path / "a.jpg", result)
 
 
+def test_truth_is_turned_with_a_photo_that_exif_turns(tmp_path):
+    segmenter, stored = Segmenter(FakeVLM(), CONFIG), two_squares()
+    for orientation in (3, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(stored).save(tmp_path / f"{orientation}.png", exif=exif)
+        (tmp_path / "truth").mkdir(exist_ok=True)
+        Image.fromarray(truth_labels()).save(tmp_path / "truth" / f"{orientation}.png")
+    result = segmenter(tmp_path / "6.png", ["red", "green", "blue"])
+    truth = read_truth(tmp_path / "truth", tmp_path / "6.png", result)
+    assert (truth[:, :-1] == np.rot90(truth_labels(), -1)[:, :-1]).all()  # the last column is void
+    assert (truth[:, -1] == VOID).all()
+    with pytest.raises(DatasetError, match=r"EXIF \(orientation 3\)"):
+        read_truth(tmp_path / "truth", tmp_path / "3.png", segmenter(tmp_path / "3.png", ["red", "green", "blue"]))
+
+
 def test_grid_shows_photo_masks_and_truth(result):
     truth = truth_labels().astype(np.int32)
     truth[truth == 255] = VOID

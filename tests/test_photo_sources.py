@@ -23,6 +23,7 @@ class Pictures(BaseHTTPRequestHandler):
     def do_GET(self):
         answers = {
             "/photo": (200, {"Content-Type": "image/png"}, PNG),
+            "/caf%C3%A9%20au%20lait": (200, {"Content-Type": "image/png"}, PNG),
             "/plain": (200, {"Content-Type": "application/octet-stream"}, PNG),
             "/page": (200, {"Content-Type": "text/html"}, b"<html>"),
             "/says-large": (200, {"Content-Type": "image/png", "Content-Length": str(1 << 40)}, b""),
@@ -54,7 +55,7 @@ def address():
     server.server_close()
 
 
-@pytest.mark.parametrize("path", ["photo", "plain", "moved", "hops/3"])
+@pytest.mark.parametrize("path", ["photo", "plain", "moved", "hops/3", "caf\u00e9 au%20lait"])
 def test_an_address_is_fetched_where_it_is_asked_for(address, path):
     np.testing.assert_array_equal(read_image(f"{address}/{path}", web=True), PHOTO)
 
@@ -93,8 +94,9 @@ def test_more_bytes_than_allowed_are_not_kept(address, monkeypatch):
 def test_no_server_and_no_host():
     with pytest.raises(ImageError, match="cannot be fetched"):
         fetching.fetch("http://127.0.0.1:9/a.png")
-    with pytest.raises(ImageError, match="cannot be fetched"):
-        fetching.fetch("http:///a.png")
+    for nowhere in ("http:///a.png", "http://[bad", "http://example.org/\ud800"):
+        with pytest.raises(ImageError, match="cannot be fetched"):
+            fetching.fetch(nowhere)
 
 
 def test_a_public_address_does_not_lead_into_this_network(monkeypatch):

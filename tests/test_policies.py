@@ -106,7 +106,7 @@ def test_a_photo_is_listed_by_path_name_or_stem(key):
 
 def test_keys_with_an_ending_name_an_image_without_one():
     assert Candidates({"photo.jpg": ["sofa"], "other.jpg": []}).of("photo") == ["sofa"]
-    with pytest.raises(ConfigError, match="name no image 'photo'"):
+    with pytest.raises(ConfigError, match="both name the image 'photo'"):
         Candidates({"photo.jpg": ["sofa"], "photo.png": ["cat"]}).of("photo")  # which of the two?
 
 
@@ -138,6 +138,46 @@ def test_candidates_file(tmp_path):
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"photo.jpg": ["cat"]}))
     assert Candidates.read(path).names == {"photo.jpg": ["cat"]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "photo", "key"),
+    [
+        (["train/0001.jpg", "val/0001.jpg"], "train/0001", "train/0001.jpg"),
+        (["train/0001.jpg", "val/0001.jpg"], "/data/val/0001.jpg", "val/0001.jpg"),
+        (["0001.jpg", "val/0001.jpg"], "/data/val/0001.jpg", "val/0001.jpg"),
+        (["0001.jpg", "val/0001.jpg"], "/data/test/0001.jpg", "0001.jpg"),
+        (["photos/cat.jpg"], "/data/photos/cat.jpg", "photos/cat.jpg"),
+        (["photos/cat.jpg"], "cat.jpg", "photos/cat.jpg"),
+        (["photos/cat.jpg"], "cat", "photos/cat.jpg"),
+        (["photos/cat"], "./cat.JPG", "photos/cat"),
+        (["cat", "cat.jpg"], "cat.jpg", "cat.jpg"),
+        (["v1.5"], "photos/v1.5.png", "v1.5"),
+        (["shard.tar/a.png"], "in/shard.tar/a.png", "shard.tar/a.png"),
+        (["v1"], "v1.5", None),
+        (["v1.5"], "v1", None),
+        (["photos/cat.jpg"], "cat.png", None),
+        (["photos/cat.jpg"], "other/cat.jpg", None),
+        (["photos/cat.jpg"], "hotos/cat.jpg", None),
+        ([""], "cat.jpg", None),
+    ],
+)
+def test_a_photo_is_listed_with_or_without_its_folders_and_ending(keys, photo, key):
+    listed = Candidates({name: [name] for name in keys})
+    if key is None:
+        with pytest.raises(ConfigError, match=r"name no image .*: add it"):
+            listed.of(photo)
+    else:
+        assert listed.of(photo) == [key]
+
+
+@pytest.mark.parametrize(
+    ("keys", "photo"),
+    [(["train/0001.jpg", "val/0001.jpg"], "0001"), (["cat.jpg", "cat.png"], "cat"), (["cat", "cat.jpg"], "a/cat.jpg")],
+)
+def test_a_photo_that_two_keys_name_is_refused(keys, photo):
+    with pytest.raises(ConfigError, match=f"'{keys[0]}' and '{keys[1]}' both name the image '{photo}'"):
+        Candidates({name: [name] for name in keys}).of(photo)
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"a": "cat"}', '{"a": [1]}', "{", "\x00"])

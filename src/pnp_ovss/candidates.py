@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.files import read_json
+from pnp_ovss.photo_files import without_ending
 from pnp_ovss.words import counted
 
 
@@ -15,7 +17,8 @@ from pnp_ovss.words import counted
 class Candidates:
     """The names that a list gives for each photo: from a tagger, an LLM, a person.
 
-    names: {photo: class names}; a photo or a key may be a file name with or without its folder or ending.
+    names: {photo: class names}; a photo or a key may be a file name with or without its folders or ending. The key that
+    has most folders in common with the photo counts.
     """
 
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -31,12 +34,44 @@ class Candidates:
 
     def of(self, photo: str) -> Sequence[str]:
         """The names listed for a photo. Raises ConfigError when it is not listed, or twice."""
-        for key in (photo, Path(photo).name, Path(photo).stem):
-            if key in self.names:
-                return self.names[key]
-        alike = [key for key in self.names if Path(key).stem == photo]
-        if len(alike) == 1:
-            return self.names[alike[0]]
-        raise ConfigError(
-            f"the candidates name no image '{photo}'; they name {counted(len(self.names), 'other')}: add it, or use policy itm"
-        )
+        found = self.find(photo)
+        if found is None:
+            others = counted(len(self.names), "other")
+            raise ConfigError(f"the candidates name no image '{photo}'; they name {others}: add it, or use policy itm")
+        return found
+
+    def find(self, photo: str) -> Sequence[str] | None:
+        """The names listed for a photo, None when it is not listed. Raises ConfigError when it is listed twice."""
+        if photo in self.names:
+            return self.names[photo]
+        parts, _ = _split(photo)
+        shared = {key: size for key in self._by_name.get(parts[-1:], ()) if (size := _shared(key, photo))}
+        best = [key for key, size in shared.items() if size == max(shared.values())]
+        if len(best) > 1:
+            raise ConfigError(
+                f"'{best[0]}' and '{best[1]}' both name the image '{photo}': keep one, or write its folders"
+            )
+        return self.names[best[0]] if best else None
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, ...], list[str]]:
+        """The keys by their last part without ending."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for key in self.names:
+            found.setdefault(_split(key)[0][-1:], []).append(key)
+        return found
+
+
+def _split(photo: str) -> tuple[tuple[str, ...], str]:
+    """The parts of a photo's path, the last without its ending; and the ending."""
+    path = Path(photo).as_posix()
+    plain = without_ending(path)
+    return PurePosixPath(plain).parts, path.removeprefix(plain)
+
+
+def _shared(key: str, photo: str) -> int:
+    """How many parts two names of one photo have in common; 0 where they are of two."""
+    (one, its_ending), (other, ending) = _split(key), _split(photo)
+    size = min(len(one), len(other))
+    endings = {its_ending, ending} - {""}
+    return size if len(endings) < 2 and one[len(one) - size :] == other[len(other) - size :] else 0

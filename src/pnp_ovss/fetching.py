@@ -7,8 +7,9 @@ import socket
 import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPMessage
+from string import punctuation
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pnp_ovss.errors import ImageError
 
@@ -29,15 +30,24 @@ def is_address(source: object) -> bool:
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
 
 
+def encoded(address: str) -> str:
+    """An address as it is sent: blanks and letters that are not ASCII percent-encoded. ValueError for what is no text.
+
+    >>> encoded("http://example.org/caf\u00e9%20au lait.jpg")
+    'http://example.org/caf%C3%A9%20au%20lait.jpg'
+    """
+    return quote(address, safe=punctuation)
+
+
 def fetch(address: str) -> bytes:
     """The bytes of the picture at an address.
 
     Raises ImageError for what is no picture, is larger than `MAX_BYTES`, does not answer, or redirects more than
     `MAX_REDIRECTS` times, to another scheme, or from a public address to one of this machine or its network.
     """
-    request = urllib.request.Request(address, headers={"User-Agent": "pnp-ovss", "Accept": "image/*"})
-    opener = urllib.request.build_opener(_Redirects())
+    headers, opener = {"User-Agent": "pnp-ovss", "Accept": "image/*"}, urllib.request.build_opener(_Redirects())
     try:
+        request = urllib.request.Request(encoded(address), headers=headers)
         with opener.open(request, timeout=TIMEOUT_S) as answer:
             kind, length = answer.headers.get_content_type(), answer.headers.get("Content-Length", "")
             if not kind.startswith(_TYPES):
@@ -48,6 +58,7 @@ def fetch(address: str) -> bytes:
     except ImageError:
         raise
     except urllib.error.HTTPError as error:
+        error.close()
         raise ImageError(f"{address} answers {error.code} ({error.reason}); open it in a browser") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error

@@ -104,14 +104,15 @@ def read_truth(folder: Path, photo: Path, result: Segmentation) -> NDArray[np.in
     """The ground truth of a photo in a folder, or None where there is no file of its name.
 
     It is STEM.png (or .labels.png, .tif, .bmp) with indexed or grey values: 0 background, i the i-th asked class,
-    255 (65535 in 16 bit) unknown. Raises DatasetError for other values or another size.
+    255 (65535 in 16 bit) unknown; it is turned with a photo that EXIF turns (`datasets.turns`). Raises DatasetError for
+    other values, another size, or a turn that the size does not tell.
     """
     found = [path for ending in _ENDINGS if (path := folder / f"{photo.stem}{ending}").is_file()]
     if not found:
         return None
     count = len(result.class_names)
     void = (VOID,) if count >= 255 else (255, VOID)
-    labels = IndexedMask(found[0], label_table({i: i for i in range(count + 1)}, void=void))()
+    labels = IndexedMask(found[0], label_table({i: i for i in range(count + 1)}, void=void), photo)()
     if labels.shape != result.labels.shape:
         (h, w), (height, width) = labels.shape, result.labels.shape
         raise DatasetError(f"{found[0]} is {w} x {h} px, its photo {width} x {height} px; make them equal")

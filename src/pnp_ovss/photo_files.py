@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.files import shown
@@ -22,6 +22,16 @@ def photo_endings() -> frozenset[str]:
     from importlib.util import find_spec
 
     return PHOTO_ENDINGS | HEIC_ENDINGS if find_spec("pillow_heif") else PHOTO_ENDINGS
+
+
+def without_ending(name: str) -> str:
+    """The name without the ending of a photo; other dots are part of it.
+
+    >>> without_ending("a/cat.JPG"), without_ending("v1.5")
+    ('a/cat', 'v1.5')
+    """
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in PHOTO_ENDINGS | HEIC_ENDINGS else name
 
 
 def why_left_out(name: str, endings: Container[str] = PHOTO_ENDINGS) -> str:

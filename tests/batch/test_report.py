@@ -10,7 +10,7 @@ from poison import (
 
 from pnp_ovss.batch.report import count_rows
 from pnp_ovss.cli.batch import batch, batch_report
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET
 
 
@@ -32,6 +32,10 @@ def test_the_commands(tmp_path, capsys):
     assert page.count("<figure>") == 5
     assert "&lt;b&gt;.png" in page
     assert "<b>.png" not in page
+    assert batch_report(tmp_path / "out") == 0  # in place of the one before it
+    (tmp_path / "mine.html").write_text("<title>Batch out</title>")
+    with pytest.raises(OutputError, match=r"mine\.html is there and is no contact sheet"):
+        batch_report(tmp_path / "out", tmp_path / "mine.html")
 
 
 def test_the_report_of_photos_that_are_gone_and_of_a_batch_that_is_not_finished(tmp_path):

@@ -1,3 +1,8 @@
+import struct
+import subprocess
+import sys
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,6 +46,48 @@ def test_unreadable_files_are_faults(trees):
     assert "cannot read the mask" in check.faults[0]
     assert "cannot read the image" in check.faults[1]
     assert check.masks == 0
+
+
+def bomb(path):
+    """A PNG that says 200 megapixels and holds none."""
+    header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(9))), (b"IEND", b"")]
+    data = [struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(data))
+
+
+def test_what_is_too_large_to_decode_is_a_fault(trees):
+    data = open_dataset("voc", trees.voc())
+    bomb(data[0].image)
+    bomb(data[1].labels.path)
+    image, mask = check_dataset(data).faults
+    assert "cannot read the image" in image
+    assert "more than 100 megapixels; scale it down" in image
+    assert "cannot read the mask" in mask
+
+
+def test_whatever_a_decoder_raises_is_a_fault(trees, monkeypatch):
+    data = open_dataset("voc", trees.voc())
+
+    def fails(*_, **__):
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    monkeypatch.setattr(Image, "open", fails)
+    assert len(check_dataset(data).faults) == 2
+
+
+def test_photos_are_read_as_an_evaluation_reads_them(trees):
+    """HEIC in a process that has read nothing yet, Pillow's opener for it not registered."""
+    heif = pytest.importorskip("pillow_heif")
+    root = trees.folder('images = "images"\nmasks = "masks"\nclasses = ["cat", "dog"]\nbackground = 0\nvoid = [9]\n')
+    (root / "images/a.jpg").unlink()
+    heif.from_pillow(Image.new("RGB", (trees.width, trees.height))).save(root / "images/a.heic")
+    code = (
+        "import sys; from pnp_ovss.datasets import check_dataset, contact_sheet, open_dataset\n"
+        "data = open_dataset('folder', sys.argv[1]); print(*check_dataset(data).faults); contact_sheet(data)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_the_contact_sheet_shows_images_and_painted_labels(trees):

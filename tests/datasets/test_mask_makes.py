@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pnp_ovss.datasets import UnknownLabelError, check_dataset, open_dataset
 from pnp_ovss.datasets.masks import IndexedMask, label_table, voc_colours
 from pnp_ovss.datasets.turns import upright
 from pnp_ovss.errors import DatasetError
+from pnp_ovss.images import read_image
 
 TABLE = label_table({value: value for value in range(21)}, void=(255,))
 
@@ -78,29 +79,33 @@ def test_a_palette_that_was_sorted_anew_is_refused(tmp_path, palette, colours):
 def turned_photo(path, orientation: int, pixels: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(pixels).save(path, exif=exif)
+    more = {"tiffinfo": {0x0112: orientation}} if path.suffix == ".tif" else {"exif": exif}
+    Image.fromarray(pixels).save(path, **more)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])  # Pillow says the upright size of a TIFF
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_truth_on_stored_pixels_is_turned_with_its_photo(tmp_path, orientation):
+def test_truth_on_stored_pixels_is_turned_with_its_photo(tmp_path, orientation, name):
     pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    turned_photo(tmp_path / "a.png", orientation, pixels)
-    shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    turned_photo(tmp_path / name, orientation, pixels)
+    shown = read_image(tmp_path / name)
     assert shown.shape == (8, 6, 3)
-    assert np.array_equal(upright(pixels[..., 0].astype(np.int32), tmp_path / "a.png"), shown[..., 0])
+    assert np.array_equal(upright(pixels[..., 0].astype(np.int32), tmp_path / name), shown[..., 0])
     drawn = shown[..., 0].astype(np.int32)  # by a tool that turns the photo itself
-    assert np.array_equal(upright(drawn, tmp_path / "a.png"), drawn)
+    assert np.array_equal(upright(drawn, tmp_path / name), drawn)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
 @pytest.mark.parametrize(("orientation", "shape"), [(2, (6, 8)), (3, (6, 8)), (4, (6, 8)), (6, (8, 8))])
-def test_where_the_size_does_not_tell_exif_is_named(tmp_path, orientation, shape):
-    turned_photo(tmp_path / "a.jpg", orientation, np.zeros((*shape, 3), dtype=np.uint8))
+def test_where_the_size_does_not_tell_exif_is_named(tmp_path, orientation, shape, name):
+    turned_photo(tmp_path / name, orientation, np.zeros((*shape, 3), dtype=np.uint8))
     with pytest.raises(DatasetError, match=rf"turned by EXIF \(orientation {orientation}\).*save the photo upright"):
-        upright(np.zeros(shape, dtype=np.int32), tmp_path / "a.jpg")
+        upright(np.zeros(shape, dtype=np.int32), tmp_path / name)
 
 
-def test_photos_that_are_upright_or_of_another_size_are_left_to_the_size_check(tmp_path):
-    turned_photo(tmp_path / "a.jpg", 1, np.zeros((6, 8, 3), dtype=np.uint8))
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_photos_that_are_upright_or_of_another_size_are_left_to_the_size_check(tmp_path, orientation):
+    turned_photo(tmp_path / "a.jpg", orientation, np.zeros((6, 8, 3), dtype=np.uint8))
     turned_photo(tmp_path / "b.jpg", 3, np.zeros((6, 8, 3), dtype=np.uint8))
     labels = np.ones((6, 8), dtype=np.int32)
     assert upright(labels, tmp_path / "a.jpg") is labels

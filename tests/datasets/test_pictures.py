@@ -3,8 +3,9 @@
 import pytest
 
 from pnp_ovss.datasets import check_dataset, open_dataset
-from pnp_ovss.datasets.pictures import PictureFolder, without_ending
+from pnp_ovss.datasets.pictures import PictureFolder
 from pnp_ovss.errors import DatasetError
+from pnp_ovss.photo_files import without_ending
 from tests.datasets.test_folder_reader import OBJECTS, STUFF, columns
 
 LISTED = STUFF + 'list = "val.txt"\n'

@@ -11,12 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pnp_ovss import Segmenter, SegmenterConfig
+from pnp_ovss.datasets.folder import read_config
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export import FORMATS, default_out, export_run, read_run
 from pnp_ovss.export.hf import load
 from pnp_ovss.export.run import below_common
-from pnp_ovss.outputs import LIST
+from pnp_ovss.outputs import LIST, OutputFolder
+from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.runs import holes, many, write_result, write_run
+from tests.scenes import two_squares
 
 ONE = (holes(), ["cat", "dog"])
 
@@ -47,6 +51,33 @@ def test_separators_of_the_label_map_are_refused(name, taken, tmp_path):
     with pytest.raises(ConfigError, match=rf"class name '{taken}' cannot stand in {name}'s labelmap\.txt"):
         export_run(run, name, tmp_path / "out" / default_out(name))
     assert nothing_written(tmp_path / "out")
+
+
+@pytest.mark.parametrize("taken", ["salt, pepper", "salt; pepper", "salt\uff0cpepper", "cat # 1"])
+def test_names_that_would_come_back_from_dataset_toml_as_others_are_refused(taken, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE}), [taken, "C# cup", "cat #1"])
+    with pytest.raises(ConfigError, match=rf"class name '{taken}' cannot stand in voc's dataset\.toml"):
+        export_run(run, "voc", tmp_path / "out")
+    assert nothing_written(tmp_path / "out")
+    assert export_run(run, "cvat", tmp_path / "x.zip").masks == 2
+
+
+def test_names_that_look_like_separators_come_back_from_dataset_toml(tmp_path):
+    names = ("C# cup", "cat #1", "a.b", "cat & dog", "[x]", '"y"', "salt/pepper")
+    export_run(read_run(write_run(tmp_path / "run", {"x.jpg": ONE}), names), "voc", tmp_path / "voc")
+    described = read_config(tmp_path / "voc" / "dataset.toml").vocabulary(tmp_path / "voc")
+    assert described.classes == tuple((name,) for name in (*names, "cat", "dog"))
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat"])
+@pytest.mark.parametrize("taken", ["new\nline.jpg", "a\rb.jpg", " .jpg"])
+def test_photos_whose_names_are_no_line_of_a_list_are_refused(name, taken, tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE, taken: ONE}))
+    with pytest.raises(DatasetError, match=rf"cannot stand in {name}'s list of photos") as caught:
+        export_run(run, name, tmp_path / "out" / default_out(name))
+    assert len(str(caught.value).splitlines()) == 1
+    assert nothing_written(tmp_path / "out")
+    export_run(run, "yolo", tmp_path / "yolo")
 
 
 @pytest.mark.parametrize(("name", "limit"), [("voc", 254), ("cvat", 2000), ("coco-panoptic", 2000)])
@@ -80,12 +111,31 @@ def test_photos_that_a_format_cannot_tell_apart_are_refused(name, pair, tmp_path
 
 
 def test_two_results_of_one_photo_are_refused(tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
+    folder = write_run(tmp_path / "run", {})
+    made = OutputFolder(folder)
     for stem in ("a", "a-2"):
         write_result(folder, stem, "a.jpg", *ONE)
+        made.add([folder / f"{stem}.labels.png", folder / f"{stem}.json"], photo="/photos/a.jpg")
     with pytest.raises(DatasetError, match=r"a-2\.labels\.png\).* are both results of one photo"):
         export_run(read_run(folder), "coco", tmp_path / "x.json")
+
+
+def test_saved_results_are_told_apart_by_their_stems_where_names_do_not(tmp_path):
+    """Of arrays, which have no name, and of photos that have one name."""
+    segmenter = Segmenter(FakeVLM(), SegmenterConfig(layer=2, head=2, size_px=96, refine="none"))
+    for stem, name in (
+        ("frame1", None),
+        ("frame2", None),
+        ("x", "cam.png"),
+        ("y", "cam.png"),
+        ("z", "v1.5"),
+        ("w", "c.jpg"),
+    ):
+        segmenter(two_squares(), ["red"], image_name=name).save(tmp_path / "out", stem)
+    run = read_run(tmp_path / "out")
+    assert [photo.file_name for photo in run.photos] == ["frame1", "frame2", "c.jpg", "x.png", "y.png", "v1.5"]
+    for form in FORMATS:
+        assert export_run(run, form, tmp_path / form / default_out(form)).masks >= 6
 
 
 def test_the_run_itself_is_never_written_over(tmp_path):
@@ -106,6 +156,17 @@ def test_masks_that_others_made_are_never_replaced(tmp_path):
     with pytest.raises(OutputError, match=r"SegmentationClass/x\.png is there and was not made by a run"):
         export_run(run, "voc", tmp_path / "voc")
     assert truth.read_bytes() == b"drawn by hand"
+
+
+def test_a_configuration_that_others_made_is_never_replaced(tmp_path):
+    run = read_run(write_run(tmp_path / "run", {"x.jpg": ONE}))
+    (tmp_path / "tasks.xml").write_text("<View>drawn by hand</View>")
+    with pytest.raises(OutputError, match=r"tasks\.xml is there and is no label-studio export"):
+        export_run(run, "label-studio", tmp_path / "tasks.json")
+    assert (tmp_path / "tasks.xml").read_text() == "<View>drawn by hand</View>"
+    assert not (tmp_path / "tasks.json").exists()
+    for _ in range(2):  # both are ours the second time
+        export_run(run, "label-studio", tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("name", ["coco-panoptic", "hf", "voc", "yolo"])

@@ -85,12 +85,15 @@ def test_without_its_packages_one_sentence(call, monkeypatch):
     assert "pip install '.[serve]'" in err
 
 
+PHOTOS = ("/data/a.png", "/data/?d=caf%C3%A9%20a.png")
+
+
 class Files(BaseHTTPRequestHandler):
     """Label Studio's files, for who has the key; /moved leads elsewhere."""
 
     def do_GET(self):
         keyed = self.headers.get("Authorization") in ("Token key", "Bearer fresh")
-        status = 401 if not keyed else 302 if self.path == "/moved" else 200 if self.path == "/data/a.png" else 404
+        status = 401 if not keyed else 302 if self.path == "/moved" else 200 if self.path in PHOTOS else 404
         self.send_response(status)
         self.send_header("Location", "http://127.0.0.1:9/")
         self.end_headers()
@@ -151,6 +154,43 @@ def test_nothing_is_fetched_from_elsewhere(studio, place):
         Studio(studio, "key").photo(place)
 
 
+def test_a_photo_whose_address_has_blanks_or_accents_is_fetched(studio):
+    for place in ("/data/?d=caf\u00e9 a.png", "/data/?d=caf%C3%A9%20a.png"):
+        assert Studio(studio, "key").photo(place) == image_file(two_squares(), "PNG")
+
+
+WRONG = ["http://[bad", "\ud800", "", None, ["/data/a.png"], "/data/none \u00e9.png"]
+
+
+def test_a_photo_that_cannot_be_had_spoils_no_other(studio, segmenter):
+    tasks = [{"data": {"picture": place}} for place in [*WRONG, "/data/a.png"]] + [None, {"data": None}]
+    results = predict(segmenter, Studio(studio, "key"), {"label_config": CONFIG, "tasks": tasks})["results"]
+    said = [result.get("error", "") for result in results]
+    assert [bool(error) for error in said] == [True] * len(WRONG) + [False, True, True]
+    assert all(len(error.splitlines()) <= 1 for error in said)
+    assert json.dumps(results, ensure_ascii=False).encode()
+    assert results[len(WRONG)]["result"]
+
+
+@pytest.mark.parametrize("key", ["secret\n", "secret\u20ac", "a.b.\u20ac"])
+def test_a_key_that_cannot_be_sent_is_told_and_not_shown(studio, key):
+    with pytest.raises(ImageError, match="is LABEL_STUDIO_API_KEY right") as caught:
+        Studio(studio, key).photo("/data/a.png")
+    assert "secret" not in str(caught.value)
+
+
+def test_requests_without_tasks(studio, segmenter):
+    assert predict(segmenter, Studio(studio, "key"), {"label_config": CONFIG, "tasks": None}) == {"results": []}
+    with pytest.raises(ConfigError, match='"tasks" is str'):
+        predict(segmenter, Studio(studio, "key"), {"label_config": CONFIG, "tasks": "all"})
+
+
+def test_an_answer_without_a_token_is_told(studio, monkeypatch):
+    monkeypatch.setattr("pnp_ovss.serve.label_studio._open", lambda request: b"<html>")
+    with pytest.raises(ImageError, match="gives no access token"):
+        Studio(studio, "a.b.c").photo("/data/a.png")
+
+
 def test_a_redirect_is_not_followed(studio):
     with pytest.raises(ImageError, match="302"):
         Studio(studio, "key").photo("/moved")
@@ -160,6 +200,7 @@ def test_a_redirect_is_not_followed(studio):
     ("config", "says"),
     [
         ("<View>", "no XML"),
+        ("<View>\ud800</View>", "no XML"),
         ("<View/>", "no BrushLabels"),
         (CONFIG.replace("BrushLabels", "PolygonLabels"), "no BrushLabels"),
     ],

@@ -116,6 +116,23 @@ def test_bad_requests_are_sentences(service, fields, status, says):
     assert says in answer.text
 
 
+def test_every_refusal_is_one_error(service):
+    photo = {"photo": ("scene.png", png(two_squares()))}
+    answers = {
+        "photo": service.post("/segment", data={"names": "red"}),
+        "names": service.post("/segment", data={"names": ""}, files=photo),
+        "threshold": ask(service, threshold="high"),
+        "JSON": service.post("/predict", content=b"{", headers={"content-type": "application/json"}),
+        "Not Found": service.get("/nothing"),
+        "Method Not Allowed": service.get("/segment"),
+    }
+    for says, answer in answers.items():
+        assert answer.status_code in (404, 405, 422)
+        assert set(answer.json()) == {"error"}
+        assert says in answer.json()["error"]
+        assert len(answer.json()["error"].splitlines()) == 1
+
+
 def test_what_is_no_photo_and_what_is_an_address(service):
     for data in (b"hello", b"", b"http://127.0.0.1/secret"):
         answer = service.post("/segment", files={"photo": ("a.png", data)}, data={"names": "cat"})

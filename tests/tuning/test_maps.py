@@ -165,5 +165,8 @@ def test_tags_find_photos_by_name_with_or_without_ending(scene, tmp_path):
     found = tagged_files([tmp_path], {"scene": ["red", "dark  blue"], "other.png": ["red"]})
 
     assert found == (TaggedImage(scene.path, ("red", "dark blue")),)
+    assert tagged_files([scene.path], {f"{scene.path.parent.name}/{scene.path.name}": ["red"]})[0].class_names == (
+        "red",
+    )
     with pytest.raises(ConfigError, match=r'keys must be file names, for example \{"scene.png"'):
         tagged_files([tmp_path], {"nothing.jpg": ["red"]})

@@ -19,6 +19,8 @@ from pnp_ovss.pictures import html
 from pnp_ovss.pictures.overlay import draw_overlay
 
 THUMBNAIL_PX = 320
+MARK = "<!-- written by pnp-ovss batch-report -->"
+"""What every such page holds near its start: no other file is replaced."""
 FAILURES = 100
 """Failed photos that are listed; the shards hold them all."""
 
@@ -32,6 +34,7 @@ def write_contact_sheet(root: Path, counts: Counts, page: Path, photos: int) -> 
     names = list(counts.classes)
     shown, failed = _sample(folder, counts, photos)
     parts = [
+        MARK,
         "".join(f"<p>{escape(line)}</p>" for line in counts.lines()),
         f"<h2>Classes</h2>{_classes_table(counts)}",
         f"<h2>Photos ({len(shown)} of {counts.ok})</h2>",

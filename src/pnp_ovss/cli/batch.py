@@ -140,12 +140,12 @@ def batch_report(
 
     Exit code 0: one row a photo, all there; 1: the batch is not finished or not sound.
     """
-    from pnp_ovss.batch.contact_sheet import write_contact_sheet
+    from pnp_ovss.batch.contact_sheet import MARK, write_contact_sheet
     from pnp_ovss.batch.report import count_rows
     from pnp_ovss.outputs import refuse_foreign
 
     target = out or folder / "report.html"
-    refuse_foreign(target, b"<title>Batch report</title>", "contact sheet")
+    refuse_foreign(target, MARK.encode(), "contact sheet")
     counts = count_rows(folder)
     page = write_contact_sheet(folder, counts, target, photos)
     if as_json:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from pnp_ovss.datasets.base import VOID, Dataset, Labels, Sample, UnknownLabelError
-from pnp_ovss.errors import DatasetError
+from pnp_ovss.errors import DatasetError, ImageError
+from pnp_ovss.images import read_image
 from pnp_ovss.pictures.palette import paint, palette
 from pnp_ovss.pictures.sheet import beside, fitted, on_white, stacked
 from pnp_ovss.words import counted
@@ -49,7 +51,7 @@ class DatasetCheck:
 
 
 def check_dataset(dataset: Dataset) -> DatasetCheck:
-    """Read every mask and every image's size; faults are collected, not raised."""
+    """Read every mask and every image, as an evaluation does; faults are collected, not raised."""
     pixels = np.zeros(len(dataset.vocabulary) + 1, dtype=np.int64)
     occurs = np.zeros_like(pixels)
     void, unknown = 0, Counter[int]()
@@ -57,7 +59,7 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
     masks = 0
     for sample in dataset:
         try:
-            labels, picture = sample.labels(), _open(sample.image)
+            labels, size = sample.labels(), _read(sample.image).shape[:2]
         except UnknownLabelError as error:
             masks += 1
             unknown.update(error.values)
@@ -67,8 +69,8 @@ def check_dataset(dataset: Dataset) -> DatasetCheck:
             faults.append(str(error))
             continue
         masks += 1
-        if (picture.height, picture.width) != labels.shape:
-            mask, image = f"{labels.shape[0]} x {labels.shape[1]}", f"{picture.height} x {picture.width}"
+        if size != labels.shape:
+            mask, image = f"{labels.shape[0]} x {labels.shape[1]}", f"{size[0]} x {size[1]}"
             faults.append(f"{sample.id}: the mask is {mask} and its image {image} (height x width)")
         counts = np.bincount(labels[labels != VOID], minlength=len(pixels))
         pixels += counts
@@ -119,7 +121,7 @@ def contact_sheet(dataset: Dataset, count: int = 12) -> Image.Image:
 
 def _tile(sample: Sample, names: tuple[str, ...]) -> Image.Image:
     labels = sample.labels()
-    photo, painted = _open(sample.image).convert("RGB"), Image.fromarray(paint(labels, len(names)))
+    photo, painted = Image.fromarray(_read(sample.image)), Image.fromarray(paint(labels, len(names)))
     painted = fitted(painted, _TILE_PX, Image.Resampling.NEAREST)
     pair = beside([photo.resize(painted.size, Image.Resampling.BICUBIC), painted], gap_px=2, cell_px=_TILE_PX)
     tile = stacked([pair, _legend(sample.id, labels, names)])
@@ -141,10 +143,9 @@ def _legend(title: str, labels: Labels, names: tuple[str, ...]) -> Image.Image:
     return legend
 
 
-def _open(path: Path) -> Image.Image:
-    """The picture, turned as its EXIF orientation says. Raises DatasetError if it cannot be opened."""
+def _read(path: Path) -> NDArray[np.uint8]:
+    """The photo as whatever segments it reads it. Raises DatasetError if it cannot be read."""
     try:
-        with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(f"cannot read the image {path}: {error}") from None
+        return read_image(path)
+    except ImageError as error:
+        raise DatasetError(f"cannot read the image: {error}") from None

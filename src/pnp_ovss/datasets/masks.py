@@ -76,7 +76,9 @@ def read_indexed(
                 )
             values = np.array(mask, dtype=np.int64)
             palette = mask.getpalette() if mask.mode == "P" else None
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except DatasetError:
+        raise
+    except Exception as error:  # whatever a decoder raises on damaged bytes
         raise DatasetError(f"cannot read the mask {path}: {error}") from None
     if values.size and values.min() < 0:
         raise DatasetError(f"{path} holds negative values; expected class numbers from 0")

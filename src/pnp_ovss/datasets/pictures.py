@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.files import read_lines, shown
-from pnp_ovss.photo_files import LeftOut, photo_endings, walk_photos
+from pnp_ovss.photo_files import LeftOut, photo_endings, walk_photos, without_ending
 
 _FLAG = re.compile(r"(.*\S)\s+-?[01]")
 """A name and the column of VOC's lists for one class: 1 = there, 0 = difficult, -1 = not there."""
@@ -108,16 +108,6 @@ def check_id(id: str, folder: Path) -> None:
     path = Path(id)
     if path.is_absolute() or path.drive or ".." in path.parts or not path.name or "\0" in id:
         raise DatasetError(f"{shown(id)!r} names no picture below {shown(folder)}: write its path in that folder")
-
-
-def without_ending(name: str) -> str:
-    """The name without the ending of a picture; other dots are part of it.
-
-    >>> without_ending("a/cat.JPG"), without_ending("v1.5")
-    ('a/cat', 'v1.5')
-    """
-    path = PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix.lower() in photo_endings() else name
 
 
 def require_folder(root: Path, candidates: tuple[str, ...], layout: str) -> Path:

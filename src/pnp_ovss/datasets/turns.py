@@ -37,6 +37,10 @@ def _header(photo: Path) -> tuple[tuple[int, int] | None, int]:
     """(height, width) as stored and EXIF's orientation, 1 = upright; (None, 1) for what is no picture."""
     try:
         with Image.open(photo) as picture:
-            return (picture.height, picture.width), picture.getexif().get(ExifTags.Base.Orientation, 1)
+            tags, stored = picture.getexif(), (picture.height, picture.width)
+            if picture.format == "TIFF":  # Pillow says the upright size of a TIFF, its tags the stored one
+                stored = (tags[ExifTags.Base.ImageLength], tags[ExifTags.Base.ImageWidth])
+            turn = tags.get(ExifTags.Base.Orientation, 1)
+            return stored, turn if turn in range(2, 9) else 1  # other numbers turn nothing
     except Exception:  # whatever a decoder raises on damaged bytes; said when the photo itself is read
         return None, 1

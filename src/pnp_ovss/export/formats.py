@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pnp_ovss.classes import name_key
+from pnp_ovss.classes import class_rows, name_key
 from pnp_ovss.errors import ConfigError, DatasetError, OutputError
 from pnp_ovss.export.run import Run, RunPhoto
 from pnp_ovss.files import shown as path_text
@@ -37,9 +37,10 @@ class Format:
     """A target's rules.
 
     writer: "module:class" below this package. ending: of the one file that it writes, "" for a folder; mark: what such
-    a file always holds, so that no other one is replaced.
+    a file always holds, so that no other one is replaced; beside: endings of what is written with that file.
     background: whether label 0 has the name `background` there, so that no class may. colon: whether its files may
-    hold a ":" (and a leading "#") in a name. max_classes: what its values or our colours can tell apart. by_stem: it
+    hold a ":" (and a leading "#") in a name. class_rows: whether names stand there as lines of a class file. photo_lines:
+    whether it lists photos, one a line. max_classes: what its values or our colours can tell apart. by_stem: it
     finds photos by their names without ending. speck_share: regions below this share of a photo's pixels are left to
     what is around them if no other size is asked for.
     """
@@ -47,8 +48,11 @@ class Format:
     writer: str
     ending: str = ""
     mark: bytes = b""
+    beside: tuple[str, ...] = ()
     background: bool = False
     colon: bool = True
+    class_rows: bool = False
+    photo_lines: bool = False
     max_classes: int | None = None
     by_stem: bool = False
     speck_share: float = 0.0
@@ -63,6 +67,7 @@ FORMATS = {
         mark=b"labelmap.txt",
         background=True,
         colon=False,
+        photo_lines=True,
         max_classes=MAX_CLASSES,
         by_stem=True,
     ),
@@ -71,9 +76,18 @@ FORMATS = {
         writer="label_studio:LabelStudioWriter",
         ending=".json",
         mark=b'"model_version": "pnp-ovss',
+        beside=(".xml",),
         max_classes=MAX_CLASSES,
     ),
-    "voc": Format(writer="voc:VocWriter", background=True, colon=False, max_classes=254, by_stem=True),
+    "voc": Format(
+        writer="voc:VocWriter",
+        background=True,
+        colon=False,
+        class_rows=True,
+        photo_lines=True,
+        max_classes=254,
+        by_stem=True,
+    ),
     "yolo": Format(writer="yolo:YoloWriter", by_stem=True, speck_share=SPECK_SHARE),
 }
 """VOC's masks have 8 bit, of which 0 is background and 255 void."""
@@ -95,7 +109,19 @@ def check(run: Run, name: str, out: Path) -> None:
             f"the run has {counted(len(run.class_names), 'class')}; {name} tells {form.max_classes} apart: use coco, yolo or hf, "
             "or split the run"
         )
-    for class_name in run.class_names:
+    _check_class_names(run.class_names, name)
+    for photo in run.photos:
+        if form.photo_lines and (set("\n\r") & set(photo.stem) or not photo.stem.strip()):
+            raise DatasetError(f"photo {photo.name!r} cannot stand in {name}'s list of photos, one a line: rename it")
+    _check_different(run.photos, lambda photo: photo.file_name, "are both results of one photo: remove one")
+    if form.by_stem:
+        what = f"would share one file in {name}, which knows photos by their names without ending: rename one"
+        _check_different(run.photos, lambda photo: file_key(photo.stem), what)
+
+
+def _check_class_names(class_names: Iterable[str], name: str) -> None:
+    form = get_format(name)
+    for class_name in class_names:
         if form.background and name_key(class_name) == "background":
             raise ConfigError(f"class '{class_name}' has the name of label 0 in {name}: rename it, or use coco or yolo")
         if not form.colon and (":" in class_name or class_name.startswith("#")):
@@ -103,14 +129,16 @@ def check(run: Run, name: str, out: Path) -> None:
                 f"class name '{class_name}' cannot stand in {name}'s labelmap.txt (':' and a leading '#' separate): "
                 "rename it"
             )
-    _check_different(run.photos, lambda photo: photo.file_name, "are both results of one photo: remove one")
-    if form.by_stem:
-        what = f"would share one file in {name}, which knows photos by their names without ending: rename one"
-        _check_different(run.photos, lambda photo: file_key(photo.stem), what)
+        if form.class_rows and class_rows([class_name]) != [(class_name,)]:
+            raise ConfigError(
+                f"class name '{class_name}' cannot stand in {name}'s dataset.toml (commas, semicolons and a lone '#' "
+                "separate): rename it"
+            )
 
 
 def _check_place(run: Run, name: str, out: Path) -> None:
-    ending = get_format(name).ending
+    form = get_format(name)
+    ending = form.ending
     if ending and (out.is_dir() or not out.suffix):
         inside = out / f"export-{name}{ending}"
         raise ConfigError(f"format {name} is one {ending} file, and {out} names a folder: use {inside}")
@@ -122,9 +150,9 @@ def _check_place(run: Run, name: str, out: Path) -> None:
         )
     if not ending and out.resolve() == run.root.resolve():
         raise OutputError(f"{out} is the run itself; choose another --out, for example {out / name}")
-    refuse_inputs([out], run.files, "a file of the run")
+    refuse_inputs([out, *map(out.with_suffix, form.beside)], run.files, "a file of the run")
     if ending:
-        refuse_foreign(out, get_format(name).mark, f"{name} export")
+        refuse_foreign(out, form.mark, f"{name} export", form.beside)
 
 
 def _check_different(photos: Iterable[RunPhoto], key: Callable[[RunPhoto], str], what: str) -> None:

@@ -44,8 +44,8 @@ class LabelStudioWriter:
 
     def close(self) -> None:
         """Write both files."""
-        write_atomically(self._out.with_suffix(".xml"), label_config(self._names).encode())
         write_atomically(self._out, json_bytes(self._tasks))
+        write_atomically(self._out.with_suffix(".xml"), label_config(self._names).encode())
 
 
 def label_config(class_names: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from pnp_ovss.errors import ConfigError, DatasetError
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.masks.specks import remove_specks
 from pnp_ovss.outputs import LONGEST_BYTES
-from pnp_ovss.photo_files import HEIC_ENDINGS, PHOTO_ENDINGS
+from pnp_ovss.photo_files import without_ending
 
 Masks = list[tuple[int, NDArray[np.bool_]]]
 """(label, (H, W) bool) of the classes found, by label."""
@@ -46,8 +46,7 @@ class RunPhoto:
     @property
     def stem(self) -> str:
         """`file_name` without a photo's ending."""
-        path = PurePosixPath(self.file_name)
-        return (path.with_suffix("") if path.suffix.lower() in PHOTO_ENDINGS | HEIC_ENDINGS else path).as_posix()
+        return without_ending(self.file_name)
 
     def labels(self) -> NDArray[np.int32]:
         """(H, W), 0 = background, i = the run's i-th class. Raises DatasetError when the file cannot be trusted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from pnp_ovss.export.run import Run, RunPhoto, below_common, check_text, id_tabl
 from pnp_ovss.files import read_json
 from pnp_ovss.files import shown as path_text
 from pnp_ovss.outputs import OutputFolder
+from pnp_ovss.photo_files import without_ending
 from pnp_ovss.words import counted
 
 LABELS_SUFFIX = ".labels.png"
@@ -31,16 +33,17 @@ def read_segment_run(folder: Path, class_names: Sequence[str] = ()) -> Run:
     made = OutputFolder(folder)
     results = [entry for entry in made.entries if not entry.get("grey")]
     photos = {_stem(name): entry for entry in results for name in entry["files"] if name.endswith(LABELS_SUFFIX)}
-    there = {_stem(path.name) for path in folder.glob(f"*{LABELS_SUFFIX}")} if folder.is_dir() else set()
+    there = {_stem(path.name) for path in folder.glob(f"?*{LABELS_SUFFIX}")} if folder.is_dir() else set()
     stems = sorted(photos if made.has_list else there)
     if not stems:
         raise DatasetError(f"{folder} {_why_empty(folder, made)}")
     records = [_read_record(folder / f"{stem}{LABELS_SUFFIX}") for stem in stems]
     names = one_list([class_names, *map(_names, records)])
     places = [_place(stem, record, photos.get(stem, {})) for stem, record in zip(stems, records, strict=True)]
+    file_names = _file_names(places) if made.has_list else _told_apart(_file_names(places), stems)
     found = [
         _photo(folder / f"{stem}{LABELS_SUFFIX}", name, record, names)
-        for stem, name, record in zip(stems, _file_names(places), records, strict=True)
+        for stem, name, record in zip(stems, file_names, records, strict=True)
     ]
     failed = sum("error" in entry for entry in results)
     older = sum(name.endswith(LABELS_SUFFIX) for name in made.earlier)
@@ -61,13 +64,22 @@ def _place(stem: str, record: dict[str, Any], entry: dict[str, Any]) -> PurePosi
     if isinstance(photo := entry.get("photo"), str):
         return PurePosixPath(Path(photo).as_posix())
     name = PurePosixPath(record["image"])
-    return name.with_name(stem + name.suffix) if path_text(stem) == name.stem else name
+    return name.with_name(stem + name.suffix) if name.name and path_text(stem) == name.stem else name
 
 
 def _file_names(places: Sequence[PurePosixPath]) -> list[str]:
     known = [PurePosixPath(os.path.abspath(place)) if place.parent.parts else place for place in places]
     together = all(place.is_absolute() for place in known)
     return below_common(known) if together else [place.name for place in known]
+
+
+def _told_apart(names: Sequence[str], stems: Sequence[str]) -> list[str]:
+    """Each photo's name, or the stem of its files where it has none (an array) or another has the same."""
+    often = Counter(names)
+    return [
+        name if name and often[name] == 1 else stem + name.removeprefix(without_ending(name))
+        for name, stem in zip(names, stems, strict=True)
+    ]
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -83,7 +95,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         ids = [entry["id"] for entry in record["classes"]]
         sound = isinstance(height, int) and isinstance(width, int) and ids == list(range(1, len(ids) + 1))
         sound = sound and isinstance(record["image"], str) and all(isinstance(n, str) for n in _names(record))
-        sound = sound and PurePosixPath(record["image"]).name != ""
+        sound = sound and (not record["image"] or PurePosixPath(record["image"]).name != "")
     except (ValueError, LookupError, TypeError) as error:
         raise DatasetError(f"{source} is not a result of `pnp-ovss segment` ({error!r})") from error
     if not sound:

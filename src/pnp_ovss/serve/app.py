@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 import uvicorn
 from fastapi import FastAPI, File, Form, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -98,8 +100,19 @@ def _handle_errors(app: FastAPI) -> None:
         "the job took too long; try a smaller photo or fewer names",
     )
     app.add_exception_handler(PnPError, lambda _, error: answer(422, str(error)))
+    app.add_exception_handler(RequestValidationError, lambda _, error: answer(422, _what_is_wrong(error)))
+    app.add_exception_handler(
+        HTTPException, lambda _, error: answer(error.status_code, error.detail, dict(error.headers or {}))
+    )
     app.add_exception_handler(LineFullError, lambda *_: answer(429, full, {"Retry-After": str(RETRY_S)}))
     app.add_exception_handler(TimeoutError, lambda *_: answer(504, late))
+
+
+def _what_is_wrong(error: RequestValidationError) -> str:
+    """The first field that is missing or wrong, in one sentence."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"the request's {where}: {first['msg']}; /docs says what each request takes"
 
 
 def _add_segment(app: FastAPI, segmenter: Segmenter, line: Line) -> None:

@@ -10,13 +10,14 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree
 
 from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.export.label_studio import brush_region
-from pnp_ovss.fetching import MAX_BYTES, TIMEOUT_S
+from pnp_ovss.fetching import MAX_BYTES, TIMEOUT_S, encoded
 from pnp_ovss.segmenter import Segmenter
 
 
@@ -34,7 +35,7 @@ def read_interface(config: str) -> Interface:
     """The brushes of a labelling configuration. Raises ConfigError for one without."""
     try:
         root = ElementTree.fromstring(config)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError) as error:
         raise ConfigError(f"the labelling configuration is no XML ({error})") from None
     images = {image.get("name", ""): image.get("value", "") for image in root.iter("Image")}
     for brushes in root.iter("BrushLabels"):
@@ -56,8 +57,12 @@ class Studio:
 
     def photo(self, place: str) -> bytes:
         """The bytes of a task's photo. Raises ImageError for one that lies elsewhere, or cannot be had."""
-        address = urljoin(f"{self.address}/", place)
-        if _origin(address) != _origin(self.address):
+        try:
+            address = urljoin(f"{self.address}/", encoded(place))
+            ours = _origin(address) == _origin(self.address)
+        except ValueError as error:
+            raise ImageError(f"{place!a} is no address of a photo ({error}); correct the task") from None
+        if not ours:
             raise ImageError(f"{place} lies outside {self.address}; the service fetches from there alone")
         return _open(urllib.request.Request(address, headers={"Authorization": self._authorization()}))
 
@@ -67,16 +72,21 @@ class Studio:
         body = json.dumps({"refresh": self.key}).encode()
         address = urljoin(f"{self.address}/", "api/token/refresh")
         answer = _open(urllib.request.Request(address, body, {"Content-Type": "application/json"}))
-        return f"Bearer {json.loads(answer)['access']}"
+        try:
+            return f"Bearer {json.loads(answer)['access']}"
+        except (ValueError, LookupError, TypeError):
+            raise ImageError(f"{address} gives no access token; is LABEL_STUDIO_API_KEY right?") from None
 
 
 def predict(segmenter: Segmenter, studio: Studio, request: dict[str, Any]) -> dict[str, Any]:
     """The answer to `POST /predict`: for each task its brush regions, or why there are none.
 
-    Raises ConfigError for a labelling configuration without brushes.
+    Raises ConfigError for a labelling configuration without brushes, and for tasks that are none.
     """
-    interface = read_interface(str(request.get("label_config", "")))
-    return {"results": [_prediction(segmenter, studio, interface, task) for task in request.get("tasks", [])]}
+    interface, tasks = read_interface(str(request.get("label_config", ""))), request.get("tasks") or []
+    if not isinstance(tasks, list):
+        raise ConfigError(f'"tasks" is {type(tasks).__name__}; it must be a list of tasks')
+    return {"results": [_prediction(segmenter, studio, interface, task) for task in tasks]}
 
 
 def version_of(segmenter: Segmenter) -> str:
@@ -84,9 +94,9 @@ def version_of(segmenter: Segmenter) -> str:
     return f"pnp-ovss {segmenter.vlm.name} {segmenter.weights}"
 
 
-def _prediction(segmenter: Segmenter, studio: Studio, interface: Interface, task: dict[str, Any]) -> dict[str, Any]:
-    place = str(task.get("data", {}).get(interface.key, ""))
+def _prediction(segmenter: Segmenter, studio: Studio, interface: Interface, task: Any) -> dict[str, Any]:
     try:
+        place = _place(task, interface.key)
         result = segmenter(studio.photo(place), interface.names, image_name=place)
     except ImageError as error:
         return {"result": [], "model_version": version_of(segmenter), "error": str(error)}
@@ -98,6 +108,15 @@ def _prediction(segmenter: Segmenter, studio: Studio, interface: Interface, task
         "score": sum(entry["score"] for entry in found) / len(found) if found else 0.0,
         "model_version": version_of(segmenter),
     }
+
+
+def _place(task: Any, key: str) -> str:
+    """Where a task's photo is. Raises ImageError."""
+    data = task.get("data") if isinstance(task, dict) else None
+    place = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(place, str) or not place:
+        raise ImageError(f"the task has no photo: its data has no address as {key!a}")
+    return place
 
 
 def _origin(address: str) -> tuple[str, str]:
@@ -116,8 +135,11 @@ def _open(request: urllib.request.Request) -> bytes:
     try:
         with urllib.request.build_opener(_NoRedirects()).open(request, timeout=TIMEOUT_S) as answer:
             data = answer.read(MAX_BYTES + 1)
-    except (urllib.error.URLError, OSError) as error:
-        raise ImageError(f"{request.full_url} cannot be fetched ({error}); is LABEL_STUDIO_API_KEY right?") from None
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        why = type(error).__name__ if isinstance(error, ValueError) else str(error)  # a ValueError may show the key
+        raise ImageError(f"{request.full_url} cannot be fetched ({why}); is LABEL_STUDIO_API_KEY right?") from None
     if len(data) > MAX_BYTES:
         raise ImageError(f"{request.full_url} is larger than {MAX_BYTES >> 20} MiB")
     return data

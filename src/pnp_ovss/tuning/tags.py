@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pnp_ovss.candidates import Candidates
 from pnp_ovss.classes import parse_classes
 from pnp_ovss.datasets.base import VOID, Dataset
 from pnp_ovss.errors import ConfigError
@@ -17,14 +18,13 @@ from pnp_ovss.tuning.maps import TaggedImage
 def tagged_files(paths: Sequence[Path], tags: Mapping[str, Sequence[str]]) -> tuple[TaggedImage, ...]:
     """The photos among `paths` (files or folders) that the tags name, in the order of the paths.
 
-    tags: {file name, with or without its ending: class names}. Photos without tags are left out.
-    Raises ConfigError when none is named, ClassNameError for bad names.
+    tags: {file name, with or without its folders or ending: class names}. Photos without tags are left out.
+    Raises ConfigError when none is named, or one twice, ClassNameError for bad names.
     """
     files = [f for path in paths for f in (find_photos(path, deep=False)[0] if path.is_dir() else [path])]
-    found = []
+    found, listed = [], Candidates(tags)
     for file in files:
-        names = next((tags[key] for key in (str(file), file.name, file.stem) if key in tags), ())
-        if names:
+        if names := listed.find(str(file)):
             found.append(TaggedImage(file, tuple(group[0] for group in parse_classes(list(names)))))
     if not found:
         raise ConfigError(
