@@ -163,6 +163,12 @@ def test_what_is_no_result_is_one_line(result, tmp_path):
     with pytest.raises(DatasetError, match=r"scores\.npz is damaged"):
         Segmentation.load(tmp_path)
     paths["scores"].unlink()
+    labels = paths["labels"].read_bytes()
+    length = labels.index(b"IDAT") - 1  # the last byte of it
+    paths["labels"].write_bytes(labels[:length] + b"\0" + labels[length + 1 :])  # Pillow raises a SyntaxError
+    with pytest.raises(DatasetError, match=r"labels\.png cannot be read .*; segment the photo again"):
+        Segmentation.load(tmp_path)
+    paths["labels"].write_bytes(labels)
     record = json.loads(paths["json"].read_text())
     paths["json"].write_text(json.dumps({**record, "size": [5, 5]}))
     with pytest.raises(DatasetError, match="not of one result"):

@@ -70,7 +70,7 @@ def read_labels(path: Path, size: tuple[int, ...], classes: int) -> NDArray[np.u
     try:
         with Image.open(path) as picture:
             labels = np.array(picture).astype(np.uint16)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever a decoder raises on damaged bytes
         raise DatasetError(f"{shown(path)} cannot be read ({error}); segment the photo again") from None
     if labels.shape != size or labels.max(initial=0) > classes:
         raise DatasetError(f"{shown(path)} and the JSON beside it are not of one result; segment the photo again")
