@@ -129,6 +129,8 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path], what: str) ->
 
 
 _ENDS = 1 << 16
+_NOTHING = (b"", b"[]")
+"""Files in which nobody can lose anything: an export of which every photo failed is an empty list."""
 
 
 def refuse_foreign(path: Path, mark: bytes, what: str, beside: Iterable[str] = ()) -> None:
@@ -137,7 +139,7 @@ def refuse_foreign(path: Path, mark: bytes, what: str, beside: Iterable[str] = (
     mark: what every such file holds in its first or last 64 KiB. beside: endings of what is written with it, which is
     replaced only where the file itself is there.
     """
-    ours = path.is_file() and (not path.stat().st_size or mark in _both_ends(path))
+    ours = path.is_file() and ((ends := _both_ends(path)).strip() in _NOTHING or mark in ends)
     for place in (path, *map(path.with_suffix, beside)):
         if os.path.lexists(place) and not ours:
             raise OutputError(f"{path_text(place)} is there and is no {what} of pnp-ovss; choose another --out")

@@ -167,6 +167,8 @@ def test_a_configuration_that_others_made_is_never_replaced(tmp_path):
     assert not (tmp_path / "tasks.json").exists()
     for _ in range(2):  # both are ours the second time
         export_run(run, "label-studio", tmp_path / "other.json")
+    (tmp_path / "empty.json").write_bytes(b"[]\n")  # every photo of it failed
+    export_run(run, "label-studio", tmp_path / "empty.json")
 
 
 @pytest.mark.parametrize("name", ["coco-panoptic", "hf", "voc", "yolo"])
