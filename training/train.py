@@ -12,54 +12,24 @@ import argparse
 import copy
 import functools
 import json
-import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from batches import Batches
-from cache import View, fill, read_records
-from forward import SCALE
+from cache import fill, read_records
+from checkpoints import average, take_over, write_weights
 from losses import Auxiliary, losses, told_by
 from memory import keep_memory
 from pseudo import write_targets
-from safetensors.torch import load_file
+from recipes import CAMS, MASKS, STUDENT, WORDS, Recipe
 from samples import Knowledge
 from start import MIRRORED, PLAIN, THAWED, blank_model, imagenet_probs, new_model
 from targets import write_targets as write_labels
 from torch import nn
 
-from pnp_ovss.vlms.encoders.pocket_model import PocketModel, save_pocket, weights_folder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One training run."""
-
-    steps: int
-    batch: int = 32
-    views: tuple[View, ...] = (PLAIN, MIRRORED)
-    rate: float = 1e-3
-    thaw_from: float = 2.0
-    """Share of the steps after which the trunk's last blocks learn too; above 1: never."""
-    thawed_rate: float = 1e-4
-    targets: str = ""
-    """File of the self-training targets in the work folder; empty: none."""
-    cams: bool = False
-    """Whether GradCAM itself is fitted to those targets (differentiated twice)."""
-    cover: float = 0.0
-    """Weight of the overlap of the completed and thresholded GradCAM with the targets."""
-    told: bool = False
-    """Whether the matching is taught half by the weights that the stage began with, which see both views of a photo."""
-    scale: float = SCALE
-    seed: int = 0
-
-
-WORDS = Recipe(steps=900, rate=1e-3)
-MASKS = Recipe(steps=1000, rate=6e-4, thaw_from=0.0, targets="pseudo.npz")
-CAMS = replace(MASKS, steps=700, batch=20, rate=3e-4, thawed_rate=3e-5, cams=True, cover=0.5, scale=2 * SCALE)
-STUDENT = replace(CAMS, steps=1000, batch=16, rate=4e-4, thawed_rate=1e-4, cover=1.0, told=True)
+from pnp_ovss.vlms.encoders.pocket_model import PocketModel, save_pocket
 
 
 def parameter_groups(model: PocketModel, auxiliary: Auxiliary, recipe: Recipe) -> list[dict]:
@@ -171,24 +141,6 @@ class Run:
         self.save()
 
 
-def read_stage(path: Path) -> dict:
-    """Weights and recipe of a checkpoint, or of a weights file, which is a student's."""
-    if path.suffix != ".safetensors":
-        return torch.load(path, weights_only=True)
-    weights = {name: w.float() if w.is_floating_point() else w for name, w in load_file(path).items()}
-    return {"model": weights, "recipe": asdict(STUDENT)}
-
-
-def take_over(model: PocketModel, checkpoint: Path, scale: float) -> None:
-    """Load a stage's weights; the first layer's queries shrink as the factor on the evidence grows."""
-    state = read_stage(checkpoint)
-    model.load_state_dict(state["model"])
-    query = model.text_encoder.encoder.layer[0].crossattention.self.query
-    growth = scale / state["recipe"]["scale"]
-    query.weight.data.div_(growth)
-    query.bias.data.div_(growth)
-
-
 @dataclass(frozen=True)
 class Place:
     """Where the photos are and where everything made of them goes."""
@@ -236,26 +188,6 @@ def self_train(place: Place, teacher: Path, number: int, seed: int) -> Path:
     write_labels(place.knowledge, weights, place.work / targets)
     student = run_stage(replace(STUDENT, targets=targets, seed=seed + number), place, folder.name, teacher)
     return average((teacher, student), folder / "mean.pt")
-
-
-def average(checkpoints: tuple[Path, Path], out: Path) -> Path:
-    """Write the mean of two checkpoints' weights, the second trained on from the first (Wortsman et al., CVPR 2022).
-
-    What the first knew of names with few photos in the second's targets stays; places are those of the second.
-    """
-    first, second = map(read_stage, checkpoints)
-    mean = {name: (first["model"][name] + second["model"][name]) / 2 for name in first["model"]}
-    torch.save({"model": mean, "recipe": second["recipe"]}, out)
-    return out
-
-
-def write_weights(checkpoint: Path, out: Path) -> None:
-    """The weights of a checkpoint as the package reads them, with the vocabulary beside them."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    model, _ = blank_model()
-    model.load_state_dict(read_stage(checkpoint)["model"])
-    save_pocket(model, out, {"checkpoint": f"{checkpoint.parent.name}/{checkpoint.name}"})
-    shutil.copy(weights_folder() / "pocket-vocab.txt", out.parent)
 
 
 def main() -> None:

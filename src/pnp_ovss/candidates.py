@@ -46,7 +46,8 @@ class Candidates:
             return self.names[photo]
         parts, _ = _split(photo)
         shared = {key: size for key in self._by_name.get(parts[-1:], ()) if (size := _shared(key, photo))}
-        best = [key for key, size in shared.items() if size == max(shared.values())]
+        most = max(shared.values(), default=0)
+        best = [key for key, size in shared.items() if size == most]
         if len(best) > 1:
             raise ConfigError(
                 f"'{best[0]}' and '{best[1]}' both name the image '{photo}': keep one, or write its folders"

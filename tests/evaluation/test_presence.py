@@ -1,8 +1,10 @@
+import json
 import math
 
 import numpy as np
 import pytest
 
+from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.presence import (
     Decided,
     Presence,
@@ -13,6 +15,7 @@ from pnp_ovss.evaluation.presence import (
     presence_by_list,
     survival,
 )
+from pnp_ovss.evaluation.records import ImageRecord
 
 
 def test_by_hand():
@@ -98,3 +101,12 @@ def test_average_precision_by_hand():
         (1 / 2 + 2 / 3) / 2
     )
     assert math.isnan(average_precision(np.array([0.5]), np.array([False])))
+
+
+def test_scores_are_kept_as_they_are():
+    """Rounded ones would tie, and a resumed run would have another average precision than a whole one."""
+    record = ImageRecord(
+        "a", present=(1,), scores={"": (0.99991, 0.99996)}, counts={"": ImageCounts.of(np.eye(3, dtype=int))}
+    )
+    again = ImageRecord.from_json(json.loads(json.dumps(record.to_json())), 3)
+    assert again.scores == record.scores

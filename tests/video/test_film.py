@@ -115,6 +115,7 @@ def test_a_stopped_run_with_other_names_leaves_no_mask_of_the_run_before(segment
     segment_film(segmenter, film, parse_classes("red"), folder, out)
     with pytest.raises(KeyboardInterrupt):
         segment_film(segmenter, film, parse_classes("blue"), folder, out, stop)
+    assert not (folder / "film.json").exists()
     again = segment_film(segmenter, film, parse_classes("blue"), folder, out)
     assert again["shares"] == segment_film(segmenter, film, parse_classes("blue"), tmp_path / "fresh", out)["shares"]
 

@@ -58,7 +58,7 @@ def test_a_weights_file_is_a_students_checkpoint(training, tmp_path):
     model = PocketModel(PocketConfig(vocabulary=50, width=32, layers=2, heads=2, feed_forward=64))
     save_file({name: weight.half() for name, weight in model.state_dict().items()}, tmp_path / "pocket.safetensors")
 
-    state = train.read_stage(tmp_path / "pocket.safetensors")
+    state = training("checkpoints").read_stage(tmp_path / "pocket.safetensors")
 
     assert state["recipe"]["scale"] == train.STUDENT.scale
     for name, weight in model.state_dict().items():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pnp_ovss.classes import Classes
 from pnp_ovss.errors import DependencyError, ImageError
-from pnp_ovss.files import locked, replacing, shown, write_json
+from pnp_ovss.files import locked, replacing, shown, write_json, writing
 from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.outputs import LOCK, OutputFolder, refuse_inputs
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
@@ -78,8 +78,11 @@ def _begun(out: Path, made_by: str) -> OutputFolder:
     made = OutputFolder(out)
     if made.facts.get("made_by") == made_by:
         made.check([OVERLAY, RECORD])
-        return made
-    return made.begin([OVERLAY, RECORD], made_by=made_by)
+    else:
+        made.begin([OVERLAY, RECORD], made_by=made_by)
+        with writing(out):
+            (out / RECORD).unlink(missing_ok=True)  # it stands beside finished masks only
+    return made
 
 
 def rate_of(film: Path) -> Fraction:
