@@ -85,6 +85,12 @@ def test_two_things_of_a_class_are_both_found_and_the_photo_is_encoded_once(part
     assert parts.encoded == 1
 
 
+def test_it_works_where_the_scores_are_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(sam, "_loaded", lambda model, device: (model, device))
+    assert get_refiner("sam")._on(torch.device("cuda:1")) == ("mobile-sam", "cuda:1")
+    assert get_refiner("sam", device="cpu")._on(torch.device("cuda:1")) == ("mobile-sam", "cpu")
+
+
 def test_a_thing_without_a_peak_is_found_by_the_middle_of_the_crfs_mask(parts):
     image, scores, evidence = photo_and_scores()
     evidence.maps[1, 2, 7] = 0

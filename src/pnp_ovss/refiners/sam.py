@@ -58,13 +58,13 @@ class Look:
 class SAM:
     """A promptable segmenter of the SAM family, trained on class-agnostic masks: its results are not mask-free.
 
-    model: "mobile-sam", another name of `promptable.toml`, a hub id or a folder. device: of torch. points: of a class at
-    most, at peaks of its map, and as many in the middle of what the CRF gives it. agreement: IoU with the CRF's mask of the
-    class, in [0, 1], below which that one stays.
+    model: "mobile-sam", another name of `promptable.toml`, a hub id or a folder. device: torch's name of one, or "auto": where
+    the scores are. points: of a class at most, at peaks of its map, and as many in the middle of what the CRF gives it.
+    agreement: IoU with the CRF's mask of the class, in [0, 1], below which that one stays.
     """
 
     model: str = "mobile-sam"
-    device: str = "cpu"
+    device: str = "auto"
     points: int = POINTS
     agreement: float = AGREEMENT
 
@@ -106,9 +106,12 @@ class SAM:
         ]
         return Look(rough, tuple(asked))
 
+    def _on(self, device: torch.device) -> SamSegmenter:
+        return _loaded(self.model, str(device) if self.device == "auto" else self.device)
+
     def _ask(self, image: np.ndarray, held: Tensor, points: Sequence[Sequence[tuple[float, float]]]) -> list[Chosen]:
         """What is chosen for each class. held: (K, H, W) float32, 1 where the CRF has it; points: of each, in [0, 1]."""
-        model = _loaded(self.model, self.device)
+        model = self._on(held.device)
         features, size = model.encode(image), (image.shape[0], image.shape[1])
         chosen = []
         for row, own in enumerate(points):
