@@ -13,10 +13,10 @@ from pnp_ovss import Segmenter
 from pnp_ovss.calibration import calibrate, draw_photos, reference_names
 from pnp_ovss.competition import given_weights, presence_weights
 from pnp_ovss.errors import ConfigError
-from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, coarse, shift_of
+from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, shift_of
 from pnp_ovss.presets import get_preset, remark_on_threshold
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
-from pnp_ovss.vlms.base import ImageFeatures
+from pnp_ovss.vlms.base import ImageFeatures, rounded_half
 from tests.scenes import two_squares
 from tests.segmented import CONFIG
 
@@ -126,6 +126,7 @@ def test_a_bank_of_a_folder_is_resumed_and_read_back(folder, tmp_path):
     bank = calibrate(segmenter, photos, out)
     assert len(bank) == 10
     assert bank.tokens.shape == (10, 1, PATCHES, 3)
+    assert torch.equal(rounded_half(bank.tokens, 5), bank.tokens)
     again = NameBank.load(out)
     assert (again.photos, again.shift, again.weights) == (bank.photos, bank.shift, segmenter.weights)
     assert torch.equal(again.tokens, bank.tokens)
@@ -230,18 +231,18 @@ def test_a_threshold_that_was_never_fitted_is_said(caplog):
     assert "was fitted to no photos" in caplog.text
 
 
-def test_tokens_are_rounded_to_the_nearest_of_32_steps():
-    tokens = torch.linspace(-9, 9, 1001)
-    rounded = coarse(tokens)
+def test_rounding_is_to_the_nearest_of_the_steps_that_are_left():
+    values = torch.linspace(-9, 9, 1001)
+    rounded = rounded_half(values, 5)
     assert rounded.dtype == torch.float16
-    assert ((rounded.float() - tokens).abs() <= tokens.abs() / 64 + 1e-3).all()
-    assert torch.equal(coarse(rounded), rounded)
-    assert len(coarse(torch.linspace(1, 2, 1001)).unique()) == 33
+    assert ((rounded.float() - values).abs() <= values.abs() / 64 + 1e-3).all()
+    assert torch.equal(rounded_half(rounded, 5), rounded)
+    assert [len(rounded_half(torch.linspace(1, 2, 5001), bits).unique()) for bits in (5, 9)] == [33, 513]
 
 
 def test_the_built_in_bank_is_rounded():
     bank = NameBank.load("pocket")
-    assert torch.equal(coarse(bank.tokens), bank.tokens)
+    assert torch.equal(rounded_half(bank.tokens, 5), bank.tokens)
 
 
 def test_known_medians_are_used_where_the_prompt_is_the_same(bank):

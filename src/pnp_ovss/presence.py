@@ -26,13 +26,15 @@ from pnp_ovss.gradcam import match_logits
 from pnp_ovss.images import normalise_pixels, to_pixels
 from pnp_ovss.prompt import build_prompts
 from pnp_ovss.provenance import fingerprint
-from pnp_ovss.vlms.base import ImageFeatures, MatchesPhotos, VisionLanguageModel
+from pnp_ovss.vlms.base import ImageFeatures, MatchesPhotos, VisionLanguageModel, rounded_half
 from pnp_ovss.words import counted
 
 SHARE_OF_MEDIAN = 0.5
 """How much of its median a name is moved by: 1/2 was better than 0 and 1 on VOC train (docs/method.md)."""
 PATCHES = 24
 """Patches kept of each photo, drawn at random: enough for a median, and nobody can see the photo again."""
+MANTISSA_BITS = 5
+"""Of a bank's tokens: it compresses by a quarter, and medians move by less than 0.01."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,17 +173,11 @@ def shift_of(margins: np.ndarray, match_threshold: float) -> float:
 
 
 def look_at(vlm: VisionLanguageModel, photo: np.ndarray, config: SegmenterConfig, seed: int) -> Tensor:
-    """One photo for the bank: the `coarse` tokens of PATCHES patches drawn at random."""
+    """One photo for the bank: the tokens of PATCHES patches drawn at random, rounded."""
     side = config.size_px
     pixels = normalise_pixels(to_pixels(photo, (side, side)), vlm.mean, vlm.std)
     count = (side // vlm.patch_px) ** 2
     chosen = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:PATCHES]
     visible = torch.zeros(count, dtype=torch.bool)
     visible[chosen] = True
-    return coarse(vlm.encode(pixels, visible.to(vlm.device)).tokens)
-
-
-def coarse(tokens: Tensor) -> Tensor:
-    """float16 rounded to 5 bits of its mantissa: a bank compresses by a quarter, and medians move by less than 0.01."""
-    bits = tokens.half().cpu().view(torch.int16)
-    return ((bits + 16) & ~31).view(torch.float16)
+    return rounded_half(vlm.encode(pixels, visible.to(vlm.device)).tokens, MANTISSA_BITS)
