@@ -29,7 +29,7 @@ from pnp_ovss.provenance import fingerprint
 from pnp_ovss.vlms.base import ImageFeatures, MatchesPhotos, VisionLanguageModel, rounded_half
 from pnp_ovss.words import counted
 
-SHARE_OF_MEDIAN = 0.5
+SHARE_OF_MEDIAN = 0.25
 """How much of its median a name is moved by: 1/2 was better than 0 and 1 on VOC train (docs/method.md)."""
 PATCHES = 24
 """Patches kept of each photo, drawn at random: enough for a median, and nobody can see the photo again."""
