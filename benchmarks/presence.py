@@ -3,7 +3,7 @@
     python benchmarks/presence.py ../shared/data/voc [--set voc --split train] [--bank FILE ...] [--limit N]
 
 Each photo is encoded once and matched with all names; everything else is arithmetic. Rows: no bank; every bank with each share of
-the median taken off; and, with half of it, the median of the NEAREST names by word embedding in a table of the calibration's
+the median taken off; and, with the share in use, the median of the NEAREST names by word embedding in a table of the calibration's
 reference names, the name itself taken out of it (what a table of medians would give a word that is not in it). The logit from which
 a name is kept finds as many pairs on the bank as match_threshold does without one; no tag is read for it. "best F1" reads the
 tags: it says what a better threshold could give.
@@ -28,7 +28,7 @@ from pnp_ovss.datasets import open_dataset
 from pnp_ovss.evaluation.presence import average_precision
 from pnp_ovss.gradcam import encode, match_logits
 from pnp_ovss.images import read_image, to_pixels
-from pnp_ovss.presence import NameBank, bank_margins
+from pnp_ovss.presence import SHARE_OF_MEDIAN, NameBank, bank_margins
 from pnp_ovss.tuning.presence import best_f1
 from pnp_ovss.tuning.tags import TaggedImage, dataset_tags
 from pnp_ovss.vlms.base import VisionLanguageModel
@@ -95,10 +95,14 @@ def rows_of(
         for share in SHARES:
             t = shift(on_bank[:, : len(reference)], share * wide, threshold)
             yield f"{Path(path).stem}, {len(bank)} photos, {share:g} of the median", margins - share * own, t
-        t = shift(on_bank[:, : len(reference)], 0.5 * wide, threshold)
+        t = shift(on_bank[:, : len(reference)], SHARE_OF_MEDIAN * wide, threshold)
         for count in NEAREST:
             near = by_nearest(segmenter.vlm, names, {name: medians[name] for name in reference}, count)
-            yield f"{Path(path).stem}, half of the median of {count} nearest names", margins - 0.5 * near, t
+            yield (
+                f"{Path(path).stem}, {SHARE_OF_MEDIAN:g} of the median of {count} nearest names",
+                margins - SHARE_OF_MEDIAN * near,
+                t,
+            )
 
 
 def main() -> None:

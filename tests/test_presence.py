@@ -52,11 +52,11 @@ def bank():
     return NameBank(tokens, "fake", "w", tuple("abcde"), match_threshold=0.5, shift=1.0)
 
 
-def test_half_the_median_is_taken_off_by_hand(bank):
+def test_a_quarter_of_the_median_is_taken_off_by_hand(bank):
     wall, zebra = Presence(Numbers(), CONFIG.template, bank)(features(1), ["wall", "zebra"])
-    # wall: 1 + 4 = 5, median -2 + 4 = 2, so 5 - 1 - shift 1 = 3; zebra: 1, median -2, so 1 + 1 - 1 = 1
-    assert wall == pytest.approx(1 / (1 + math.exp(-3)), abs=1e-4)
-    assert zebra == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-4)
+    # wall: 1 + 4 = 5, median -2 + 4 = 2, so 5 - 0.5 - shift 1 = 3.5; zebra: 1, median -2, so 1 + 0.5 - 1 = 0.5
+    assert wall == pytest.approx(1 / (1 + math.exp(-3.5)), abs=1e-4)
+    assert zebra == pytest.approx(1 / (1 + math.exp(-0.5)), abs=1e-4)
 
 
 @pytest.mark.parametrize("vlm", [Numbers(), Together()])
@@ -90,7 +90,7 @@ def test_the_threshold_keeps_its_meaning(bank):
     """A class at the shift has exactly the probability that the bank's threshold is."""
     for threshold in (0.5, 0.85):
         moved = NameBank(bank.tokens, "fake", "w", bank.photos, threshold, shift=1.0)
-        (found,) = Presence(Numbers(), CONFIG.template, moved)(features(1.0 - 1.0), ["zebra"])  # 0 + 1 = shift
+        (found,) = Presence(Numbers(), CONFIG.template, moved)(features(0.5), ["zebra"])  # 0.5 + 0.5 = shift
         assert found == pytest.approx(threshold, abs=1e-4)
 
 
@@ -99,7 +99,7 @@ def test_the_shift_finds_as_many_on_the_bank_as_the_plain_threshold():
     margins = generator.normal(size=(40, 12)) * 3 + generator.normal(size=12) * 4
     for threshold in (0.5, 0.85, 0.99):
         plain = int((margins >= math.log(threshold / (1 - threshold))).sum())
-        centred = margins - np.median(margins, axis=0) / 2
+        centred = margins - np.median(margins, axis=0) / 4
         assert int((centred >= shift_of(margins, threshold)).sum()) == plain
 
 

@@ -24,7 +24,7 @@ from pnp_ovss.datasets.voc import open_voc
 from pnp_ovss.evaluation.metrics import compute, empty_confusion, update
 from pnp_ovss.evaluation.presence import average_precision
 from pnp_ovss.segmenter import Segmenter
-from pnp_ovss.tuning.presence import best_f1
+from pnp_ovss.tuning.presence import best_f1, other_shares
 
 
 def held_out(data: Path, more: Path | None) -> dict[str, list[tuple[Path, list[str], list[bool]]]]:
@@ -45,13 +45,15 @@ def held_out(data: Path, more: Path | None) -> dict[str, list[tuple[Path, list[s
 def score_presence(
     segmenter: Segmenter, photos: list[tuple[Path, list[str], list[bool]]], thresholds: list[float]
 ) -> dict[str, Any]:
-    """Average precision, best micro-F1 and that of each threshold over all pairs of photo and name."""
+    """Average precision, best micro-F1, that of each threshold and, with a bank, of other shares over all pairs of photo and name."""
     everything = segmenter.replace(policy="itm", match_threshold=0.0)
     scores = np.array([everything.prepare(path, names).match_scores for path, names, _ in photos], np.float64).ravel()
     truth = np.array([there for *_, there in photos]).ravel()
     at = {t: 2 * ((scores >= t) & truth).sum() / ((scores >= t).sum() + truth.sum()) for t in thresholds}
     found = {"photos": len(photos), "ap": average_precision(scores, truth), "f1": best_f1(scores, truth)}
-    return found | {f"f1 at {t:g}": round(float(f1), 4) for t, f1 in at.items()}
+    shares = other_shares(segmenter, photos[0][1], scores.reshape(len(photos), -1))
+    best = {f"f1 with {share:g} of the median": round(best_f1(moved.ravel(), truth), 4) for share, moved in shares}
+    return found | {f"f1 at {t:g}": round(float(f1), 4) for t, f1 in at.items()} | best
 
 
 def score_voc(segmenter: Segmenter, voc: Path, settings: list[dict]) -> list[float]:

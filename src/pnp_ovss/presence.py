@@ -1,7 +1,7 @@
 """Is a name in the photo? The model's own matching, calibrated for the name by photos that nobody labelled.
 
 Some names match everything a little: "wall" gets a higher logit on a photo without one than "zebra". What a name gets on
-photos that were taken for no particular name, its median over a *bank*, says how much, and half of it is taken off. Ours;
+photos that were taken for no particular name, its median over a *bank*, says how much, and a part of it is taken off. Ours;
 docs/method.md has what was measured.
 """
 
@@ -30,7 +30,7 @@ from pnp_ovss.vlms.base import ImageFeatures, MatchesPhotos, VisionLanguageModel
 from pnp_ovss.words import counted
 
 SHARE_OF_MEDIAN = 0.25
-"""How much of its median a name is moved by: 1/2 was better than 0 and 1 on VOC train (docs/method.md)."""
+"""Of its median, by which a name is moved: more helps among things and harms in rooms, whose names are often there."""
 PATCHES = 24
 """Patches kept of each photo, drawn at random: enough for a median, and nobody can see the photo again."""
 MANTISSA_BITS = 5
@@ -43,8 +43,8 @@ class NameBank:
 
     tokens: (photos, ...) float16, each photo's `ImageFeatures.tokens`, rounded. model, weights: whose they are. photos: digests
     of the photos' bytes. match_threshold: the probability that `shift` belongs to. shift: t, the logit that a name less
-    half its median must reach to be found as often on the bank as it would be by `match_threshold` without a bank; NaN in a
-    bank that is not finished.
+    SHARE_OF_MEDIAN of its median must reach to be found as often on the bank as it would be by `match_threshold` without
+    a bank; NaN in a bank that is not finished.
     medians: {name: its median over the bank} of names that are asked for often, by the prompt `template`.
     """
 

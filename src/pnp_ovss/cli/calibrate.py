@@ -34,6 +34,7 @@ def calibrate(
     from pnp_ovss.calibration import calibrate as make_bank
     from pnp_ovss.calibration import draw_photos
     from pnp_ovss.photo_files import find_photos
+    from pnp_ovss.presence import SHARE_OF_MEDIAN
 
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder of photos")
@@ -48,7 +49,7 @@ def calibrate(
         track=lambda paths: track(list(paths), "looking at photos", console=console(stderr=True), transient=True),
     )
     say(
-        f"{out}: {counted(len(bank), 'photo')} seen by {bank.model}; a name less half its median must reach logit {bank.shift:.2f} "
-        f"to be found as often as by match_threshold {bank.match_threshold}"
+        f"{out}: {counted(len(bank), 'photo')} seen by {bank.model}; a name less {SHARE_OF_MEDIAN:g} of its median must reach "
+        f"logit {bank.shift:.2f} to be found as often as by match_threshold {bank.match_threshold}"
     )
     return 0
