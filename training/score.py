@@ -45,7 +45,7 @@ def held_out(data: Path, more: Path | None) -> dict[str, list[tuple[Path, list[s
 def score_presence(
     segmenter: Segmenter, photos: list[tuple[Path, list[str], list[bool]]], thresholds: list[float]
 ) -> dict[str, Any]:
-    """Average precision, best micro-F1, that of each threshold and, with a bank, of other shares over all pairs of photo and name."""
+    """Average precision, best micro-F1, that of each threshold and, with a bank, of other shares; all pairs of photo and name."""
     everything = segmenter.replace(policy="itm", match_threshold=0.0)
     scores = np.array([everything.prepare(path, names).match_scores for path, names, _ in photos], np.float64).ravel()
     truth = np.array([there for *_, there in photos]).ravel()
