@@ -1,6 +1,12 @@
-"""Weights between the stages: of a checkpoint or a weights file, taken over, averaged, written."""
+"""Weights between the stages: of a checkpoint or a weights file, taken over, averaged, written.
+
+python training/checkpoints.py OUT.safetensors FILE FILE ...: the mean of runs that began with the same weights, and of these.
+"""
 
 import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,14 +36,14 @@ def take_over(model: PocketModel, checkpoint: Path, scale: float) -> None:
     query.bias.data.div_(growth)
 
 
-def average(checkpoints: tuple[Path, Path], out: Path) -> Path:
-    """Write the mean of two checkpoints' weights, the second trained on from the first (Wortsman et al., CVPR 2022).
+def average(checkpoints: Sequence[Path], out: Path) -> Path:
+    """Write the mean of checkpoints' weights, the others trained on from the first (Wortsman et al., CVPR and ICML 2022).
 
-    What the first knew of names with few photos in the second's targets stays; places are those of the second.
+    What the first knew of names with few photos in the others' targets stays.
     """
-    first, second = map(read_stage, checkpoints)
-    mean = {name: (first["model"][name] + second["model"][name]) / 2 for name in first["model"]}
-    torch.save({"model": mean, "recipe": second["recipe"]}, out)
+    stages = [read_stage(path) for path in checkpoints]
+    mean = {name: sum(stage["model"][name] for stage in stages) / len(stages) for name in stages[0]["model"]}
+    torch.save({"model": mean, "recipe": stages[-1]["recipe"]}, out)
     return out
 
 
@@ -48,3 +54,9 @@ def write_weights(checkpoint: Path, out: Path) -> None:
     model.load_state_dict(read_stage(checkpoint)["model"])
     save_pocket(model, out, {"checkpoint": f"{checkpoint.parent.name}/{checkpoint.name}"})
     shutil.copy(weights_folder() / "pocket-vocab.txt", out.parent)
+
+
+if __name__ == "__main__":
+    target, *files = map(Path, sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        write_weights(average(files, Path(folder) / "mean.pt"), target)
