@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pnp_ovss.cli.main import app
+from pnp_ovss.cli.options import parse_settings
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets.base import Dataset, Sample
 from pnp_ovss.datasets.vocabulary import get_vocabulary
@@ -100,3 +101,10 @@ def test_no_setting_takes_what_is_no_finite_number(run, photo, tmp_path, name, v
     assert code == 2
     assert name in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [(".5", 0.5), ("-.25", -0.25), ("+.1", 0.1), ("0.5", 0.5), (".5.", ".5."), ("..", "..")]
+)
+def test_a_number_without_its_zero_is_one(said, meant):
+    assert parse_settings([f"blur={said}"]) == {"blur": meant}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -173,8 +174,9 @@ def parse_settings(settings: list[str] | None, flag: str = "--set", example: str
             raise ConfigError(f"{flag} {item}: write NAME=VALUE, for example {flag} {example}")
         if name in found:
             raise ConfigError(f"{flag} {name}=... is given twice; leave one out")
+        whole = re.sub(r"^([+-]?)\.(?=\d)", r"\g<1>0.", value)  # TOML has no .5
         try:
-            found[name] = tomllib.loads(f"x = {value}")["x"]
+            found[name] = tomllib.loads(f"x = {whole}")["x"]
         except (ValueError, RecursionError):
             found[name] = value
     return found
