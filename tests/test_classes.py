@@ -69,6 +69,7 @@ def test_a_name_with_signs_stays_whole(name):
         (["x" * 301], "301 characters"),
         ([3], "must be text"),
         (3, "must be a text or a list"),
+        ({"cat", "dog"}, "must be a text or a list of names, not set"),
         (["cat\x1b[31m"], "U+001B"),
         (["\udce9"], "U+DCE9"),
     ],

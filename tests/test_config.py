@@ -110,6 +110,12 @@ def test_a_number_is_a_background():
         ("[model]\nfamily = 'blip'\ncolour = 1", "unknown keys colour"),
         ("[model]\nfamily = 'blip'\n[settings]\nfoo = 1", "unknown setting 'foo'"),
         ("[model", "not valid TOML"),
+        ("settings = 5\n[model]\nfamily = 'fake'", "bad.toml: model and settings must be tables"),
+        ("model = [1]", "bad.toml: model and settings must be tables"),
+        ("[model]\nfamily = ['fake']", "bad.toml: family = ['fake'] must be a text"),
+        ("[model]\nfamily = 'fake'\npath = 7", "bad.toml: path = 7 must be a text"),
+        ("[model]\nfamily = 'fake'\nheads = '8'", "bad.toml: heads = '8' must be a number"),
+        ("[model]\nfamily = 'fake'\n[settings]\nthreshold = 'high'", "bad.toml: threshold = 'high'"),
     ],
 )
 def test_malformed_presets(tmp_path, text, words):
@@ -121,11 +127,16 @@ def test_malformed_presets(tmp_path, text, words):
 
 
 def test_missing_files_and_unknown_names(tmp_path):
+    method = tmp_path / "method.toml"
+    method.write_text("treshold = 1")
     for call, words in [
         (lambda: get_preset("nope"), "unknown model 'nope'"),
         (lambda: get_preset(tmp_path / "no.toml"), "cannot read"),
         (lambda: get_method("nope"), "unknown method 'nope'"),
         (lambda: get_method(tmp_path / "no.toml"), "cannot read"),
+        (lambda: get_method(method), "method.toml: unknown setting 'treshold'"),
+        (lambda: get_preset(""), "model = '' names none"),
+        (lambda: get_preset(None), "model = None names none"),
     ]:
         with pytest.raises(ConfigError) as caught:
             call()

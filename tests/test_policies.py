@@ -118,6 +118,13 @@ def test_an_empty_list_is_an_answer_a_missing_one_is_not():
 
 def test_kept_by_any_synonym_in_any_case_in_the_classes_order():
     assert kept_indices(CLASSES, ["TV", "Couch", "zebra"]) == (1, 2)
+    assert kept_indices(CLASSES, iter(["TV", "Couch", "zebra"])) == (1, 2)
+
+
+@pytest.mark.parametrize("keep", ["tv", 3, ["tv", 3], [("sofa", "couch")]])
+def test_what_is_no_list_of_names_is_refused(keep):
+    with pytest.raises(ConfigError, match="is no list of names"):
+        kept_indices(CLASSES, keep)
 
 
 @pytest.mark.parametrize("name", ["all", "itm", "file", "oracle"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pnp_ovss import Segmentation, Segmenter, SegmenterConfig
-from pnp_ovss.errors import ClassNameError, DatasetError
+from pnp_ovss.errors import ClassNameError, DatasetError, ImageError
 from pnp_ovss.masks.rasterise import rasterise_polygon
 from pnp_ovss.masks.rle import decode_mask
 from pnp_ovss.pictures.palette import palette
@@ -139,6 +139,20 @@ def test_saved_with_scores_all_comes_back(result, tmp_path):
     assert again.to_hf()[0]["score"] == pytest.approx(result.to_hf()[0]["score"])
     assert again.provenance.config == result.provenance.config
     np.testing.assert_array_equal(again["crimson"], result["red"])
+
+
+def test_saved_again_without_scores_no_older_ones_come_back(result, tmp_path):
+    result.save(tmp_path, "a", scores=True)
+    replace(result, labels=np.zeros_like(result.labels)).save(tmp_path, "a")
+    again = Segmentation.load(tmp_path)
+    assert not len(again.scores)
+    assert (again.image == 255).all()
+
+
+def test_a_photo_of_another_size_is_refused(result, tmp_path):
+    result.save(tmp_path)
+    with pytest.raises(ImageError, match="the photo has 96 x 128 px and the result 128 x 96"):
+        Segmentation.load(tmp_path, image=two_squares().transpose(1, 0, 2).copy())
 
 
 def test_loaded_without_scores_says_what_it_knows(result, tmp_path):

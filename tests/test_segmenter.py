@@ -194,6 +194,23 @@ def test_segment_many_is_lazy_and_survives_a_bad_file(tmp_path):
     assert next(results).image_name == "good.png"
 
 
+def test_segment_many_takes_several():
+    segmenter, scene = Segmenter(FakeVLM(), CONFIG), two_squares()
+    for one in (
+        "photo.jpg",
+        Path("photo.jpg"),
+        b"bytes",
+        scene,
+        scene[..., 0],
+        torch.zeros(3, 8, 8),
+        Image.new("L", (8, 8)),
+    ):
+        with pytest.raises(ImageError, match="several images are asked for, not one"):
+            next(segmenter.segment_many(one, NAMES))
+    for several in ([scene], scene[None], torch.zeros(1, 3, 96, 96), iter([scene])):
+        assert len(list(segmenter.segment_many(several, NAMES))) == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [({"layer": 9}, "layer 9"), ({"head": 5}, "head 5"), ({"refine": "magic"}, "magic")],

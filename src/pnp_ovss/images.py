@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from importlib import import_module
@@ -117,6 +117,16 @@ def _decode(opened: Callable[[], AbstractContextManager[Image.Image]], name: str
         raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from error
     except Exception as error:  # whatever a decoder raises on hostile bytes
         raise ImageError(f"{name} cannot be decoded ({error}); the file is damaged or incomplete") from error
+
+
+def several(images: Iterable[ImageSource]) -> Iterable[ImageSource]:
+    """The images. Raises ImageError for a single one: its letters or rows would be taken for photos."""
+    single = isinstance(images, str | Path | bytes | Image.Image) or hasattr(images, "read")
+    if single or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
+        raise ImageError(
+            f"several images are asked for, not one {type(images).__name__}; write [image], or call the segmenter"
+        )
+    return images
 
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)

@@ -7,7 +7,7 @@ result, because it decides what a number means. Where the caller says which name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -231,6 +231,11 @@ def kept_indices(classes: Classes, keep: Sequence[str]) -> tuple[int, ...]:
 
     >>> kept_indices([("cat",), ("sofa", "couch")], ["Couch", "zebra"])
     (1,)
+
+    Raises ConfigError for what is no list of names: the letters of a text would be taken for names.
     """
-    wanted = set(map(name_key, keep))
+    names = list(keep) if isinstance(keep, Iterable) and not isinstance(keep, str) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"keep = {keep!r:.80} is no list of names; write ['cat', 'sofa']")
+    wanted = set(map(name_key, names))
     return tuple(i for i, group in enumerate(classes) if wanted.intersection(map(name_key, group)))

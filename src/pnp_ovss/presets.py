@@ -62,6 +62,8 @@ def get_preset(model: str | Path) -> ModelPreset:
     "decoder:" before a hub id or folder: it is read as a decoder, whatever its config.json calls itself. Raises
     ConfigError or ModelError.
     """
+    if not isinstance(model, str | Path) or not str(model).strip():
+        raise ConfigError(f"model = {model!r} names none; give a preset's name, a hub id, a folder or a file")
     if str(model).startswith(AS_DECODER):
         return _as_decoder(str(model).removeprefix(AS_DECODER))
     path = Path(model)
@@ -102,12 +104,11 @@ def get_method(method: str | Path) -> dict[str, Any]:
     """The settings of a method: `paper`, `authors-cvpr`, `authors-later`, or a TOML file of settings."""
     path = Path(method)
     if path.suffix == ".toml":
-        data = read_toml(path)
+        data = _checked(read_toml(path), str(path))
     elif str(method) in list_methods():
         data = tomllib.loads((_root() / "presets/methods" / f"{method}.toml").read_text("utf-8"))
     else:
         raise ConfigError(f"unknown method '{method}'; choose from {', '.join(list_methods())} or give a .toml file")
-    SegmenterConfig().replace(**data)
     return data
 
 
@@ -157,13 +158,11 @@ def _folder_preset(path: Path, family: str = "auto") -> ModelPreset:
     Without this a folder would silently get BLIP's layer and head.
     """
     folder = path.parent if path.suffix == ".safetensors" else path
-    own = folder / "preset.toml"
-    if own.is_file():
+    if (own := folder / "preset.toml").is_file():
         return replace(get_preset(own), name=folder.name, path=str(path), hub_id=None)
     plain = ModelPreset(name=path.stem, family=family, path=str(path), source="local files")
-    if not any((folder / name).is_file() for name in ("config.json", "pocket.safetensors")):
-        return plain
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+    described = any((folder / name).is_file() for name in ("config.json", "pocket.safetensors"))
+    if not described or not any(folder.glob("*.safetensors")):
         return plain  # `find_weights` says what is missing
     return like_built_in(plain, folder)
 
@@ -220,15 +219,27 @@ def _decoder(folder: Path, presets: Sequence[ModelPreset]) -> ModelPreset:
 
 def _parse_preset(name: str, data: dict[str, Any], where: str) -> ModelPreset:
     model, settings = data.get("model", {}), data.get("settings", {})
-    extra = set(data) - {"model", "settings", "evidence"}
-    known = {f.name for f in fields(ModelPreset)} - {"settings"}
-    unknown = sorted(extra | (set(model) - known))
+    texts = {f.name: f.type not in ("int", "float") for f in fields(ModelPreset) if f.name != "settings"}
+    if not isinstance(model, dict) or not isinstance(settings, dict):
+        raise ConfigError(f"{where}: model and settings must be tables: [model] and [settings]")
+    unknown = sorted((set(data) - {"model", "settings", "evidence"}) | (set(model) - set(texts)))
     if unknown or "family" not in model:
         problem = f"unknown keys {', '.join(unknown)}" if unknown else "no key 'family' in [model]"
         raise ConfigError(f"{where}: {problem}; a preset has [model] (family, hub_id, ...) and [settings]")
-    SegmenterConfig().replace(**settings)
-    values: dict[str, Any] = {"name": name, **model, "settings": settings}
-    return ModelPreset(**values)
+    named: dict[str, Any] = {"name": name, **model}
+    for key, value in model.items():
+        if not isinstance(value, str if texts[key] else int | float):
+            raise ConfigError(f"{where}: {key} = {value!r} must be {'a text' if texts[key] else 'a number'}")
+    return ModelPreset(**named, settings=_checked(settings, where))
+
+
+def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """The settings of a file. Raises ConfigError, with its name, for what is no setting or has an impossible value."""
+    try:
+        SegmenterConfig().replace(**settings)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return settings
 
 
 def _root() -> Any:
@@ -236,5 +247,4 @@ def _root() -> Any:
 
 
 def _names(folder: str) -> list[str]:
-    entries = (_root() / folder).iterdir()
-    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+    return sorted(e.name.removesuffix(".toml") for e in (_root() / folder).iterdir() if e.name.endswith(".toml"))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pnp_ovss.errors import ConfigError, DatasetError
-from pnp_ovss.files import read_json, shown, write_atomically, write_json
+from pnp_ovss.errors import ConfigError, DatasetError, ImageError
+from pnp_ovss.files import read_json, shown, write_atomically, write_json, writing
 from pnp_ovss.pictures.labels_image import png_bytes
 from pnp_ovss.provenance import Provenance
 from pnp_ovss.words import counted
@@ -28,12 +28,15 @@ def write_files(
     record: Mapping[str, Any],
     arrays: Mapping[str, NDArray] | None,
 ) -> dict[str, Path]:
-    """Write BASE.KIND.png of each picture, the arrays and, last, the record. Returns {kind: path}."""
-    paths = {kind: base.with_name(f"{base.name}.{kind}.png") for kind in pictures}
+    """Write BASE.KIND.png of each picture, the arrays and, last, the record; the arrays of an older result go. {kind: path}."""
+    paths, scores = {kind: base.with_name(f"{base.name}.{kind}.png") for kind in pictures}, _scores_of(base)
+    if arrays is None:
+        with writing(scores):
+            scores.unlink(missing_ok=True)
     for kind, picture in pictures.items():
         write_atomically(paths[kind], png_bytes(picture))
     if arrays is not None:
-        paths["scores"] = base.with_name(f"{base.name}.scores.npz")
+        paths["scores"] = scores
         data = io.BytesIO()
         kept: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
         np.savez_compressed(data, **kept)
@@ -41,6 +44,10 @@ def write_files(
     paths["json"] = base.with_name(f"{base.name}.json")
     write_json(paths["json"], record)
     return paths
+
+
+def _scores_of(base: Path) -> Path:
+    return base.with_name(f"{base.name}.scores.npz")
 
 
 def find_stem(folder: Path, stem: str | None) -> str:
@@ -95,7 +102,7 @@ def read_fields(folder: Path, stem: str | None) -> dict[str, Any]:
     record = read_record(path)
     size, classes = tuple(record["size"]), record["classes"]
     labels = read_labels(base.with_name(f"{base.name}.labels.png"), size, len(classes))
-    arrays = read_arrays(base.with_name(f"{base.name}.scores.npz")) or _no_arrays(size)
+    arrays = read_arrays(_scores_of(base)) or _no_arrays(size)
     try:
         provenance = Provenance.from_dict(record)
     except ConfigError as error:
@@ -112,6 +119,16 @@ def read_fields(folder: Path, stem: str | None) -> dict[str, Any]:
         **{name: arrays[name] for name in ("scores", "maps", "image")},
         **{name: tuple(arrays[name].tolist()) for name in ("channels", "kept")},
     }
+
+
+def check_photo(image: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The photo (H, W, 3) itself. Raises ImageError where it has another size than the result's labels (H, W)."""
+    if image.shape[:2] != size:
+        (height, width), (rows, columns) = image.shape[:2], size
+        raise ImageError(
+            f"the photo has {width} x {height} px and the result {columns} x {rows}: it is of another photo"
+        )
+    return image
 
 
 def _no_arrays(size: tuple[int, ...]) -> dict[str, NDArray]:

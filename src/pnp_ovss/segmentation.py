@@ -239,9 +239,9 @@ class Segmentation:
         """A result that `save` or `pnp-ovss segment` wrote; stem: which, where the folder holds several.
 
         image: the photo. Without it, it is what `save(scores=True)` kept, or else white. Without kept scores `scores` and
-        `maps` are empty. Raises DatasetError for what is no result.
+        `maps` are empty. Raises DatasetError for what is no result, ImageError for a photo of another size.
         """
         fields = result_files.read_fields(Path(folder), stem)
         if image is not None:
-            fields["image"] = read_image(image, web=True)
+            fields["image"] = result_files.check_photo(read_image(image, web=True), fields["labels"].shape)
         return cls(**fields)

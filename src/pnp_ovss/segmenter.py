@@ -19,7 +19,7 @@ from pnp_ovss.competition import Scored, compete
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import PnPError
 from pnp_ovss.files import shown
-from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, to_pixels
+from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, several, to_pixels
 from pnp_ovss.keywords import Settings
 from pnp_ovss.policies import ClassPolicy, Request, get_policy, with_rule
 from pnp_ovss.postprocess import argmax_labels, kept_scores
@@ -83,9 +83,9 @@ class Segmenter:
         named = {"refine": refiner} if isinstance(refiner, str) else {}
         config = resolve(preset, method, **settings, **named)
         config = config.replace(precision=pick_precision(config.precision, device))  # results say what `auto` was
+        vlm = load_vlm(preset, precision=config.precision, device=device)
         if remark := remark_on_threshold(preset, method, **settings):
             log.warning("%s", remark)
-        vlm = load_vlm(preset, precision=config.precision, device=device)
         chosen = None if isinstance(refiner, str) else refiner
         return cls(vlm, config, refiner=chosen, method=Path(method).stem if method else "preset")
 
@@ -126,10 +126,11 @@ class Segmenter:
     ) -> Iterator[Segmentation | PnPError]:
         """Segment photos one after the other, lazily and in their order.
 
-        A photo that cannot be segmented yields its PnPError instead of a result and the rest goes on.
+        A photo that cannot be segmented yields its PnPError instead of a result and the rest goes on. Raises ImageError for
+        one photo in place of several.
         """
         classes = asked_classes(class_names)
-        for image in images:
+        for image in several(images):
             try:
                 yield self(image, classes, **options)
             except PnPError as error:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pnp_ovss.environment import uninterrupted
 from pnp_ovss.errors import ConfigError, ModelError, OutputError, PnPError
 from pnp_ovss.evaluation.records import read_records
 from pnp_ovss.evaluation.report import summarise
@@ -267,6 +269,31 @@ def refuse():
 def importable(monkeypatch):
     """Worker processes import this file by its module name, `tests.evaluation.test_run`."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+
+
+class Deadly(Bright):
+    def answer(self, query):
+        if query.id == "05":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().answer(query)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_told_and_what_was_finished_is_kept(rectangles, records, importable):
+    with pytest.raises(OutputError, match=r"a worker process died.*resume with fewer workers"):
+        run(rectangles, Deadly, records, RunOptions(workers=2))
+    assert len(read_records(records)[1]) < 12
+    assert len(run(rectangles, Bright, records, RunOptions(resume=True)).finished) == 12
+
+
+def test_what_is_started_uninterrupted_does_not_hear_the_keyboard():
+    before = signal.getsignal(signal.SIGINT)
+    with uninterrupted():
+        asked = [sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"]
+        assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() == "True"
+    assert signal.getsignal(signal.SIGINT) is before
+    with ThreadPoolExecutor(1) as other:  # a thread that may set no signals
+        assert other.submit(lambda: uninterrupted().__enter__()).exception() is None
 
 
 @pytest.mark.slow

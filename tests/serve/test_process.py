@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pnp_ovss import Segmenter, SegmenterConfig
-from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.errors import ClassNameError, ConfigError, ImageError
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
 from tests.commands import caller
 from tests.photos import image_file
@@ -177,6 +177,32 @@ def test_a_key_that_cannot_be_sent_is_told_and_not_shown(studio, key):
     with pytest.raises(ImageError, match="is LABEL_STUDIO_API_KEY right") as caught:
         Studio(studio, key).photo("/data/a.png")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["localhost:8080", "127.0.0.1:8080", "ftp://studio", "http://", "http://["])
+def test_an_address_that_is_none_is_told_at_the_start(address):
+    with pytest.raises(ConfigError, match="is no address of a Label Studio; write http://HOST:PORT"):
+        Studio(address, "key")
+
+
+def test_a_photo_within_the_task_is_told_without_its_bytes(studio):
+    with pytest.raises(ImageError, match="fetches from there alone") as caught:
+        Studio(studio, "key").photo("data:image/png;base64," + "A" * 10**5)
+    assert len(str(caught.value)) < 400
+
+
+def test_regions_have_the_label_as_the_project_writes_it(studio, segmenter):
+    config = CONFIG.replace('"red"', '" dark  red "').replace("blue &amp; more", "blue")
+    tasks = [{"data": {"picture": f"{studio.upper().replace('HTTP', 'http')}/data/a.png"}}]
+    (result,) = predict(segmenter, Studio(studio, "key"), {"label_config": config, "tasks": tasks})["results"]
+    assert [region["value"]["brushlabels"] for region in result["result"]] == [[" dark  red "], ["blue"]]
+
+
+@pytest.mark.parametrize("names", [("Red", "red"), ("x" * 400, "red")])
+def test_names_that_cannot_be_asked_are_told_when_the_project_is_set_up(names):
+    config = CONFIG.replace("red", names[0]).replace("blue &amp; more", names[1])
+    with pytest.raises(ClassNameError):
+        read_interface(config)
 
 
 def test_requests_without_tasks(studio, segmenter):

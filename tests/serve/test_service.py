@@ -133,6 +133,19 @@ def test_every_refusal_is_one_error(service):
         assert len(answer.json()["error"].splitlines()) == 1
 
 
+def test_fields_that_would_change_nothing_are_refused(service):
+    photo = {"photo": ("scene.png", png(two_squares()))}
+    answers = {
+        "a field 'treshold'; its fields are photo, names,": ask(service, treshold="0.9"),
+        "2 fields 'names'; write all names into one": service.post("/segment", files=photo, data={"names": ["a", "b"]}),
+        "2 fields 'photo'": service.post("/segment", files=[*photo.items()] * 2, data={"names": "red"}),
+        "threshold stands in the address": service.post("/segment?threshold=1", files=photo, data={"names": "red"}),
+    }
+    for says, answer in answers.items():
+        assert answer.status_code == 422
+        assert says in answer.json()["error"]
+
+
 def test_what_is_no_photo_and_what_is_an_address(service):
     for data in (b"hello", b"", b"http://127.0.0.1/secret"):
         answer = service.post("/segment", files={"photo": ("a.png", data)}, data={"names": "cat"})
@@ -239,9 +252,34 @@ def test_a_token_is_asked_for_where_there_is_one():
             assert ask(running, headers={"authorization": right}).status_code == 200
 
 
-def test_other_pages_and_hosts_are_refused(service):
-    assert ask(service, headers={"origin": "http://evil.example"}).status_code == 403
-    assert service.get("/health", headers={"host": "evil.example"}).status_code == 400
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://["])
+def test_other_pages_are_refused(service, origin):
+    answer = ask(service, headers={"origin": origin})
+    assert answer.status_code == 403
+    assert "takes orders of other web pages from none" in answer.json()["error"]
+
+
+def test_other_hosts_are_refused(service):
+    for name in ("evil.example", "localhost.evil.example", "[", ""):
+        answer = service.get("/health", headers={"host": name})
+        assert answer.status_code == 400
+        assert f"does not answer as '{name.strip('[')}'" in answer.json()["error"]
+    for name in ("LOCALHOST:8000", "127.0.0.1", "[::1]:8000"):
+        assert service.get("/health", headers={"host": name}).status_code == 200
+
+
+def test_an_error_of_the_program_is_an_error_like_the_others():
+    class Broken(FakeVLM):
+        def encode(self, pixels, visible=None):
+            raise RuntimeError("secret")
+
+    app = make_app(Segmenter(Broken(), CONFIG), ServiceConfig())
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as running:
+        answer = ask(running)
+        assert answer.status_code == 500
+        assert "an error of the program" in answer.json()["error"]
+        assert "secret" not in answer.text
+        assert running.get("/health").json()["jobs"] == 0
 
 
 def test_it_describes_itself_without_other_hosts(service):

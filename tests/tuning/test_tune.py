@@ -162,6 +162,17 @@ def test_the_command_resumes_and_refuses_to_start_over(run, scenes):
     assert len(tomllib.loads((scenes / "tuned.toml").read_text())["evidence"]["reward_table"]) == 15
 
 
+@pytest.mark.parametrize("options", [[], ["--presence"]])
+def test_photos_that_cannot_be_read_are_told_before_the_model_works(run, scenes, monkeypatch, options):
+    for name in ("b.png", "c.png"):
+        (scenes / name).write_bytes(b"no picture")
+    monkeypatch.setattr(FakeVLM, "encode", lambda *_: pytest.fail("the model was asked"))
+    code, _, err = run(scenes, "--tags", scenes / "tags.json", "--out", scenes / "t.toml", *options)
+    assert code == 2
+    assert "b.png is not an image" in err
+    assert "(and 1 other photo), or leave it out of the tags" in err
+
+
 def test_other_photos_of_the_same_names_are_not_resumed(run, scenes):
     arguments = (scenes, "--tags", scenes / "tags.json", "--scorer-size", 96,
                  "--no-blur", "--shards", 1, "--trials", 2, "--out", scenes / "tuned.toml")  # fmt: skip

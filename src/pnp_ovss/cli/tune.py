@@ -91,7 +91,7 @@ def tune(
     """
     refuse_foreign(out, b"# Written by `pnp-ovss tune`", "preset", beside=() if resume else (".png",))
     if presence:
-        return _fit_presence(spec, _tagged(images, tags, split)[:limit], seed, out)
+        return _fit_presence(spec, _tagged(images, tags, split, limit), seed, out)
     from pnp_ovss.tuning.maps import MapStore
     from pnp_ovss.tuning.preset import evidence, write_preset
     from pnp_ovss.tuning.scorers import make_scorer
@@ -102,7 +102,7 @@ def tune(
     plan = SearchPlan(sampler=sampler, trials=trials, shards=shards, seed=seed, only_shard=shard)
     blurs = BLURS if blur else ()
     options = TuneOptions(reward=reward, stage=mask_stage, mean_head=mean_head, blurs=blurs, plan=plan)
-    tagged = _tagged(images, tags, split)[:limit]
+    tagged = _tagged(images, tags, split, limit)
     segmenter = spec.make()
     own_size = segmenter.config.size_px if scorer == "self" else None
     judge = make_scorer(scorer, segmenter.vlm, size_px=scorer_size or own_size, device=spec.device)
@@ -151,7 +151,16 @@ def _fit_presence(spec: o.SegmenterSpec, tagged: Sequence[TaggedImage], seed: in
     return 0
 
 
-def _tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...]:
+def _tagged(images: list[Path], tags: str, split: str, limit: int | None) -> tuple[TaggedImage, ...]:
+    """The photos that are used, all of which can be read."""
+    from pnp_ovss.tuning.tags import check_readable
+
+    found = _all_tagged(images, tags, split)[:limit]
+    check_readable(found)
+    return found
+
+
+def _all_tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...]:
     from pnp_ovss.candidates import Candidates
     from pnp_ovss.errors import ConfigError
     from pnp_ovss.tuning.tags import dataset_tags, tagged_files

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pnp_ovss.datasets.base import VOID, Dataset, Sample
+from pnp_ovss.environment import uninterrupted
 from pnp_ovss.errors import DatasetError, OutputError, PnPError
 from pnp_ovss.evaluation.intervals import ImageCounts
 from pnp_ovss.evaluation.metrics import Confusion, Void, empty_confusion, update
@@ -173,9 +175,19 @@ def _examining(
     context = get_context("spawn")  # a forked torch may hang
     asked = (make_system, classes, options)
     with ProcessPoolExecutor(options.workers, context, initializer=_Worker.start, initargs=asked) as pool:
-        settings = pool.submit(_Worker.settings).result()
+
+        def examine(samples: Sequence[Sample]) -> Iterator[ImageRecord]:
+            with uninterrupted():  # what is handed in starts the processes
+                return pool.map(_Worker.examine, samples)
+
         try:
-            yield settings, partial(pool.map, _Worker.examine)
+            with uninterrupted():
+                settings = pool.submit(_Worker.settings)
+            yield settings.result(), examine
+        except BrokenProcessPool:
+            raise OutputError(
+                "a worker process died, perhaps out of memory: what was finished is kept; resume with fewer workers"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

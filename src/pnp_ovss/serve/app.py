@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import uvicorn
-from fastapi import FastAPI, File, Form, UploadFile
+from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from pnp_ovss.errors import ConfigError, PnPError
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
@@ -26,8 +25,10 @@ from pnp_ovss.serve.guards import GuardSize, GuardToken
 from pnp_ovss.serve.label_studio import Studio, predict, read_interface, version_of
 from pnp_ovss.serve.line import Line, LineFullError
 from pnp_ovss.web.desk import bounded_classes
-from pnp_ovss.web.guards import LOOPBACK, RETRY_S, GuardOrigin, hosts_of
+from pnp_ovss.web.guards import LOOPBACK, RETRY_S, GuardHost, GuardOrigin
 
+FIELDS = ("photo", "names", "answer", "policy", "threshold", "match_threshold")
+"""What a request of `/segment` may say."""
 GRACE_S = 30
 """How long jobs may go on after a signal."""
 
@@ -84,7 +85,7 @@ def make_app(segmenter: Segmenter, config: ServiceConfig) -> FastAPI:
 
 def _guards(config: ServiceConfig) -> list[Middleware]:
     return [
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts_of(config.host)),
+        Middleware(GuardHost, host=config.host),
         Middleware(GuardOrigin),
         Middleware(GuardToken, token=config.token),
         Middleware(GuardSize, most=config.max_upload_mb << 20),
@@ -95,10 +96,9 @@ def _handle_errors(app: FastAPI) -> None:
     def answer(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
         return JSONResponse({"error": text}, status, headers)
 
-    full, late = (
-        "too many jobs are waiting; try again later",
-        "the job took too long; try a smaller photo or fewer names",
-    )
+    full = "too many jobs are waiting; try again later"
+    late = "the job took too long; try a smaller photo or fewer names"
+    broken = "an error of the program, written to its log; try another photo"
     app.add_exception_handler(PnPError, lambda _, error: answer(422, str(error)))
     app.add_exception_handler(RequestValidationError, lambda _, error: answer(422, _what_is_wrong(error)))
     app.add_exception_handler(
@@ -106,6 +106,7 @@ def _handle_errors(app: FastAPI) -> None:
     )
     app.add_exception_handler(LineFullError, lambda *_: answer(429, full, {"Retry-After": str(RETRY_S)}))
     app.add_exception_handler(TimeoutError, lambda *_: answer(504, late))
+    app.add_exception_handler(Exception, lambda *_: answer(500, broken))  # which is raised again, and logged
 
 
 def _what_is_wrong(error: RequestValidationError) -> str:
@@ -126,13 +127,28 @@ def _add_segment(app: FastAPI, segmenter: Segmenter, line: Line) -> None:
         policy: Annotated[Literal["itm", "all"] | None, Form(description="Which classes compete.")] = None,
         threshold: Annotated[float | None, Form(description="Threshold T of the maps.")] = None,
         match_threshold: Annotated[float | None, Form(description="A class competes if its match reaches it.")] = None,
+        *,
+        request: Request,
     ) -> Response:
         """Segment one photo. JSON: every asked class with share, match and verdict, those found with COCO's RLE and polygons."""
+        _check_fields([name for name, _ in (await request.form()).multi_items()], list(request.query_params))
         classes = bounded_classes(names, "this service")
         asked = {"policy": policy, "threshold": threshold, "match_threshold": match_threshold}
         chosen = segmenter.replace(**{name: value for name, value in asked.items() if value is not None})  # ty: ignore
         data, name = await photo.read(), photo.filename or ""
         return await line.run(lambda: _answer(chosen(data, classes, image_name=name), answer))
+
+
+def _check_fields(given: Sequence[str], in_address: Sequence[str]) -> None:
+    """Raise ConfigError for what would change nothing: another field, one that is given twice, one in the address."""
+    for name in (*in_address, *given):
+        if name not in FIELDS:
+            raise ConfigError(f"the request has a field {name[:80]!a}; its fields are {', '.join(FIELDS)}")
+        if name in in_address:
+            raise ConfigError(f"{name} stands in the address; give it as a field of the form, like photo and names")
+        if given.count(name) > 1:
+            advice = "write all names into one, with commas between" if name == "names" else "give one"
+            raise ConfigError(f"the request has {given.count(name)} fields {name!a}; {advice}")
 
 
 def _answer(result: Segmentation, kind: str) -> Response:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 from contextlib import suppress
 
-from pnp_ovss.web.guards import App, Message, Receive, Scope, Send, header
+from pnp_ovss.web.guards import App, Message, Receive, Scope, Send, header, refuse
 
 
 class GuardToken:
@@ -25,7 +24,9 @@ class GuardToken:
         if open_ or hmac.compare_digest(_given(header(scope, "authorization")), self._token):
             await self._app(scope, receive, send)
         else:
-            await refuse(send, 401, "give the token: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
+            await refuse(
+                scope, send, 401, "give the token: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
+            )
 
 
 def _given(authorization: str) -> bytes:
@@ -50,7 +51,7 @@ class GuardSize:
         """Pass on, or answer 413."""
         length = header(scope, "content-length")
         if scope["type"] == "http" and length.isdigit() and int(length) > self._most:
-            await refuse(send, 413, f"the request has {int(length)} bytes; the limit is {self._most}")
+            await refuse(scope, send, 413, f"the request has {int(length)} bytes; the limit is {self._most}")
             return
         seen, begun, over = 0, False, False
 
@@ -72,16 +73,8 @@ class GuardSize:
         with suppress(_TooLargeError):
             await self._app(scope, counted, watched)
         if over and not begun:
-            await refuse(send, 413, f"the request has more than {self._most} bytes")
+            await refuse(scope, send, 413, f"the request has more than {self._most} bytes")
 
 
 class _TooLargeError(Exception):
     pass
-
-
-async def refuse(send: Send, status: int, text: str, headers: dict[str, str] | None = None) -> None:
-    """Answer with {"error": text}."""
-    fields = {"content-type": "application/json", **(headers or {})}
-    raw = [(name.encode(), value.encode()) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": json.dumps({"error": text}).encode()})

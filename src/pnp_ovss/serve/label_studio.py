@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree
 
+from pnp_ovss.classes import parse_classes
 from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.export.label_studio import brush_region
 from pnp_ovss.fetching import MAX_BYTES, TIMEOUT_S, encoded
@@ -32,7 +33,7 @@ class Interface:
 
 
 def read_interface(config: str) -> Interface:
-    """The brushes of a labelling configuration. Raises ConfigError for one without."""
+    """The brushes of a labelling configuration. Raises ConfigError for one without, ClassNameError for names not to be asked."""
     try:
         root = ElementTree.fromstring(config)
     except (ElementTree.ParseError, ValueError) as error:
@@ -42,18 +43,31 @@ def read_interface(config: str) -> Interface:
         names = tuple(label.get("value", "") for label in brushes.iter("Label"))
         to = brushes.get("toName", "")
         if to in images and images[to].startswith("$") and all(names) and names:
+            parse_classes(names)
             return Interface(brushes.get("name", ""), to, images[to][1:], names)
     raise ConfigError(
-        "the labelling configuration has no BrushLabels with a Label on an Image; choose 'Semantic Segmentation with Masks'"
+        "the labelling configuration has no BrushLabels with Labels on an Image of the value $...; choose 'Semantic "
+        "Segmentation with Masks'"
     )
 
 
 @dataclass(frozen=True)
 class Studio:
-    """Where the photos are. address: of Label Studio. key: an access token of it, legacy or personal."""
+    """Where the photos are. address: of Label Studio. key: an access token of it, legacy or personal.
+
+    Raises ConfigError for an address that is none.
+    """
 
     address: str
     key: str
+
+    def __post_init__(self) -> None:
+        try:
+            scheme, host = _origin(self.address)
+        except ValueError:
+            scheme = host = ""
+        if scheme not in ("http", "https") or not host:
+            raise ConfigError(f"{self.address!a} is no address of a Label Studio; write http://HOST:PORT")
 
     def photo(self, place: str) -> bytes:
         """The bytes of a task's photo. Raises ImageError for one that lies elsewhere, or cannot be had."""
@@ -61,9 +75,9 @@ class Studio:
             address = urljoin(f"{self.address}/", encoded(place))
             ours = _origin(address) == _origin(self.address)
         except ValueError as error:
-            raise ImageError(f"{place!a} is no address of a photo ({error}); correct the task") from None
+            raise ImageError(f"{place[:200]!a} is no address of a photo ({error}); correct the task") from None
         if not ours:
-            raise ImageError(f"{place} lies outside {self.address}; the service fetches from there alone")
+            raise ImageError(f"{place[:200]} lies outside {self.address}; the service fetches from there alone")
         return _open(urllib.request.Request(address, headers={"Authorization": self._authorization()}))
 
     def _authorization(self) -> str:
@@ -100,10 +114,11 @@ def _prediction(segmenter: Segmenter, studio: Studio, interface: Interface, task
         result = segmenter(studio.photo(place), interface.names, image_name=place)
     except ImageError as error:
         return {"result": [], "model_version": version_of(segmenter), "error": str(error)}
-    found = result.to_hf()
+    found, written = result.to_hf(), dict(zip(result.class_names, interface.names, strict=True))
     return {
         "result": [
-            brush_region(place, name, result[name], tag=interface.tag, image=interface.image) for name in result
+            brush_region(place, written[name], result[name], tag=interface.tag, image=interface.image)
+            for name in result
         ],
         "score": sum(entry["score"] for entry in found) / len(found) if found else 0.0,
         "model_version": version_of(segmenter),
@@ -121,7 +136,7 @@ def _place(task: Any, key: str) -> str:
 
 def _origin(address: str) -> tuple[str, str]:
     parts = urlsplit(address)
-    return parts.scheme, parts.netloc
+    return parts.scheme, parts.netloc.lower()
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -10,9 +10,11 @@ import numpy as np
 from pnp_ovss.candidates import Candidates
 from pnp_ovss.classes import parse_classes
 from pnp_ovss.datasets.base import VOID, Dataset
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.images import read_image
 from pnp_ovss.photo_files import find_photos
 from pnp_ovss.tuning.maps import TaggedImage
+from pnp_ovss.words import counted
 
 
 def tagged_files(paths: Sequence[Path], tags: Mapping[str, Sequence[str]]) -> tuple[TaggedImage, ...]:
@@ -32,6 +34,19 @@ def tagged_files(paths: Sequence[Path], tags: Mapping[str, Sequence[str]]) -> tu
             f'{{"{files[0].name if files else "photo.jpg"}": ["cat", "sofa"]}}'
         )
     return tuple(found)
+
+
+def check_readable(images: Sequence[TaggedImage]) -> None:
+    """Raise ImageError for photos that cannot be read, before the model has worked for hours on those ahead of them."""
+    problems = []
+    for image in images:
+        try:
+            read_image(image.path)
+        except ImageError as error:
+            problems.append(str(error))
+    if problems:
+        more = f" (and {counted(len(problems) - 1, 'other photo')})" if len(problems) > 1 else ""
+        raise ImageError(f"{problems[0]}{more}, or leave it out of the tags")
 
 
 def dataset_tags(dataset: Dataset) -> tuple[TaggedImage, ...]:

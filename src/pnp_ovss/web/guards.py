@@ -5,6 +5,7 @@ of a dead server stays. Plain ASGI: it needs neither gradio nor its server.
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import tempfile
 import time
@@ -65,6 +66,23 @@ class GuardHeaders:
         await self._app(scope, receive, send_guarded)
 
 
+class GuardHost:
+    """Refuses requests that name another host: a foreign name that was made to lead here. host: where the server listens."""
+
+    def __init__(self, app: App, host: str) -> None:
+        self._app, self._open = app, host not in LOOPBACK
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or answer 400; who listens to the network answers to any name."""
+        asked = _host(f"//{header(scope, 'host')}")
+        if self._open or scope["type"] not in ("http", "websocket") or asked in LOOPBACK:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(
+                scope, send, 400, f"this server does not answer as {asked[:80]!a}; ask {LOOPBACK[0]} or localhost"
+            )
+
+
 class GuardOrigin:
     """Refuses what another web page sends: browsers name the page in `Origin`, which must be the host that is asked."""
 
@@ -74,8 +92,8 @@ class GuardOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer 403."""
         origin, host = header(scope, "origin"), header(scope, "host")
-        if scope["type"] in ("http", "websocket") and origin and urlsplit(origin).netloc.lower() != host.lower():
-            await _refuse(scope, send, 403, "this page takes orders from itself alone")
+        if scope["type"] in ("http", "websocket") and origin and _netloc(origin) != host.lower():
+            await refuse(scope, send, 403, "this server takes orders of other web pages from none")
         else:
             await self._app(scope, receive, send)
 
@@ -97,14 +115,10 @@ class GuardQuota:
             if _held(self._folder) > room:
                 _remove_old(self._folder)
             if _held(self._folder) > room:
-                await _refuse(scope, send, 503, "the folder for uploads is full; try again in some minutes")
+                text = b"the folder for uploads is full; try again in some minutes"  # the page shows it as it is
+                await _answer(send, 503, {"content-type": "text/plain; charset=utf-8"}, text)
                 return
         await self._app(scope, receive, send)
-
-
-def hosts_of(host: str) -> list[str]:
-    """What requests may name as the host of a server that listens there: on loopback nothing but loopback."""
-    return [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
 
 
 def header(scope: Scope, name: str) -> str:
@@ -112,14 +126,32 @@ def header(scope: Scope, name: str) -> str:
     return next((value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name.encode()), "")
 
 
-async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
+def _host(address: str) -> str:
+    """The host that an address names, in small letters, without a port; "" where there is none."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(address).hostname or ""
+    return ""
+
+
+def _netloc(address: str) -> str:
+    with contextlib.suppress(ValueError):
+        return urlsplit(address).netloc.lower()
+    return ""
+
+
+async def refuse(scope: Scope, send: Send, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+    """Answer with {"error": text}; a websocket is closed."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain; charset=utf-8")]}
-    )
-    await send({"type": "http.response.body", "body": text.encode()})
+    fields = {"content-type": "application/json", **(headers or {})}
+    await _answer(send, status, fields, json.dumps({"error": text}).encode())
+
+
+async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
 
 
 @contextlib.contextmanager

@@ -10,14 +10,13 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from pnp_ovss.environment import environment
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.web.desk import Desk
 from pnp_ovss.web.fields import CSS, Offer
-from pnp_ovss.web.guards import GuardHeaders, GuardOrigin, GuardQuota, hosts_of, own_folder
+from pnp_ovss.web.guards import GuardHeaders, GuardHost, GuardOrigin, GuardQuota, own_folder
 from pnp_ovss.web.page import build_page
 
 TRIES = 5
@@ -77,7 +76,7 @@ def _launch(page: gr.Blocks, config: ServerConfig, folder: Path, tries: int = TR
 def _launch_options(config: ServerConfig, folder: Path) -> dict[str, Any]:
     guards = [
         Middleware(GuardHeaders),  # the outermost: also the refusals of the others carry them
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts_of(config.host)),
+        Middleware(GuardHost, host=config.host),
         Middleware(GuardOrigin),
         Middleware(GuardQuota, folder=folder, quota=config.quota_mb << 20, largest=config.max_upload_mb << 20),
     ]
