@@ -1,8 +1,9 @@
 """What a photo costs on a card, in one command: python benchmarks/gpu.py [--device cuda] [--minutes 9] [--json FILE]
 
 One photo (scikit-image's `astronaut`), five passes (R = 4), policy `all`, the Dense CRF on the card with six classes: BLIP-large
-at 320 and 768 px and BridgeTower-large at 770, float32 and bfloat16, 20 and 171 names; beside them the published way
-(`published.py`, its blur and CRF on the processor), MaskCLIP and ReCo at 320 px. Random weights of the true size: time does not
+at 320 and 768 px and BridgeTower-large at 770, float32 and bfloat16, 20 and 171 names, and BLIP-large at 320 px with 4 and 16
+photos at once (seconds are a photo's); beside them the published way (`published.py`, its blur and CRF on the processor), MaskCLIP
+and ReCo at 320 px. Random weights of the true size: time does not
 depend on their values. Each row is run once to warm up, then `--runs` times or as long as its part of the minutes lasts; rows
 that no time was left for are named. "of the limit": the multiplications that BLIP needs over the rate of plain products on the
 same device, without the refiner. --tiny: small models and photos, to try the script anywhere.
@@ -39,19 +40,36 @@ from pnp_ovss.vlms.encoders.bpe import BpeTokenizer
 TINY = Sizes(48, 1, 2, text_width=48, text_layers=9)
 PLACES = {"BLIP-large": (8, 10), "BridgeTower-large": (2, 8)}
 """The paper's layer and head of each model, from 1."""
-COLUMNS = ("system", "precision", "px", "names", "s", "of which refiner", "runs", "peak MiB", "of the limit")
+COLUMNS = (
+    "system",
+    "precision",
+    "px",
+    "names",
+    "at once",
+    "s a photo",
+    "of which refiner",
+    "runs",
+    "peak MiB",
+    "of the limit",
+)
+AT_ONCE = (4, 16)
+"""Photos that are segmented together, beside the rows of one."""
 Run = Callable[[], float]
-"""Labels the photo once; seconds in the refiner."""
+"""Labels the photo once, or as often as the row says together; seconds a photo in the refiner."""
 
 
 @dataclass
 class Row:
-    """One system's cost. seconds: of each run on the wall. peak_mib: of the card's memory, of the process's without one."""
+    """One system's cost. at_once: photos that are segmented together.
+
+    seconds: a photo, of each run on the wall. peak_mib: of the card's memory, of the process's without one.
+    """
 
     system: str
     precision: str
     px: int
     names: int
+    at_once: int = 1
     seconds: list[float] = field(default_factory=list)
     refine_s: float = 0.0
     peak_mib: float = 0.0
@@ -62,8 +80,8 @@ class Row:
         deviation = f" +- {statistics.stdev(self.seconds):.3f}" if len(self.seconds) > 1 else ""
         share = "" if self.limit_share is None else f"{self.limit_share:.0%}"
         mean = f"{statistics.fmean(self.seconds):.3f}{deviation}" if self.seconds else "not run"
-        cells = (self.system, self.precision, self.px, self.names, mean, f"{self.refine_s:.3f}", len(self.seconds))
-        return (*map(str, cells), f"{self.peak_mib:.0f}", share)
+        asked = (self.system, self.precision, self.px, self.names, self.at_once)
+        return (*map(str, asked), mean, f"{self.refine_s:.3f}", str(len(self.seconds)), f"{self.peak_mib:.0f}", share)
 
 
 @dataclass(frozen=True)
@@ -85,13 +103,14 @@ class Bench:
         model = model.eval().requires_grad_(False).to(self.device)
         return BridgeTowerVLM(model, BpeTokenizer.from_folder(folder), precision=precision)
 
-    def ours(self, system: str, precision: str, px: int, names: list[str]) -> Run:
+    def ours(self, row: Row, names: list[str]) -> Run:
         """The library as a user calls it, with six classes for the CRF."""
-        vlm, (layer, head) = self.vlm(system, precision), PLACES[system]
-        config = SegmenterConfig(policy="all", normalise="global", size_px=px, layer=layer, head=head)
+        vlm, (layer, head) = self.vlm(row.system, row.precision), PLACES[row.system]
+        config = SegmenterConfig(policy="all", normalise="global", size_px=row.px, layer=layer, head=head)
         config = config.replace(threshold=live_threshold(vlm, config, self.photo, names))
-        segmenter = Segmenter(vlm, config)
-        return lambda: segmenter(self.photo, names).seconds["refine"]
+        segmenter, photos = Segmenter(vlm, config), [self.photo] * row.at_once
+        together = lambda: segmenter.segment_many(photos, names, at_once=row.at_once)  # noqa: E731
+        return lambda: statistics.fmean(result.seconds["refine"] for result in together())
 
     def as_published(self, px: int, names: list[str]) -> Run:
         """All five passes of it."""
@@ -127,7 +146,7 @@ class Bench:
             refined.append(run())
             if self.device == "cuda":
                 torch.cuda.synchronize()
-            row.seconds.append(time.perf_counter() - start)
+            row.seconds.append((time.perf_counter() - start) / row.at_once)
         row.refine_s = statistics.fmean(refined)
         row.peak_mib = torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else resident_mb("VmHWM")
 
@@ -141,24 +160,25 @@ class Bench:
         """Rows and what makes their run, the most telling first."""
         names = list(get_vocabulary("coco_stuff171").names)
         small, large, tower = (32, 64, 64) if self.tiny else (320, 768, 770)
-        for precision in ("bfloat16", "float32"):
-            yield self._job("BLIP-large", precision, small, names[:20])
+        for at_once in (1, *AT_ONCE):
+            for precision in ("bfloat16", "float32"):
+                yield self._job(Row("BLIP-large", precision, small, 20, at_once))
         yield Row("as published", "float32", small, 20), lambda: self.as_published(small, names[:20])
         for title, make in (("MaskCLIP", inference_speed.maskclip), ("ReCo", inference_speed.reco)):
             if not self.tiny:
                 yield Row(title, "float32", small, 20), lambda make=make: self.other(make, names[:20])
         further = [(large, 20, "bfloat16"), (large, 20, "float32"), (small, 171, "bfloat16")]
         for px, count, precision in (*further, (small, 171, "float32"), (large, 171, "bfloat16")):
-            yield self._job("BLIP-large", precision, px, names[:count])
+            yield self._job(Row("BLIP-large", precision, px, count))
         for precision in ("bfloat16", "float32"):
             if not self.tiny:
-                yield self._job("BridgeTower-large", precision, tower, names[:20])
+                yield self._job(Row("BridgeTower-large", precision, tower, 20))
 
-    def _job(self, system: str, precision: str, px: int, names: list[str]) -> tuple[Row, Callable[[], Run]]:
-        return Row(system, precision, px, len(names)), lambda: self.ours(system, precision, px, names)
+    def _job(self, row: Row) -> tuple[Row, Callable[[], Run]]:
+        return row, lambda: self.ours(row, list(get_vocabulary("coco_stuff171").names[: row.names]))
 
     def limit_s(self, row: Row) -> float | None:
-        """The least time of BLIP's multiplications; None of other systems."""
+        """The least time of BLIP's multiplications for a photo; None of other systems."""
         if row.system != "BLIP-large":
             return None
         sizes, names = TINY if self.tiny else BLIP_LARGE, list(get_vocabulary("coco_stuff171").names[: row.names])

@@ -26,6 +26,9 @@ def test_every_row_is_measured_or_said_to_be_not_run(tmp_path):
         ("BLIP-large", "float32"), ("BLIP-large", "bfloat16"), ("as published", "float32"),
     }  # fmt: skip
     assert {row["names"] for row in rows} == {20, 171}
+    assert {
+        (row["precision"], row["at_once"]) for row in rows if row["names"] == 20 and row["system"] == "BLIP-large"
+    } == {(precision, count) for precision in ("float32", "bfloat16") for count in (1, 4, 16)}
     for row in rows:
         assert len(row["seconds"]) == 1
         assert row["seconds"][0] > row["refine_s"] > 0

@@ -12,7 +12,7 @@ ROOMS = (
     "errors", "words", "extras", "environment", "clock", "files", "masks", "photo_files", "depth", "exif", "classes", "settings",
     "config", "keywords", "checkpoint", "presets", "provenance", "changes", "fetching", "photo_values", "images", "prompt",
     "saliency", "postprocess", "completion", "competition", "verdicts", "pictures", "outputs", "refiners", "vlms", "clip",
-    "candidates", "policies", "rivals", "trace", "automatic", "gradcam", "presence", "result_files", "result_forms",
+    "candidates", "policies", "rivals", "trace", "automatic", "gradcam", "presence", "preparing", "result_files", "result_forms",
     "segmentation", "segmenter", "spec", "testing", "tiles", "explain", "datasets", "calibration", "gallery", "model_check",
     "evaluation", "baselines", "tuning", "batch", "export", "integrations", "video", "web", "serve", "cli",
 )  # fmt: skip

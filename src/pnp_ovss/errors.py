@@ -1,5 +1,10 @@
 """The errors of the library: one line each, saying what was asked, what was found and what to do."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
 
 class PnPError(Exception):
     """Base of every error that the library raises on purpose."""
@@ -35,3 +40,11 @@ class RefinerError(PnPError):
 
 class DependencyError(PnPError):
     """An optional package that is needed and not installed."""
+
+
+def attempt(step: Callable[..., T], *given: Any, **options: Any) -> T | PnPError:
+    """What a step gives, or the PnPError that it raised."""
+    try:
+        return step(*given, **options)
+    except PnPError as error:
+        return error

@@ -1,9 +1,14 @@
-"""GradCAM and Saliency DropOut on a model (steps 3 to 9): the formulas of `saliency`, fed by an adapter."""
+"""GradCAM and Saliency DropOut on a model (steps 3 to 9): the formulas of `saliency`, fed by an adapter.
+
+Everything is written for several photos; one is a list of one. Those of one size go through the passes together, because
+each drop leaves as many patches in all of them, and an adapter that `TakesPhotos` encodes and attends to them at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,21 +21,47 @@ from pnp_ovss.postprocess import accumulate, comparable, merge_synonyms
 from pnp_ovss.prompt import Prompt, build_prompts
 from pnp_ovss.saliency import class_maps, drop_most_salient, head_maps, scored_tokens, token_saliency
 from pnp_ovss.trace import Pass, Prepared, Trace
-from pnp_ovss.vlms.base import Head, ImageFeatures, VisionLanguageModel
+from pnp_ovss.vlms.base import CrossAttention, Head, ImageFeatures, TakesPhotos, VisionLanguageModel
 
 Track = Callable[[Iterator[Pass]], Iterable[Pass]]
+Rounds = Iterator[Sequence[Pass]]
+"""A pass of each photo at a time."""
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def encode(
     vlm: VisionLanguageModel, pixels: Tensor, config: SegmenterConfig, visible: Tensor | None = None
 ) -> ImageFeatures:
     """The features of (3, S_h, S_w) pixels in [0, 1]; patches that are not visible (N,) are dropped as `hole` says (step 8)."""
+    return encode_many(vlm, [pixels], config, None if visible is None else visible[None])[0]
+
+
+def encode_many(
+    vlm: VisionLanguageModel, photos: Sequence[Tensor], config: SegmenterConfig, visible: Tensor | None = None
+) -> list[ImageFeatures]:
+    """`encode` of P photos of one size; visible: (P, N) bool, as many in every row."""
     removed = visible if config.hole == "remove_tokens" else None
     if visible is not None and removed is None:
         fill = (0.0, 0.0, 0.0) if config.hole == "black" else vlm.mean
-        grid = (pixels.shape[1] // vlm.patch_px, pixels.shape[2] // vlm.patch_px)
-        pixels = punch_holes(pixels, visible.to(pixels.device), grid, fill)
-    return vlm.encode(normalise_pixels(pixels, vlm.mean, vlm.std), removed)
+        grid = (photos[0].shape[1] // vlm.patch_px, photos[0].shape[2] // vlm.patch_px)
+        photos = [punch_holes(p, left.to(p.device), grid, fill) for p, left in zip(photos, visible, strict=True)]
+    photos = [normalise_pixels(pixels, vlm.mean, vlm.std) for pixels in photos]
+    if len(photos) > 1 and isinstance(vlm, TakesPhotos):
+        return vlm.encode_photos(torch.stack(photos), removed)
+    rows = [None] * len(photos) if removed is None else removed
+    return [vlm.encode(pixels, row) for pixels, row in zip(photos, rows, strict=True)]
+
+
+def by_size(values: Sequence[T], size: Callable[[T], Hashable], work: Callable[[list[T]], Sequence[R]]) -> list[R]:
+    """What `work` makes of the values, given those of one size at a time; in the order of the values."""
+    places: dict[Hashable, list[int]] = {}
+    for place, value in enumerate(values):
+        places.setdefault(size(value), []).append(place)
+    found: dict[int, R] = {}
+    for rows in places.values():
+        found |= dict(zip(rows, work([values[row] for row in rows]), strict=True))
+    return [found[place] for place in range(len(values))]
 
 
 def match_logits(vlm: VisionLanguageModel, features: ImageFeatures, names: Sequence[str], template: str) -> Tensor:
@@ -41,14 +72,40 @@ def match_logits(vlm: VisionLanguageModel, features: ImageFeatures, names: Seque
 
 def look(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig, track: Track = iter) -> Trace:
     """All passes (steps 3 to 8), with `mirror` those of the photo's mirror image, too. `track` wraps the photo's own."""
-    if not prepared.names:
-        return Trace(prepared, ())
-    own = Trace(prepared, tuple(track(passes(vlm, prepared, config))))
+    return _look(vlm, [prepared], config, lambda rounds: zip(track(seen for (seen,) in rounds), strict=True))[0]
+
+
+def look_many(vlm: VisionLanguageModel, photos: Sequence[Prepared], config: SegmenterConfig) -> list[Trace]:
+    """`look` of several photos, those of one size together."""
+    return by_size(photos, lambda p: p.names and p.pixels.shape, lambda some: _look(vlm, some, config))
+
+
+def _look(
+    vlm: VisionLanguageModel,
+    photos: Sequence[Prepared],
+    config: SegmenterConfig,
+    track: Callable[[Rounds], Iterable[Sequence[Pass]]] = iter,
+) -> list[Trace]:
+    """Of photos of one size, all with names or all without."""
+    if not photos[0].names:
+        return [Trace(prepared, ()) for prepared in photos]
+    own = _traces(photos, track(passes(vlm, photos, config)))
     if not config.mirror:
         return own
-    pixels = prepared.pixels.flip(-1)
-    other = replace(prepared, image=prepared.image[:, ::-1], pixels=pixels, features=encode(vlm, pixels, config))
-    return replace(own, mirrored=Trace(other, tuple(passes(vlm, other, config))))
+    turned = _turned(vlm, photos, config)
+    mirrored = _traces(turned, passes(vlm, turned, config))
+    return [replace(trace, mirrored=other) for trace, other in zip(own, mirrored, strict=True)]
+
+
+def _traces(photos: Sequence[Prepared], rounds: Iterable[Sequence[Pass]]) -> list[Trace]:
+    return [Trace(prepared, each) for prepared, each in zip(photos, zip(*rounds, strict=True), strict=True)]
+
+
+def _turned(vlm: VisionLanguageModel, photos: Sequence[Prepared], config: SegmenterConfig) -> list[Prepared]:
+    """The photos' mirror images."""
+    pixels = [prepared.pixels.flip(-1) for prepared in photos]
+    given = zip(photos, pixels, encode_many(vlm, pixels, config), strict=True)
+    return [replace(p, image=p.image[:, ::-1], pixels=own, features=features) for p, own, features in given]
 
 
 def sum_maps(vlm: VisionLanguageModel, trace: Trace, config: SegmenterConfig) -> Tensor:
@@ -73,18 +130,26 @@ def competitors(vlm: VisionLanguageModel, trace: Trace, config: SegmenterConfig)
     return trace.only(without_look_alikes(seen, trace.prepared.kept_scores, config.look_alikes))
 
 
-def passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> Iterator[Pass]:
-    """Up to R + 1 passes, each on the patches that the one before left."""
-    features = prepared.features
-    prompts = build_prompts(prepared.names, config.template, vlm.tokenize, vlm.max_tokens)  # step 3
-    visible = torch.ones(features.grid[0] * features.grid[1], dtype=torch.bool, device=vlm.device)
+def passes(vlm: VisionLanguageModel, photos: Sequence[Prepared], config: SegmenterConfig) -> Iterator[list[Pass]]:
+    """Up to R + 1 passes of photos of one size, one of each at a time, on the patches that the one before left."""
+    features = [prepared.features for prepared in photos]
+    prompts = [build_prompts(p.names, config.template, vlm.tokenize, vlm.max_tokens) for p in photos]  # step 3
+    grid = features[0].grid
+    visible = torch.ones(len(photos), grid[0] * grid[1], dtype=torch.bool, device=vlm.device)
     for drop in range(config.drops + 1):
-        maps, saliency = _gradcam(vlm, features, prompts, visible, config)  # steps 4-6
-        yield Pass(maps.unflatten(1, features.grid), visible.unflatten(0, features.grid))
-        visible = drop_most_salient(saliency, visible, share=config.drop_share, count=config.drop_patches)  # step 7
+        found = _gradcam(vlm, features, prompts, visible, config)  # steps 4-6
+        yield [
+            Pass(maps.unflatten(1, grid), seen.unflatten(0, grid))
+            for (maps, _), seen in zip(found, visible, strict=True)
+        ]
+        left = [
+            drop_most_salient(saliency, seen, share=config.drop_share, count=config.drop_patches)
+            for (_, saliency), seen in zip(found, visible, strict=True)
+        ]
+        visible = torch.stack(left)  # step 7
         if drop == config.drops or not visible.any():
             return
-        features = encode(vlm, prepared.pixels, config, visible)  # step 8
+        features = encode_many(vlm, [prepared.pixels for prepared in photos], config, visible)  # step 8
 
 
 def first_passes(vlm: VisionLanguageModel, prepared: Prepared, config: SegmenterConfig) -> dict[tuple[int, Head], Pass]:
@@ -113,26 +178,45 @@ def _baseline(vlm: VisionLanguageModel, config: SegmenterConfig) -> tuple[Prompt
 
 def _gradcam(
     vlm: VisionLanguageModel,
-    features: ImageFeatures,
-    prompts: Sequence[Prompt],
+    features: Sequence[ImageFeatures],
+    prompts: Sequence[Sequence[Prompt]],
     visible: Tensor,
     config: SegmenterConfig,
+) -> list[tuple[Tensor, Tensor]]:
+    """Of each photo class maps (M, N), zero where dropped, and U (N,) of Eq. 2. visible: (P, N)."""
+    baseline = _baseline(vlm, config)
+    asked = [(*own, *baseline) for own in prompts]
+    found: list[list[Tensor]] = [[] for _ in features]
+    for place in range(max(map(len, asked))):  # all first prompts at once, then all second ones, ...
+        rows = [row for row, texts in enumerate(asked) if place < len(texts)]
+        seen = _attend(vlm, [features[row] for row in rows], [asked[row][place] for row in rows], config)
+        for row, each in zip(rows, seen, strict=True):
+            found[row].append(token_saliency(each.probs, each.grad) * visible[row])
+    given = zip(asked, found, visible, strict=True)
+    return [_class_saliency(texts, tokens, seen, len(baseline), config) for texts, tokens, seen in given]
+
+
+def _attend(
+    vlm: VisionLanguageModel, images: Sequence[ImageFeatures], prompts: Sequence[Prompt], config: SegmenterConfig
+) -> list[CrossAttention]:
+    """Where each prompt looks in its image, at the configured layer and head."""
+    asked: dict[str, Any] = {"layers": (config.layer,), "head": config.head, "gradient": config.gradient}
+    if len(images) > 1 and isinstance(vlm, TakesPhotos):
+        return [found for (found,) in vlm.attend_photos(images, prompts, **asked)]
+    return [vlm.attend(image, prompt, **asked)[0] for image, prompt in zip(images, prompts, strict=True)]
+
+
+def _class_saliency(
+    prompts: Sequence[Prompt], tokens: Sequence[Tensor], visible: Tensor, baselines: int, config: SegmenterConfig
 ) -> tuple[Tensor, Tensor]:
-    """Class maps (M, N), zero where dropped, and U (N,) of Eq. 2."""
-
-    def tokens_of(prompt: Prompt) -> Tensor:
-        found = vlm.attend(features, prompt, layers=(config.layer,), head=config.head, gradient=config.gradient)[0]
-        return token_saliency(found.probs, found.grad) * visible
-
-    maps, saliency = [], []
-    for prompt in prompts:
-        tokens = tokens_of(prompt)
-        maps.append(class_maps(tokens, prompt.spans))
-        saliency.append(scored_tokens(tokens, prompt.spans))
-    stacked = torch.cat(maps)
-    for prompt in _baseline(vlm, config):
-        stacked = (stacked - class_maps(tokens_of(prompt), prompt.spans)).clamp(min=0)
+    """One photo's class maps (M, N) and U (N,), of the saliency (T, N) of each prompt's tokens; the last prompts are baselines."""
+    each = list(zip(prompts, tokens, strict=True))
+    own, others = each[: len(each) - baselines], each[len(each) - baselines :]
+    stacked = torch.cat([class_maps(found, prompt.spans) for prompt, found in own])
+    for prompt, found in others:
+        stacked = (stacked - class_maps(found, prompt.spans)).clamp(min=0)
     if config.softmax_over_classes:
         stacked = stacked.softmax(dim=0) * visible
-    total = torch.stack(saliency).sum(dim=0) if config.drop_score == "tokens" else stacked.sum(dim=0)
-    return stacked, total
+    if config.drop_score != "tokens":
+        return stacked, stacked.sum(dim=0)
+    return stacked, torch.stack([scored_tokens(found, prompt.spans) for prompt, found in own]).sum(dim=0)

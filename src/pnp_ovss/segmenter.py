@@ -5,31 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
 from torch import Tensor
 
 from pnp_ovss import gradcam
-from pnp_ovss.automatic import asked_classes, decide
-from pnp_ovss.classes import ClassNames, prompted_names
+from pnp_ovss.automatic import asked_classes
+from pnp_ovss.classes import Classes, ClassNames
 from pnp_ovss.clock import Clock
 from pnp_ovss.competition import Scored, compete
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import PnPError
-from pnp_ovss.files import shown
-from pnp_ovss.images import ImageSource, input_size, limited_size, read_image, several, to_pixels
+from pnp_ovss.errors import PnPError, attempt
+from pnp_ovss.images import ImageSource, input_size, limited_size, several
 from pnp_ovss.keywords import Settings
-from pnp_ovss.policies import ClassPolicy, Request, get_policy, with_rule
+from pnp_ovss.policies import ClassPolicy, get_policy, with_rule
 from pnp_ovss.postprocess import argmax_labels, kept_scores
+from pnp_ovss.preparing import Preparation, in_groups
 from pnp_ovss.presence import Presence, get_bank
 from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
 from pnp_ovss.refiners import Evidence, Refiner, get_refiner, refine_photo
-from pnp_ovss.rivals import add_rivals, rivals_of
 from pnp_ovss.segmentation import Segmentation
-from pnp_ovss.trace import Prepared, Trace
+from pnp_ovss.trace import Photo, Prepared, Trace
 from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
 
 log = logging.getLogger(__name__)
@@ -122,19 +121,32 @@ class Segmenter:
         return self.label(self.look(self.prepare(image, class_names, keep=keep, image_name=image_name)))
 
     def segment_many(
-        self, images: Iterable[ImageSource], class_names: ClassNames, **options: Any
+        self, images: Iterable[ImageSource], class_names: ClassNames, *, at_once: int = 1, **options: Any
     ) -> Iterator[Segmentation | PnPError]:
-        """Segment photos one after the other, lazily and in their order.
+        """Segment photos in their order, lazily: `at_once` of them are read, encoded and looked at together (for a GPU).
 
         A photo that cannot be segmented yields its PnPError instead of a result and the rest goes on. Raises ImageError for
-        one photo in place of several.
+        one photo in place of several, ConfigError for an `at_once` below 1.
         """
         classes = asked_classes(class_names)
-        for image in several(images):
-            try:
-                yield self(image, classes, **options)
-            except PnPError as error:
-                yield error
+        for some in in_groups(several(images), at_once):
+            yield from self.segment_photos([attempt(Photo.read, image, **options) for image in some], classes)
+
+    def segment_photos(
+        self, photos: Sequence[Photo | PnPError], class_names: ClassNames
+    ) -> Iterator[Segmentation | PnPError]:
+        """Segment photos together, in their order; an error in place of one stays, and becomes what is refused of the others."""
+        found = iter(self._traces([photo for photo in photos if isinstance(photo, Photo)], asked_classes(class_names)))
+        for photo in photos:
+            trace = next(found) if isinstance(photo, Photo) else photo
+            yield attempt(self.label, trace) if isinstance(trace, Trace) else trace
+
+    def _traces(self, photos: Sequence[Photo], classes: Classes) -> list[Trace | PnPError]:
+        """Together or, where something is refused, one by one."""
+        together = attempt(lambda: self.look_many(self.prepare_many(photos, classes)))
+        if not isinstance(together, PnPError):
+            return [*together]
+        return [together] if len(photos) == 1 else [own for photo in photos for own in self._traces([photo], classes)]
 
     def prepare(
         self,
@@ -152,36 +164,13 @@ class Segmenter:
         keep: the names that may win; None: the policy decides. image_name: written with the result (default: the path).
         Raises ImageError, ClassNameError, ConfigError.
         """
-        clock = Clock()
         classes = asked_classes(class_names)
-        photo = read_image(image, web=True)
-        name = image_name or (str(image) if isinstance(image, str | Path) else "")
-        with clock("encode"):
-            pixels = to_pixels(photo, self.input_size(*photo.shape[:2]))  # step 1
-            features = gradcam.encode(self.vlm, pixels, self.config)
-        with clock("policy"):
-            match = partial(self.presence, features)
-            policy, classes, choice = decide(
-                self.policy, Request(classes, photo, name, match), keep, self.config
-            )  # step 0
-            rivals = rivals_of(self.config.rivals, classes)
-            choice = add_rivals(choice, rivals, match, self.config.match_threshold)
-        names, groups = prompted_names((*classes, *rivals), choice.kept, self.config.prompted == "all")  # step 2
-        return Prepared(
-            image=photo,
-            image_name=Path(shown(name)).name,
-            classes=classes,
-            pixels=pixels,
-            features=features,
-            kept=choice.kept,
-            names=names,
-            groups=groups,
-            match_scores=choice.scores,
-            matches=choice.matches,
-            policy=policy,
-            config=self.config,
-            seconds=clock.seconds,
-        )
+        return self.prepare_many([Photo.read(image, keep=keep, image_name=image_name)], classes)[0]
+
+    def prepare_many(self, photos: Sequence[Photo], class_names: ClassNames) -> list[Prepared]:
+        """`prepare` of several photos; those of one input size are encoded at once where the model can (`TakesPhotos`)."""
+        preparation = Preparation(self.vlm, self.policy, self.presence, self.config)
+        return preparation(photos, asked_classes(class_names))
 
     def look(self, prepared: Prepared, track: gradcam.Track = iter) -> Trace:
         """GradCAM and Saliency DropOut (steps 3 to 8): up to R + 1 passes. `track` wraps them, for a progress bar.
@@ -193,6 +182,15 @@ class Segmenter:
         with clock("saliency"):
             trace = gradcam.look(self.vlm, prepared, self.config, track)
         return replace(trace, seconds=clock.seconds)
+
+    def look_many(self, photos: Sequence[Prepared]) -> list[Trace]:
+        """`look` at several photos; those of one input size go through the passes together. The time is shared out evenly."""
+        for prepared in photos:
+            prepared.check(self.config)
+        clock = Clock()
+        with clock("saliency"):
+            traces = gradcam.look_many(self.vlm, photos, self.config)
+        return [replace(trace, seconds={"saliency": clock.seconds["saliency"] / len(photos)}) for trace in traces]
 
     def look_all(self, prepared: Prepared) -> dict[tuple[int, Head], Trace]:
         """{(layer, head): trace}, both from 1, head also "mean": all first passes, from one forward and one backward pass."""

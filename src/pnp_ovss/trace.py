@@ -1,9 +1,10 @@
-"""What lies between a photo and its labels, as values: what is asked (`Prepared`), where the words looked (`Trace`)."""
+"""What lies between a photo and its labels, as values: `Photo`, what is asked (`Prepared`), where the words looked (`Trace`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -11,9 +12,28 @@ from torch import Tensor
 from pnp_ovss.competition import given_weights, presence_weights
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.policies import Classes, kept_indices
 from pnp_ovss.vlms.base import ImageFeatures
 from pnp_ovss.words import counted
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo that is asked about. image: (H, W, 3) uint8. name: written with the result.
+
+    keep: the names that may win; None: the policy decides.
+    """
+
+    image: np.ndarray
+    name: str = ""
+    keep: Sequence[str] | None = None
+
+    @classmethod
+    def read(cls, image: ImageSource, *, keep: Sequence[str] | None = None, image_name: str | None = None) -> Photo:
+        """From what `read_image` takes and addresses; its path is the name if none is given. Raises ImageError."""
+        name = image_name or (str(image) if isinstance(image, str | Path) else "")
+        return cls(read_image(image, web=True), name, keep)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

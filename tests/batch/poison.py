@@ -20,6 +20,7 @@ from PIL import Image
 
 from pnp_ovss.batch.job import Job
 from pnp_ovss.config import SegmenterConfig
+from pnp_ovss.errors import PnPError
 from pnp_ovss.provenance import Provenance
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.segmenter import Segmenter
@@ -55,6 +56,11 @@ class ColourSegmenter:
             ),
         )  # fmt: skip
 
+    def segment_photos(self, photos, classes):
+        for photo in photos:
+            refused = isinstance(photo, PnPError)
+            yield photo if refused else self(photo.image, classes, keep=photo.keep, image_name=photo.name)
+
 
 def poison(colour: tuple[int, ...]) -> None:
     """Do what photos of this colour do."""
@@ -78,6 +84,14 @@ class SlowSegmenter(ColourSegmenter):
         return super().__call__(*arguments, **options)
 
 
+class TogetherSegmenter(ColourSegmenter):
+    """Half a second a photo, all of it before the first result."""
+
+    def segment_photos(self, photos, classes):
+        time.sleep(0.5 * len(photos))
+        return super().segment_photos(photos, classes)
+
+
 class FakeSegmenter(Segmenter):
     """The real method over the fake model, with the same poison."""
 
@@ -85,14 +99,17 @@ class FakeSegmenter(Segmenter):
         signal_only = {"layer": SIGNAL_LAYER, "head": SIGNAL_HEAD, "size_px": 64, "refine": "none"}
         super().__init__(FakeVLM(), SegmenterConfig(**(signal_only | {"drops": 1, "blur": 0.01} | dict(job.settings))))
 
-    def __call__(self, image, *arguments, **options):
-        poison(tuple(image[0, 0].tolist()))
-        return super().__call__(image, *arguments, **options)
+    def segment_photos(self, photos, classes):
+        for photo in photos:
+            if not isinstance(photo, PnPError):
+                poison(tuple(photo.image[0, 0].tolist()))
+        return super().segment_photos(photos, classes)
 
 
 KINDS = {
     "colours": ColourSegmenter,
     "slow": SlowSegmenter,
+    "together": TogetherSegmenter,
     "fake": FakeSegmenter,
     "missing": lambda _: import_module("no_such_module"),
     "unready": lambda _: os._exit(3),

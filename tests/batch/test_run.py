@@ -73,6 +73,32 @@ def test_poison_costs_a_row_each_and_nothing_else(tmp_path):
     assert len(read_rows(tmp_path / "out")) == 14
 
 
+def test_photos_at_once_have_the_rows_of_single_ones_and_poison_is_found_among_them(tmp_path):
+    photos = make_photos(tmp_path / "in", 11)
+    make_poison(photos / "0003-kill.png", "kill")
+    make_poison(photos / "0006-raise.png", "raise")
+    (photos / "0007-empty.png").touch()
+    alone = run_here([photos], tmp_path / "alone", jobs=job(kind="fake"))
+    manifest = run_here([photos], tmp_path / "out", jobs=job(kind="fake"), at_once=4, shard_size=5)
+    assert without_times(read_rows(tmp_path / "out")) == without_times(read_rows(tmp_path / "alone"))
+    assert [row["cause"] for row in read_rows(tmp_path / "out")].count(None) == 11
+    assert (alone["runs"][-1]["at_once"], manifest["runs"][-1]["at_once"]) == (1, 4)
+    assert alone["runs"][-1]["restarts"] == 4
+    assert manifest["runs"][-1]["restarts"] == 6  # two groups of photos, then two poisoned ones alone, twice each
+    next((tmp_path / "out" / "shards").iterdir()).unlink()
+    run_here([photos], tmp_path / "out", jobs=job(kind="fake"), at_once=2, resume=True)
+    assert without_times(read_rows(tmp_path / "out")) == without_times(read_rows(tmp_path / "alone"))
+
+
+def test_photos_at_once_may_take_as_long_as_all_of_them_alone(tmp_path):
+    """They take half a second each, and none has a row before all are looked at."""
+    manifest = run_here(
+        [make_photos(tmp_path / "in", 4)], tmp_path / "out", jobs=job(kind="together"), at_once=4, time_s=1
+    )
+    assert manifest["runs"][-1]["restarts"] == 0
+    assert [row["cause"] for row in read_rows(tmp_path / "out")] == [None] * 4
+
+
 def test_a_photo_that_takes_too_long_or_too_much(tmp_path):
     make_poison(tmp_path / "in" / "hang.png", "hang")
     make_photo(tmp_path / "in" / "x.png", 0)
@@ -214,7 +240,7 @@ NO_LIMIT = [{"memory_gib": 0.0}, {"time_s": float("nan")}, {"time_s": float("inf
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"workers": 0}, {"time_s": 0}, {"memory_gib": -1}, {"gpus_per_worker": 2}, *NO_LIMIT]
+    "wrong", [{"workers": 0}, {"at_once": 0}, {"time_s": 0}, {"memory_gib": -1}, {"gpus_per_worker": 2}, *NO_LIMIT]
 )
 def test_resources_out_of_range(wrong):
     with pytest.raises(ConfigError):

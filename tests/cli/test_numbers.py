@@ -59,7 +59,14 @@ def test_each_has_a_range():
     "option",
     [
         *("--time-limit=nan", "--time-limit=inf", "--time-limit=0", "--memory-limit=nan", "--memory-limit=-1"),
-        *("--workers=0", "--workers=9999999", "--gpus-per-worker=nan", "--gpus-per-worker=2", "--shard-size=0"),
+        *(
+            "--workers=0",
+            "--workers=9999999",
+            "--gpus-per-worker=nan",
+            "--gpus-per-worker=2",
+            "--shard-size=0",
+            "--at-once=0",
+        ),
         "--threads=1.5",
     ],
 )

@@ -45,12 +45,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What the job may use. None of it changes a label.
+    """What the job may use. None of it changes a label, but for the rounding of sums.
 
     workers: processes with a model each. threads: torch threads of each. device: auto, cpu, cuda, mps.
     gpus_per_worker: 0 = none; 0.5 = two workers share a GPU. time_s, memory_gib: what one photo may take before its
     worker is killed; memory is the worker's resident set, model included (None = no limit; Linux only).
-    tries: how many workers a photo may cost.
+    tries: how many workers a photo may cost. at_once: photos that a worker encodes and looks at together, for a GPU.
     """
 
     workers: int = 1
@@ -60,10 +60,11 @@ class Resources:
     time_s: float = 300.0
     memory_gib: float | None = None
     tries: int = 2
+    at_once: int = 1
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.threads < 1 or self.tries < 1:
-            raise ConfigError(f"workers, threads and tries must be at least 1; found {self}")
+        if min(self.workers, self.threads, self.tries, self.at_once) < 1:
+            raise ConfigError(f"workers, threads, tries and photos at once must be at least 1; found {self}")
         limits = (self.time_s, 1.0 if self.memory_gib is None else self.memory_gib)
         if not all(limit > 0 and math.isfinite(limit) for limit in limits):
             raise ConfigError(

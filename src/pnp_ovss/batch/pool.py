@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,19 +19,18 @@ from typing import Any
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job, Resources
 from pnp_ovss.batch.rows import failed_row
-from pnp_ovss.batch.sources import PhotoRef
-from pnp_ovss.batch.worker import serve
+from pnp_ovss.batch.worker import Row, Task, serve
 from pnp_ovss.changes import changes, summary
 from pnp_ovss.errors import ConfigError, ModelError
 from pnp_ovss.words import counted
 
 log = logging.getLogger(__name__)
 
-Task = tuple[int, PhotoRef]
-Row = dict[str, Any]
+Group = deque[Task]
+"""Photos that a worker is sent together; those of which there is no row yet."""
 
 AHEAD = 2
-"""Photos that a worker holds: the one it segments and the next, so that it never waits for the driver."""
+"""Groups that a worker holds: the one it segments and the next, so that it never waits for the driver."""
 TICK_S = 0.5
 STARTS = 3
 """Workers in a row that may die before their model is loaded."""
@@ -45,7 +44,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     place: int
-    tasks: deque[Task] = field(default_factory=deque)
+    groups: deque[Group] = field(default_factory=deque)
     since: float = 0.0
     ready: bool = False
 
@@ -65,7 +64,7 @@ class Pool:
     def __init__(self, job: Job, out: Path, resources: Resources, expected: dict[str, Any] | None = None) -> None:
         self._job, self._out, self._resources, self._expected = job, out, resources, expected
         self._workers: list[_Worker] = []
-        self._again: deque[Task] = deque()
+        self._again: deque[Group] = deque()
         self._costs: Counter[int] = Counter()
         self._failed_starts = self._losses = 0
         self.facts: dict[str, Any] = {}
@@ -95,8 +94,7 @@ class Pool:
         ModelError or ConfigError when no worker can start, OutputError when one cannot write.
         """
         source, exhausted = iter(tasks), False
-        first = next(source, None)
-        if first is None:
+        if (first := next(source, None)) is None:
             return
         source = chain([first], source)
         try:
@@ -104,7 +102,7 @@ class Pool:
                 while len(self._workers) < self._resources.workers:
                     self._workers.append(self._start(len(self._workers)))
                 exhausted = self._hand_out(source) or exhausted
-                if exhausted and not self._again and not any(w.tasks for w in self._workers):
+                if exhausted and not self._again and not any(w.groups for w in self._workers):
                     return
                 yield from self._collect()
         except BaseException:  # including a caller who stops reading: nothing may be left over for the next run
@@ -130,21 +128,19 @@ class Pool:
     def _hand_out(self, source: Iterator[Task]) -> bool:
         """Fill the free workers; True when the source has no more."""
         for depth in range(AHEAD):  # one each before anyone gets a second
-            for worker in self._workers:
-                if not worker.ready or len(worker.tasks) > depth:
-                    continue
-                task = self._again.popleft() if self._again else next(source, None)
-                if task is None:
+            for worker in [w for w in self._workers if w.ready and len(w.groups) <= depth]:
+                group = self._again.popleft() if self._again else deque(islice(source, self._resources.at_once))
+                if not group:
                     return True
-                self._send(worker, task)
+                self._send(worker, group)
         return False
 
-    def _send(self, worker: _Worker, task: Task) -> None:
-        if not worker.tasks:
+    def _send(self, worker: _Worker, group: Group) -> None:
+        if not worker.groups:
             worker.since = time.monotonic()
-        worker.tasks.append(task)
-        with suppress(OSError):  # it has just died; _collect finds out and hands the task to another
-            worker.connection.send(task)
+        worker.groups.append(group)
+        with suppress(OSError):  # it has just died; _collect finds out and hands the group to another
+            worker.connection.send(list(group))
 
     def _collect(self) -> Iterator[Row]:
         """Wait for news of any worker, at most a tick, and look at the limits."""
@@ -163,11 +159,13 @@ class Pool:
             yield from self._lose(worker, "killed", f"the worker died ({_ending(worker.process.exitcode)})")
             return
         if kind == "row":
-            worker.tasks.popleft()
+            worker.groups[0].popleft()
+            if not worker.groups[0]:
+                worker.groups.popleft()
             worker.since, self._losses = time.monotonic(), 0
             yield content[0]
         elif kind == "error":
-            yield from self._lose(worker, "error", content[1])
+            yield from self._lose(worker, "error", content[0])
         elif kind == "ready":
             self._greet(worker, content[0])
         else:
@@ -189,31 +187,36 @@ class Pool:
             )
 
     def _over_limit(self, worker: _Worker) -> tuple[str, str] | None:
-        """The cause and the words when the worker's photo takes too long or too much."""
+        """The cause and the words when the worker's photos take too long or too much."""
         limits = self._resources
-        if not worker.ready or not worker.tasks:
+        if not worker.ready or not worker.groups:
             return None
-        if time.monotonic() - worker.since > limits.time_s:
+        if time.monotonic() - worker.since > limits.time_s * len(worker.groups[0]):
             return "timeout", f"it took longer than {limits.time_s:g} s"
         if limits.memory_gib and resident_gib(worker.process.pid) > limits.memory_gib:
             return "memory", f"the worker needed more than {limits.memory_gib:g} GiB"
         return None
 
     def _lose(self, worker: _Worker, cause: str, words: str) -> Iterator[Row]:
-        """Replace a worker. What it held goes to others; what it was busy with only while it has tries left."""
+        """Replace a worker. What it held goes to others: what it was busy with photo by photo, one while it has tries left."""
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
         self._check_losses(worker, words)
         self.restarts += 1
         self._workers[self._workers.index(worker)] = self._start(worker.place)
-        if not worker.tasks:
+        if not worker.groups:
             return
-        (number, ref), *others = worker.tasks
+        group, *others = worker.groups
         self._again.extend(others)
+        if len(group) > 1:
+            log.warning("%d photos at once cost a worker (%s): they are done one by one", len(group), words)
+            self._again.extend(deque([task]) for task in group)
+            return
+        number, ref = group[0]
         self._costs[number] += 1
         if self._costs[number] < self._resources.tries:
-            self._again.append((number, ref))
+            self._again.append(group)
         else:
             yield failed_row(number, ref, cause, f"{words}; set aside after {counted(self._costs.pop(number), 'try')}")
 

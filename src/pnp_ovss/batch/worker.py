@@ -1,7 +1,7 @@
-"""The process that segments: one model, one photo at a time. It may die; `pool` deals with that.
+"""The process that segments: one model, one photo at a time, or some at once. It may die; `pool` deals with that.
 
-It is sent (number, ref) and None to end, and sends ("ready", facts), ("row", row), ("error", number, text) before it
-ends because of an unexpected error, or ("refused", PnPError) when no worker could do the job.
+It is sent lists of (number, ref) and None to end, and sends ("ready", facts), ("row", row) for each in their order,
+("error", text) before it ends because of an unexpected error, or ("refused", PnPError) when no worker could do the job.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pnp_ovss.batch.folder import BatchFolder
 from pnp_ovss.batch.job import Job
@@ -27,6 +28,13 @@ from pnp_ovss.files import write_atomically
 from pnp_ovss.images import read_image
 from pnp_ovss.pictures.labels_image import labels_image, png_bytes
 from pnp_ovss.provenance import digest, library_versions, recorded
+
+if TYPE_CHECKING:
+    from pnp_ovss.segmentation import Segmentation
+    from pnp_ovss.trace import Photo
+
+Task = tuple[int, PhotoRef]
+Row = dict[str, Any]
 
 
 def serve(connection: Connection, job: Job, out: Path, device: str, threads: int) -> None:
@@ -47,17 +55,16 @@ def serve(connection: Connection, job: Job, out: Path, device: str, threads: int
 
 
 def _answer(connection: Connection, worker: _Worker) -> None:
-    while (task := connection.recv()) is not None:
-        number, ref = task
+    while (tasks := connection.recv()) is not None:
         try:
-            row = worker.row(number, ref)
+            for row in worker.rows(tasks):
+                connection.send(("row", row))
         except OutputError as error:
             connection.send(("refused", error))
             return
         except Exception as error:  # whatever a model raises; this process may be spoilt, so it ends
-            connection.send(("error", number, f"{type(error).__name__}: {error}"))
+            connection.send(("error", f"{type(error).__name__}: {error}"))
             return
-        connection.send(("row", row))
 
 
 def _die_with_parent() -> None:
@@ -70,6 +77,14 @@ def _die_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+class _Opened(NamedTuple):
+    """A photo or why it cannot be read, the stamp of what was read, the time that it took."""
+
+    photo: Photo | PnPError
+    stamp: str
+    seconds: float
 
 
 class _Worker:
@@ -95,25 +110,40 @@ class _Worker:
             "versions": library_versions(),
         }
 
-    def row(self, number: int, ref: PhotoRef) -> dict[str, Any]:
-        """The row of one photo. Raises OutputError, and anything that the model raises by accident."""
+    def rows(self, tasks: Sequence[Task]) -> Iterator[Row]:
+        """A row of each photo, in their order; they are segmented together.
+
+        Raises OutputError, and anything that the model raises by accident.
+        """
+        opened = [self._open(ref) for _, ref in tasks]
+        results = self._segmenter.segment_photos([each.photo for each in opened], self._job.classes)
+        for (number, ref), each, result in zip(tasks, opened, results, strict=True):
+            yield self._row(number, ref, each, result)
+
+    def _open(self, ref: PhotoRef) -> _Opened:
+        from pnp_ovss.trace import Photo  # imports torch, which the driver does without
+
         start = time.perf_counter()
         try:
             source = self._read(ref)
             stamp = stamp_of(source) if isinstance(source, Path) else ref.stamp
-            image = read_image(source)
             keep = None if self._listed is None else self._listed.of(ref.id)
-            result = self._segmenter(image, self._job.classes, keep=keep, image_name=ref.id)
-        except OutputError:
-            raise
-        except ImageError as error:
-            return failed_row(number, ref, "image", _named(str(error), ref))
+            photo = Photo(read_image(source), ref.id, keep)
         except PnPError as error:
-            return failed_row(number, ref, "refused", _named(str(error), ref))
-        png = self._save(number, result) if self._job.png else None
-        return result_row(number, ref, result, stamp=stamp, png=png, seconds=time.perf_counter() - start)
+            photo, stamp = error, ref.stamp
+        return _Opened(photo, stamp, time.perf_counter() - start)
 
-    def _save(self, number: int, result: Any) -> str:
+    def _row(self, number: int, ref: PhotoRef, opened: _Opened, result: Segmentation | PnPError) -> Row:
+        if isinstance(result, OutputError):
+            raise result
+        if isinstance(result, PnPError):
+            cause = "image" if isinstance(result, ImageError) else "refused"
+            return failed_row(number, ref, cause, _named(str(result), ref))
+        png = self._save(number, result) if self._job.png else None
+        seconds = opened.seconds + sum(result.seconds.values())
+        return result_row(number, ref, result, stamp=opened.stamp, png=png, seconds=seconds)
+
+    def _save(self, number: int, result: Segmentation) -> str:
         path = self._folder.png_path(number)
         write_atomically(self._folder.root / path, png_bytes(labels_image(result.labels, len(result.class_names))))
         return path

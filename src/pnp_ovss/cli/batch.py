@@ -29,6 +29,9 @@ Workers = Annotated[
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of each worker.")]
 Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, max=1, help="0.5 puts two workers on a GPU.")]
+AtOnce = Annotated[
+    int, typer.Option("--at-once", min=1, max=1024, help="Photos a worker encodes together: several fill a GPU better.")
+]
 TimeLimit = Annotated[float, typer.Option("--time-limit", min=0, max=1e9, help="Seconds a photo may take.")]
 MemoryLimit = Annotated[
     float | None,
@@ -57,6 +60,7 @@ def batch(
     workers: Workers = None,
     threads: Threads = 1,
     gpus_per_worker: Gpus = 0.0,
+    at_once: AtOnce = 1,
     time_limit: TimeLimit = 300.0,
     memory_limit: MemoryLimit = None,
     shard_size: ShardSize = 1000,
@@ -83,7 +87,7 @@ def batch(
     )  # fmt: skip
     resources = Resources.for_this_machine(
         workers=workers, memory_gib=memory_limit, local=engine == "local", threads=threads, device=spec.device,
-        gpus_per_worker=gpus_per_worker, time_s=time_limit,
+        gpus_per_worker=gpus_per_worker, time_s=time_limit, at_once=at_once,
     )  # fmt: skip
     with _progress(quiet=as_json) as progress:
         manifest = run_batch(

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest import SkipTest
 
 import torch
 
 from pnp_ovss.testing.model_state import saved_elements, state_of
 from pnp_ovss.testing.vlm_case import refusal, relative_error, tensors_of
 from pnp_ovss.testing.vlm_contract_images import ImageContract
-from pnp_ovss.vlms.base import MatchesPhotos, VisionLanguageModel
+from pnp_ovss.vlms.base import CrossAttention, MatchesPhotos, TakesPhotos, VisionLanguageModel
 
 
 class VlmContract(ImageContract):
@@ -177,6 +178,35 @@ class VlmContract(ImageContract):
             together = vlm.match_photos(torch.stack([photo.tokens for photo in photos]), prompts)
             alone = torch.stack([vlm.match(photo, prompts) for photo in photos])
             assert relative_error(together, alone) <= self.exact_tolerance
+
+    def test_many_photos_at_once_are_as_each_alone(self) -> None:
+        """Photos encoded and looked at at once, where an adapter offers that; prompts of unlike length, removed patches."""
+        vlm: Any = self.make_exact()
+        if not isinstance(vlm, TakesPhotos):
+            raise SkipTest("one photo at a time")
+        pixels = torch.stack([self._pixels(vlm, (3, 2)) * scale for scale in (1.0, 0.5, -1.0)])
+        prompts = [self._prompt(vlm), self._prompt(vlm, self.class_names[0]), self._prompt(vlm, *self.class_names[1:])]
+        patches = pixels.shape[2] * pixels.shape[3] // vlm.patch_px**2
+        holes = torch.arange(patches) % 3 != torch.arange(3)[:, None]
+        asked: dict[str, Any] = {"layers": vlm.layers, "head": "mean"}
+        for visible, gradient in ((None, "match_logit"), (holes, "margin"), (holes, "none")):
+            seen = [None] * 3 if visible is None else visible
+            alone = [vlm.encode(*each) for each in zip(pixels, seen, strict=True)]
+            together = vlm.encode_photos(pixels, visible)
+            for found, image in zip(together, alone, strict=True):
+                assert relative_error(found.tokens, image.tokens) <= self.exact_tolerance
+                assert found.grid == image.grid
+            looks = vlm.attend_photos(together, prompts, gradient=gradient, **asked)
+            for found, image, prompt in zip(looks, alone, prompts, strict=True):
+                self._are_equal(found, vlm.attend(image, prompt, gradient=gradient, **asked))
+
+    def _are_equal(self, found: Sequence[CrossAttention], wanted: Sequence[CrossAttention]) -> None:
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert relative_error(ours.probs, theirs.probs) <= self.exact_tolerance
+            assert relative_error(ours.match_logits, theirs.match_logits) <= self.exact_tolerance
+            assert (ours.grad is None) == (theirs.grad is None)
+            if ours.grad is not None and theirs.grad is not None:
+                assert relative_error(ours.grad, theirs.grad) <= self.exact_tolerance
 
     def test_training_mode_changes_nothing(self) -> None:
         """Dropout never runs, whatever mode the model is in."""

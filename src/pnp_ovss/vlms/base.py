@@ -22,7 +22,7 @@ from pnp_ovss.vlms.upcast import products_of
 
 Head = int | Literal["mean"]
 Found = dict[int, tuple[Tensor, Tensor | None]]
-"""Per layer (from 1): probabilities (heads, T, N) and their gradient, None for `gradient = "none"`."""
+"""Per layer (from 1): probabilities (heads, T, N), of a text stream (B, heads, T, N), and their gradient or None."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -114,6 +114,27 @@ class MatchesPhotos(Protocol):
 
     def match_photos(self, tokens: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         """Matching logits (P, len(prompts), 2) of P photos' `ImageFeatures.tokens` (P, ...), column 1 = match, without a graph."""
+        ...
+
+
+@runtime_checkable
+class TakesPhotos(Protocol):
+    """An adapter that can encode photos of one size, and look at them, at once, which a GPU is better filled by."""
+
+    def encode_photos(self, pixels: Tensor, visible: Tensor | None = None) -> list[ImageFeatures]:
+        """`encode` of each of (P, 3, S_h, S_w); `visible` (P, N) bool has as many in every row."""
+        ...
+
+    def attend_photos(
+        self,
+        images: Sequence[ImageFeatures],
+        prompts: Sequence[Prompt],
+        *,
+        layers: Sequence[int],
+        head: Head,
+        gradient: Gradient,
+    ) -> list[tuple[CrossAttention, ...]]:
+        """`attend` of each photo with its own prompt; the photos have one grid and as many patches in sight."""
         ...
 
 

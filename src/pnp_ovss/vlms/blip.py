@@ -11,7 +11,7 @@ from pnp_ovss.checkpoint import read_config
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_pretrained
-from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.cross_attention import Parts, TextStreamVLM
 from pnp_ovss.vlms.encoders.text_stream import TextStream
 from pnp_ovss.vlms.encoders.vision_stream import VisionStream
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
@@ -21,7 +21,7 @@ ENC_TOKEN = 30523
 VOCABULARY_SIZE = 30524
 
 
-class BlipVLM(CrossAttentionVLM):
+class BlipVLM(TextStreamVLM):
     """A `BlipForImageTextRetrieval` of transformers behind the adapter protocol.
 
     Raises ModelError when the head count or the vocabulary is not BLIP's (12 heads for 768 wide; 30524 entries):
@@ -46,7 +46,7 @@ class BlipVLM(CrossAttentionVLM):
         return Parts(text, self.model.vision_model, self.vision.patch_px)
 
     def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
-        """(1, 1 + N', D), [CLS] first."""
+        """(P, 1 + N', D), [CLS] first."""
         return self.vision(pixels, visible)
 
 

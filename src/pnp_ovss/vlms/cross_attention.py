@@ -79,7 +79,10 @@ class CrossAttentionVLM:
         raise NotImplementedError("a family's adapter defines parts()")
 
     def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
-        """(1, 3, S_h, S_w) normalised pixels to (states, prefix + N', D) tokens; `visible` (N,) bool removes the others."""
+        """(1, 3, S_h, S_w) normalised pixels to (states, prefix + N', D) tokens; `visible` (N,) bool removes the others.
+
+        A `TextStreamVLM`'s takes photos (P, 3, S_h, S_w) and `visible` (P, N), too, and gives (P, prefix + N', D).
+        """
         raise NotImplementedError("a family's adapter defines tokens_of()")
 
     @property
@@ -109,17 +112,10 @@ class CrossAttentionVLM:
     ) -> tuple[CrossAttention, ...]:
         """Attention and gradient of these layers (from 1), (heads, T, P_h·P_w) each."""
         ids = torch.tensor([prompt.token_ids], device=self.device)
+        mask = torch.ones_like(ids, dtype=torch.bool)
         with evaluating(self.model):
-            logits, found = self.text.attend(image.tokens, ids, layers, head, gradient)
-        return tuple(
-            CrossAttention(
-                self._scatter(probs, image),
-                None if grad is None else self._scatter(grad, image),
-                image.grid,
-                at_least_float32(logits[0]),
-            )
-            for probs, grad in (found[layer] for layer in layers)
-        )
+            logits, found = self.text.attend(image.tokens, ids, mask, layers=layers, head=head, gradient=gradient)
+        return self._seen(0, image, prompt, logits, [found[layer] for layer in layers])
 
     def patch_tokens(self, image: ImageFeatures) -> Tensor:
         """(N', D) tokens of the patches; of several states' (BridgeTower's) the last."""
@@ -131,16 +127,24 @@ class CrossAttentionVLM:
         with evaluating(self.model):
             return at_least_float32(self.text.match(image.tokens, ids.to(self.device), mask.to(self.device)))
 
-    def match_photos(self, tokens: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-        """Matching logits (P, len(prompts), 2), float32, of P photos' tokens (P, states, N', D)."""
-        if not isinstance(self.text, TextStream):
-            return torch.stack([self.match(ImageFeatures(photo, (1, len(photo[0]))), prompts) for photo in tokens])
-        texts = [torch.tensor([prompt.token_ids], device=self.device) for prompt in prompts]
-        with evaluating(self.model):
-            return at_least_float32(self.text.match_photos(tokens[:, 0], texts))
+    def _seen(
+        self,
+        row: int,
+        image: ImageFeatures,
+        prompt: Prompt,
+        logits: Tensor,
+        found: Sequence[tuple[Tensor, Tensor | None]],
+    ) -> tuple[CrossAttention, ...]:
+        """One text's part of what its stream found, without its padding and the image's prefix."""
+        length = len(prompt.token_ids)
 
-    def _scatter(self, values: Tensor, image: ImageFeatures) -> Tensor:
-        return scatter_patches(values[..., self.prefix_tokens :], image.visible)
+        def own(values: Tensor) -> Tensor:
+            return scatter_patches(values[row, :, :length, self.prefix_tokens :], image.visible)
+
+        return tuple(
+            CrossAttention(own(probs), None if grad is None else own(grad), image.grid, at_least_float32(logits[row]))
+            for probs, grad in found
+        )
 
     def _set_precision(self, precision: Precision, image_side: nn.Module | None) -> None:
         if precision == "bfloat16":
@@ -149,3 +153,45 @@ class CrossAttentionVLM:
             raise ConfigError(f"{self.name} has one transformer for text and image; use precision float32 or bfloat16")
         elif precision == "bfloat16-vision" and image_side is not None:
             image_side.bfloat16()
+
+
+class TextStreamVLM(CrossAttentionVLM):
+    """An adapter whose text side is a `TextStream`: it takes many photos at once (`TakesPhotos`, `MatchesPhotos`)."""
+
+    text: TextStream
+
+    @torch.no_grad()
+    def encode_photos(self, pixels: Tensor, visible: Tensor | None = None) -> list[ImageFeatures]:
+        """(P, 3, S_h, S_w) normalised pixels to each photo's tokens; `visible` (P, N) bool has as many in every row."""
+        grid = (pixels.shape[2] // self.patch_px, pixels.shape[3] // self.patch_px)
+        with evaluating(self.model):
+            tokens = self.tokens_of(pixels.to(self.device), visible).to(self.dtype)
+        seen = [None] * len(pixels) if visible is None else visible
+        return [ImageFeatures(own, grid, left) for own, left in zip(tokens.split(1), seen, strict=True)]
+
+    def attend_photos(
+        self,
+        images: Sequence[ImageFeatures],
+        prompts: Sequence[Prompt],
+        *,
+        layers: Sequence[int],
+        head: Head,
+        gradient: Gradient,
+    ) -> list[tuple[CrossAttention, ...]]:
+        """`attend` of each photo with its own prompt; shorter prompts are padded and masked.
+
+        The objective is the sum over the photos, whose gradient by one photo's attention is that photo's own.
+        """
+        tokens = torch.cat([image.tokens for image in images])
+        ids, mask = (x.to(self.device) for x in pad_prompts([p.token_ids for p in prompts], self.tokenizer.pad))
+        with evaluating(self.model):
+            logits, found = self.text.attend(tokens, ids, mask, layers=layers, head=head, gradient=gradient)
+        each = [found[layer] for layer in layers]
+        pairs = zip(images, prompts, strict=True)
+        return [self._seen(row, image, prompt, logits, each) for row, (image, prompt) in enumerate(pairs)]
+
+    def match_photos(self, tokens: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+        """Matching logits (P, len(prompts), 2), float32, of P photos' tokens (P, 1, N', D)."""
+        texts = [torch.tensor([prompt.token_ids], device=self.device) for prompt in prompts]
+        with evaluating(self.model):
+            return at_least_float32(self.text.match_photos(tokens[:, 0], texts))

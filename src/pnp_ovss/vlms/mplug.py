@@ -17,7 +17,7 @@ from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.albef import VOCABULARY_SIZE, drop_cross_attention
 from pnp_ovss.vlms.checkpoints.strict import expect_heads, expect_vocabulary, load_own
-from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.cross_attention import Parts, TextStreamVLM
 from pnp_ovss.vlms.encoders.clip_stream import ClipStream
 from pnp_ovss.vlms.encoders.text_stream import TextStream
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
@@ -46,7 +46,7 @@ class MplugModel(nn.Module):
         self.itm_head = nn.Linear(text.hidden_size, 2)
 
 
-class MplugVLM(CrossAttentionVLM):
+class MplugVLM(TextStreamVLM):
     """An `MplugModel` behind the adapter protocol. Its position table is resized bilinearly, as in the original."""
 
     name = "mplug"
@@ -64,7 +64,7 @@ class MplugVLM(CrossAttentionVLM):
         return Parts(text, self.model.vision_model, self.vision.patch_px)
 
     def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
-        """(1, 1 + N', D), [CLS] first, as wide as the text."""
+        """(P, 1 + N', D), [CLS] first, as wide as the text."""
         tokens = self.vision(pixels, visible)[-1].to(self.dtype)
         return self.model.visn_layer_norm(self.model.visn_fc(tokens))
 

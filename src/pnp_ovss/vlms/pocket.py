@@ -8,14 +8,15 @@ from torch import Tensor
 
 from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.cross_attention import CrossAttentionVLM, Parts
+from pnp_ovss.vlms.cross_attention import Parts, TextStreamVLM
 from pnp_ovss.vlms.encoders.efficientnet import STRIDE_PX
 from pnp_ovss.vlms.encoders.pocket_model import MEAN, SIZE_MULTIPLE_PX, STD, load_pocket
 from pnp_ovss.vlms.encoders.text_stream import TextStream
+from pnp_ovss.vlms.encoders.vision_stream import in_sight
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 
-class PocketVLM(CrossAttentionVLM):
+class PocketVLM(TextStreamVLM):
     """A `PocketModel`; a "patch" is one stride-16 cell of its convolutional trunk."""
 
     name = "pocket"
@@ -29,10 +30,10 @@ class PocketVLM(CrossAttentionVLM):
         return Parts(text, encoder, STRIDE_PX, SIZE_MULTIPLE_PX, prefix_tokens=0)
 
     def tokens_of(self, pixels: Tensor, visible: Tensor | None) -> Tensor:
-        """(1, N', D); removed patches leave the keys, not the trunk."""
+        """(P, N', D); removed patches leave the keys, not the trunk."""
         encoder = self.model.image_encoder
         tokens = encoder(pixels.to(encoder.position.dtype))
-        return tokens if visible is None else tokens[:, visible]
+        return in_sight(tokens, visible)
 
 
 def load_pocket_vlm(preset: ModelPreset, folder: Path | None, *, precision: Precision = "float32") -> PocketVLM:

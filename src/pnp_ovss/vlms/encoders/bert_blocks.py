@@ -22,7 +22,7 @@ KeyValue = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """What one layer leaves behind: query (B, heads, T, d), key and value (1, heads, N, d), context (B, ≥ T, D)."""
+    """What one layer leaves behind: query (B, heads, T, d), key and value (B, heads, N, d), context (B, ≥ T, D)."""
 
     query: Tensor
     key: Tensor
@@ -30,17 +30,17 @@ class LayerRecord:
     context: Tensor
 
     def attention(self, head: Head) -> Tensor:
-        """Softmax probabilities (heads, T, N) of the first text."""
+        """Softmax probabilities (B, heads, T, N)."""
         h = head_index(head)
-        scores = self.query[0, h] @ self.key[0, h].transpose(-1, -2)
+        scores = self.query[:, h] @ self.key[:, h].transpose(-1, -2)
         return (scores / self.query.shape[-1] ** 0.5).softmax(dim=-1)
 
     def gradient(self, context_grad: Tensor, head: Head) -> Tensor:
-        """∂/∂P (heads, T, N) of the first text from ∂/∂C (B, ≥ T, D)."""
+        """∂/∂P (B, heads, T, N) from ∂/∂C (B, ≥ T, D)."""
         heads, rows = self.value.shape[1], self.query.shape[2]
-        per_head = context_grad[0, :rows].unflatten(-1, (heads, -1)).transpose(0, 1)
+        per_head = split_heads(context_grad[:, :rows], heads)
         h = head_index(head)
-        return per_head[h] @ self.value[0, h].transpose(-1, -2)
+        return per_head[:, h] @ self.value[:, h].transpose(-1, -2)
 
 
 class Records:

@@ -28,9 +28,9 @@ class ClipStream:
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor, visible: Tensor | None = None, *, last: int = 1) -> list[Tensor]:
-        """(1, 3, S_h, S_w) normalised -> the states after each of the `last` blocks, (1, 1 + N', D), [CLS] first.
+        """(P, 3, S_h, S_w) normalised -> the states after each of the `last` blocks, (P, 1 + N', D), [CLS] first.
 
-        `visible` (N,) bool removes the other patches. The final layer norm is applied to every state.
+        `visible` as `in_sight` takes it. The final layer norm is applied to every state.
         """
         embeddings = self.embeddings
         table = embeddings.position_embedding.weight.detach()[None]

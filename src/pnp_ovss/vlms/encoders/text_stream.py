@@ -58,13 +58,15 @@ class CrossModalStream:
         return torch.cat([self.logits(state) for state in states])
 
     def attend(
-        self, image: Tensor, ids: Tensor, layers: Sequence[int], head: Head, gradient: Gradient
+        self, image: Tensor, ids: Tensor, mask: Tensor, *, layers: Sequence[int], head: Head, gradient: Gradient
     ) -> tuple[Tensor, Found]:
-        """Logits (1, 2) and, per layer (from 1), probabilities and gradients (heads, T, M); grad None for `none`."""
+        """Logits (B, 2) and, per layer (from 1), probabilities and gradients (B, heads, T, M); grad None for `none`.
+
+        B = 1: ids (1, T) and mask as in `match`. A `TextStream` takes B images (B, M, D_v), each with its own text.
+        """
         records = Records(layers)
         with torch.no_grad():
-            state = self.enter(image, ids, torch.ones_like(ids, dtype=torch.bool))
-            state = self.run(state, records, range(records.lowest))
+            state = self.run(self.enter(image, ids, mask), records, range(records.lowest))
         with torch.set_grad_enabled(gradient != "none"):
             state = self.run(state, records, range(records.lowest, self.depth))
             logits = self.logits(state)
@@ -90,7 +92,7 @@ class TextStream(CrossModalStream):
         self.max_tokens = int(self.embeddings.position_embeddings.weight.shape[0])
 
     def enter(self, image: Tensor, ids: Tensor, mask: Tensor) -> Any:
-        """image: (1, M, D_v)."""
+        """image: (1, M, D_v), or one for each text (B, M, D_v)."""
         return self.embeddings(ids), mask, self._keys_values(image)
 
     def layer(self, index: int, state: Any, records: Records) -> Any:
@@ -111,6 +113,6 @@ class TextStream(CrossModalStream):
         return torch.stack([self.logits(self.run(state, Records(), range(self.depth))) for state in states], dim=1)
 
     def _keys_values(self, image: Tensor) -> dict[int, KeyValue]:
-        """Key and value (1, heads, M, d) of every cross-attention layer, by index."""
+        """Key and value (1 or B, heads, M, d) of every cross-attention layer, by index."""
         indices = [layer_index(layer) for layer in self.cross_layers]
         return {index: self.layers.key_value(index, image) for index in indices}

@@ -24,7 +24,7 @@ class VisionStream:
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor, visible: Tensor | None = None) -> Tensor:
-        """(1, 3, S_h, S_w) normalised -> (1, 1 + N', D), [CLS] first; `visible` (N,) bool removes the other patches."""
+        """(P, 3, S_h, S_w) normalised -> (P, 1 + N', D), [CLS] first; `visible` as `in_sight` takes it."""
         embeddings = self.embeddings
         hidden = embed_patches(
             embeddings.patch_embedding, pixels, embeddings.class_embedding, self._position_table, visible
@@ -51,16 +51,23 @@ def embed_patches(
     positions_of: Callable[[tuple[int, int]], Tensor],
     visible: Tensor | None,
 ) -> Tensor:
-    """Tokens (1, 1 + N', D) of pixels (1, 3, S_h, S_w): [CLS], which is `start`, and the patches, at their positions.
+    """Tokens (P, 1 + N', D) of pixels (P, 3, S_h, S_w): [CLS], which is `start`, and the patches, at their positions.
 
-    positions_of: the table (1, 1 + P_h·P_w, D) of a grid. `visible` (N,) bool removes the other patches.
+    positions_of: the table (1, 1 + P_h·P_w, D) of a grid. `visible` as `in_sight` takes it.
     """
     weight = convolution.weight
     patches = convolution(pixels.to(weight.dtype))
     positions = positions_of((patches.shape[2], patches.shape[3])).to(weight)
     tokens = patches.flatten(2).transpose(1, 2) + positions[:, 1:]
-    tokens = tokens if visible is None else tokens[:, visible]
-    return torch.cat([start.to(weight.dtype) + positions[:, :1], tokens], dim=1)
+    first = (start.to(weight.dtype) + positions[:, :1]).expand(len(tokens), -1, -1)
+    return torch.cat([first, in_sight(tokens, visible)], dim=1)
+
+
+def in_sight(tokens: Tensor, visible: Tensor | None) -> Tensor:
+    """(P, N, D) to (P, N', D): the patches of `visible`, (N,) bool or (P, N) with as many in every row; None = all."""
+    if visible is None or visible.ndim == 1:
+        return tokens if visible is None else tokens[:, visible]
+    return tokens[visible].unflatten(0, (len(tokens), -1))
 
 
 def resize_positions(
