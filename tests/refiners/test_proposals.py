@@ -2,8 +2,7 @@
 
 import torch
 
-from pnp_ovss.refiners.proposals import choose, drawn, middles, peaks, quality, soft_iou, support
-from tests.near import near
+from pnp_ovss.refiners.proposals import choose, drawn, middles, peaks, soft_iou, support
 
 
 def test_peaks_are_local_maxima_the_highest_first():
@@ -37,24 +36,18 @@ def test_middles_lie_deep_in_the_parts_of_a_mask():
     assert len(middles(torch.ones(3, 40, dtype=torch.bool), 4)) == 4, "along a ridge they keep apart"
 
 
-def test_a_proposal_is_good_where_the_model_is_sure_it_is_stable_and_others_are_the_same():
-    row = torch.tensor([[9.0, 9.0, -9.0, -9.0]])
-    shaky, other = torch.tensor([[9.0, 0.5, -9.0, -9.0]]), torch.tensor([[-9.0, -9.0, -9.0, 9.0]])
-    sure = torch.ones(4)
-    found = quality(torch.stack([row, row, shaky, other]), sure)
-    near(found, torch.tensor([0.75**0.5, 0.75**0.5, 0.5 * 0.75**0.5, 0.5]))
-    near(quality(torch.stack([row, row, shaky, other]), sure / 2), found / 2)
-    near(quality(torch.stack([-row - 10, other]), torch.tensor([1.0, 2.0])), torch.tensor([0.0, 0.5**0.5]))
-
-
-def test_the_best_by_agreement_and_worth_is_chosen_and_good_ones_join_it():
+def test_the_best_by_agreement_and_predicted_iou_is_chosen_and_others_join_it():
     scores = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0]])
-    masks = torch.tensor([[[1, 1, 0, 0, 0]], [[0, 0, 1, 0, 0]], [[1, 1, 1, 1, 0]]]) > 0
-    joined = choose(masks, torch.tensor([1.0, 0.6, 0.2]), scores)
-    assert joined == ([0, 1], 0.75), "not the third, which fits best and is bad"
-    alone = choose(masks, torch.tensor([1.0, 0.4, 0.2]), scores)
-    assert alone == ([0], 0.5), "half as good is not enough"
-    assert choose(masks, torch.tensor([1.0, 0.6, 0.2]), torch.zeros(1, 5)) == ([], 0.0)
+    masks = torch.tensor([[[1, 1, 0, 0, 0]], [[0, 0, 1, 0, 0]], [[1, 1, 1, 1, 1]]]) > 0
+    assert choose(masks, torch.tensor([1.0, 0.1, 0.5]), scores) == ([0, 2], 0.8), (
+        "the union of all fits better than of two"
+    )
+    assert choose(masks[:2], torch.tensor([1.0, 0.1]), scores) == ([0, 1], 0.75)
+    assert choose(masks[:2], torch.tensor([0.1, 1.0]), scores) == ([1, 0], 0.75), "the surer one first"
+    assert choose(masks[:2], torch.tensor([1.0, 5.0]), scores) == ([0, 1], 0.75), "nothing is surer than sure"
+    assert choose(masks, torch.ones(3), torch.zeros(1, 5)) == ([], 0.0)
+    apart = torch.tensor([[[1, 1, 1, 1, 0]], [[0, 0, 0, 0, 1]]]) > 0
+    assert choose(apart, torch.ones(2), scores) == ([0], 1.0), "what makes it worse does not join"
 
 
 def test_a_mask_has_no_specks_and_its_outline_runs_between_cells():

@@ -2,7 +2,7 @@
 
 One point at the peak of a class's map fails where it lies beside the thing, and the proposal is then a confident piece of
 something else. So points of two kinds are asked about, and a proposal counts by how well it agrees with the class's coarse
-mask, both ways, and by how good it is of itself: how sure the model is, and how many other points lead to the same.
+mask, both ways, and by how sure of it the model is.
 """
 
 from __future__ import annotations
@@ -21,12 +21,6 @@ POINTS = 4
 """Points of each of the two kinds at most."""
 AGREEMENT = 0.3
 """IoU with the class's coarse mask below which a mask is refused; chosen on training photos: docs/refiners.md."""
-SAME = 0.8
-"""IoU above which two proposals are one and the same."""
-GOOD = 0.5
-"""Share of the best one's quality that a further proposal needs to join it."""
-MARGIN = 1.0
-"""In logits: a mask is stable that stays the same by a threshold as much higher and lower (SAM's stability score)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,34 +80,20 @@ def middles(mask: Tensor, count: int) -> list[tuple[float, float]]:
     return points
 
 
-def quality(logits: Tensor, predicted: Tensor) -> Tensor:
-    """(n,) how good proposals are of themselves: predicted IoU · stability · √ of the share of all that are the same mask.
+def choose(masks: Tensor, predicted: Tensor, scores: Tensor) -> tuple[list[int], float]:
+    """The proposal with the highest product of predicted IoU and agreement, and others while the agreement of the union rises.
 
-    logits: (n, h, w). predicted: (n,).
+    So a class of several things gets a mask for each. masks: (n, h, w) bool. predicted: (n,). scores: (h, w) in [0, 1].
+    Returns their rows, and how well their union agrees; none where nothing agrees at all.
     """
-    area = (logits > -MARGIN).sum((1, 2)).clamp(min=1)
-    stable = (logits >= MARGIN).sum((1, 2)) / area
-    flat = (logits > 0).flatten(1).float()
-    inside, size = flat @ flat.T, flat.sum(1)
-    same = inside > SAME * (size[:, None] + size - inside)
-    return predicted.clamp(0, 1) * stable * same.float().mean(1).sqrt()
-
-
-def choose(masks: Tensor, worth: Tensor, scores: Tensor) -> tuple[list[int], float]:
-    """The proposal with the highest product of worth and agreement, and good ones that join it while the agreement rises.
-
-    So a class of several things gets a mask for each. masks: (n, h, w) bool. worth: (n,), `quality`.
-    scores: (h, w) in [0, 1]. Returns their rows, and how well their union agrees; none where nothing agrees at all.
-    """
-    row = int((soft_iou(masks, scores) * worth).argmax())
-    good = worth >= GOOD * worth[row]
+    row = int((soft_iou(masks, scores) * predicted.clamp(0, 1)).argmax())
     rows, union, best = list[int](), torch.zeros_like(masks[0]), 0.0
     while True:
         agreement = float(soft_iou((masks[row] | union)[None], scores))
         if agreement <= best:
             return rows, best
         rows, union, best = [*rows, row], masks[row] | union, agreement
-        row = int((soft_iou(masks | union, scores) * good).argmax())
+        row = int(soft_iou(masks | union, scores).argmax())
 
 
 def drawn(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -19,7 +19,7 @@ from pnp_ovss.refiners.densecrf import DenseCRF
 from pnp_ovss.refiners.inputs import check_inputs
 from pnp_ovss.refiners.promptable import SamSegmenter
 from pnp_ovss.refiners.promptable_weights import load_promptable
-from pnp_ovss.refiners.proposals import AGREEMENT, POINTS, Chosen, choose, drawn, middles, peaks, quality, support
+from pnp_ovss.refiners.proposals import AGREEMENT, POINTS, Chosen, choose, drawn, middles, peaks, support
 
 GRID = 128
 """Cells along the photo's longer side, on which the middle of a mask is found."""
@@ -120,7 +120,7 @@ class SAM:
                 logits, predicted = model.propose(features, size, [(x * size[1], y * size[0]) for x, y in own])
                 small = F.interpolate(held[row][None, None], logits.shape[-2:], mode="area")[0, 0].to(logits.device)
                 masks = logits.flatten(0, 1)
-                rows, agreement = choose(masks > 0, quality(masks, predicted.flatten()), small)
+                rows, agreement = choose(masks > 0, predicted.flatten(), small)
                 mask = drawn(masks[rows], size) if rows else mask
             chosen.append(Chosen(mask.to(held.device), agreement))
         return chosen
