@@ -19,6 +19,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ['config.threshold 0.2 -> 0.25']
     >>> changes({"notes": ["void: 255", "2 of 6"]}, {"notes": ["void: 255", "3 of 6"]})  # of lists what only one has
     ['notes ["2 of 6"] -> ["3 of 6"]']
+    >>> changes({"classes": ["cat", "dog"]}, {"classes": ["cat"]})
+    ['classes ["cat", "dog"] -> ["cat"]']
     """
     return [f"{path} {_shown(a)} -> {_shown(b)}" for path, a, b in _differing("", _plain(before), _plain(now))]
 
@@ -39,11 +41,8 @@ def _differing(path: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any
             below = f"{path}.{name}" if path else name
             yield from _differing(below, before.get(name, _ABSENT), now.get(name, _ABSENT))
     elif isinstance(before, list) and isinstance(now, list) and before != now:
-        yield (
-            path,
-            [each for each in before if each not in now] or before,
-            [each for each in now if each not in before] or now,
-        )
+        own = [each for each in before if each not in now], [each for each in now if each not in before]
+        yield (path, *own) if all(own) else (path, before, now)
     elif before is _ABSENT or now is _ABSENT or before != now:
         yield path, before, now
 
