@@ -82,9 +82,8 @@ def parse_classes(names: ClassNames) -> Classes:
     """
     if isinstance(names, Classes):
         return names
-    if not isinstance(names, Iterable) or isinstance(
-        names, set | frozenset
-    ):  # a set's order is another in each process
+    unordered = isinstance(names, set | frozenset)  # its order is another in each process
+    if unordered or not isinstance(names, Iterable):
         raise ClassNameError(f"class names must be a text or a list of names, not {type(names).__name__}")
     entries = split_names(names) if isinstance(names, str) else list(names)
     classes = make_classes([e if isinstance(e, list | tuple) else [e] for e in entries])
