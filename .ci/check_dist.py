@@ -17,11 +17,14 @@ LIMIT_BYTES = 25_000_000
 """The weights, float16, are all but 0.9 MB of it and do not compress further."""
 NEEDED = (
     "weights/pocket.safetensors", "weights/pocket.bank.safetensors", "weights/pocket-vocab.txt", "weights/pocket-tags.txt",
-    "weights/MODEL_CARD.md", "weights/LICENSE-WEIGHTS", "weights/LICENSE-EFFICIENTNET", "presets/pocket.toml",
-    "presets/methods/paper.toml", "py.typed",
+    "weights/pocket-words.txt", "weights/MODEL_CARD.md", "weights/LICENSE-WEIGHTS", "weights/LICENSE-EFFICIENTNET",
+    "presets/pocket.toml", "presets/methods/paper.toml", "py.typed",
 )  # fmt: skip
 
-LICENCES = ("LICENSE", "licences/bert-vocabulary.txt", "licences/minilm.txt", "src/pnp_ovss/weights/LICENSE-WEIGHTS")
+LICENCES = (
+    "LICENSE", "licences/bert-vocabulary.txt", "licences/minilm.txt", "licences/wordnet.txt",
+    "src/pnp_ovss/weights/LICENSE-WEIGHTS",
+)  # fmt: skip
 
 
 def expected() -> set[str]:

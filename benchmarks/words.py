@@ -13,13 +13,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pnp_ovss import Segmenter
 from pnp_ovss.datasets import open_dataset
+from pnp_ovss.evaluation.presence import average_precision
 from pnp_ovss.evaluation.report import summarise
 from pnp_ovss.evaluation.run import run
 from pnp_ovss.evaluation.systems import SegmenterSystem
+from pnp_ovss.tuning.presence import best_f1
 
 WORDS = {
     "aeroplane": "jetliner", "bicycle": "pushbike", "bird": "songbird", "bottle": "flask", "bus": "omnibus", "car": "motorcar",
@@ -35,6 +38,18 @@ def training_text(pairs: Path) -> str:
     return "\n".join([*lines, (pairs / "imagenet_classes.txt").read_text("utf-8")]).lower()
 
 
+def presence(segmenter: Segmenter, pairs: Path) -> tuple[int, dict[str, tuple[float, float]]]:
+    """The photos of split `tune`, and by names and by words: average precision and best micro-F1 of all pairs."""
+    rows = [json.loads(line) for line in (pairs / "pairs.jsonl").read_text("utf-8").splitlines()]
+    rows = [row for row in rows if row["split"] == "tune"]
+    truth = np.array([[name in row["tags"] for name in WORDS] for row in rows]).ravel()
+    every, found = segmenter.replace(policy="itm", match_threshold=0.0), {}
+    for kind, asked in (("names", list(WORDS)), ("words", list(WORDS.values()))):
+        scores = np.array([every.prepare(pairs / "images" / row["image"], asked).match_scores for row in rows]).ravel()
+        found[kind] = (average_precision(scores, truth), best_f1(scores, truth))
+    return len(rows), found
+
+
 def main() -> None:
     """Check the words, segment twice, print both figures and each class."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,16 +58,24 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--policy", default="oracle")
     parser.add_argument("--work", type=Path, default=Path("runs"))
+    parser.add_argument("--presence", action="store_true", help="only whether they are there; no masks")
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = training_text(options.pairs)
     seen = [word for word in WORDS.values() if re.search(rf"\b{word}s?\b", text)]
     if seen:
         parser.error(f"these words occur in the training texts: {', '.join(seen)}")
+    segmenter = Segmenter.from_pretrained("pocket", policy=options.policy, refine="none")
+    if options.presence:
+        count, found = presence(segmenter, options.pairs)
+        for kind, (ap, f1) in found.items():
+            print(
+                f"{count} photos of split tune, {len(WORDS)} {kind}: average precision {ap:.3f}, best micro-F1 {f1:.3f}"
+            )
+        return
     data = open_dataset("voc", options.voc).subset(options.limit)
     classes = tuple((WORDS.get(row[0], row[0]),) for row in data.vocabulary.classes)
     asked = {"names": data, "words": replace(data, vocabulary=replace(data.vocabulary, classes=classes))}
-    segmenter = Segmenter.from_pretrained("pocket", policy=options.policy, refine="none")
     reports = {}
     for name, given in asked.items():
         records = options.work / f"words-{options.policy}-{name}.jsonl"

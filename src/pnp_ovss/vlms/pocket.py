@@ -10,10 +10,10 @@ from pnp_ovss.config import Precision
 from pnp_ovss.presets import ModelPreset
 from pnp_ovss.vlms.cross_attention import Parts, TextStreamVLM
 from pnp_ovss.vlms.encoders.efficientnet import STRIDE_PX
-from pnp_ovss.vlms.encoders.pocket_model import MEAN, SIZE_MULTIPLE_PX, STD, load_pocket
+from pnp_ovss.vlms.encoders.lexicon import Lexicon, LexiconTokenizer
+from pnp_ovss.vlms.encoders.pocket_model import MEAN, SIZE_MULTIPLE_PX, STD, load_pocket, weights_folder
 from pnp_ovss.vlms.encoders.text_stream import TextStream
 from pnp_ovss.vlms.encoders.vision_stream import in_sight
-from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
 
 class PocketVLM(TextStreamVLM):
@@ -39,4 +39,5 @@ class PocketVLM(TextStreamVLM):
 def load_pocket_vlm(preset: ModelPreset, folder: Path | None, *, precision: Precision = "float32") -> PocketVLM:
     """The built-in weights, or a folder of the same layout (a retrained pocket model)."""
     model, tokenizer = load_pocket(None if folder is None else folder / "pocket.safetensors")
-    return PocketVLM(model, WordPieceTokenizer(tokenizer), name=preset.name, precision=precision)
+    words = LexiconTokenizer(tokenizer, Lexicon((folder or weights_folder()) / "pocket-words.txt"))
+    return PocketVLM(model, words, name=preset.name, precision=precision)
