@@ -14,12 +14,13 @@ from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.errors import ConfigError
 from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.policies import Classes, kept_indices
+from pnp_ovss.values import Value
 from pnp_ovss.vlms.base import ImageFeatures
 from pnp_ovss.words import counted
 
 
 @dataclass(frozen=True, eq=False)
-class Photo:
+class Photo(Value):
     """A photo that is asked about. image: (H, W, 3) uint8. name: written with the result.
 
     keep: the names that may win; None: the policy decides.
@@ -37,7 +38,7 @@ class Photo:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Prepared:
+class Prepared(Value):
     """A photo and class names after steps 0 to 2: encoded, and with the classes chosen.
 
     image: (H, W, 3) uint8. image_name: its file name, or "". classes: K classes, each a name and its synonyms.
