@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pnp_ovss.competition import given_weights, presence_weights
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.policies import Classes, kept_indices
 from pnp_ovss.values import Value
@@ -29,6 +29,15 @@ class Photo(Value):
     image: np.ndarray
     name: str = ""
     keep: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ImageError for another picture."""
+        shape, dtype = getattr(self.image, "shape", ()), getattr(self.image, "dtype", type(self.image).__name__)
+        if not isinstance(self.image, np.ndarray) or dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
+            raise ImageError(
+                f"a Photo holds an array (H, W, 3) uint8, found {shape} {dtype}; Photo.read takes any picture"
+            )
+        super().__post_init__()
 
     @classmethod
     def read(cls, image: ImageSource, *, keep: Sequence[str] | None = None, image_name: str | None = None) -> Photo:
