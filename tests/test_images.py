@@ -48,6 +48,12 @@ def test_file_without_permission(tmp_path):
     refusal(path, "secret.png")
 
 
+def test_a_file_that_goes_between_the_look_and_the_reading(tmp_path, monkeypatch):
+    """It is not damaged; nor is one that may not be read."""
+    monkeypatch.setattr(images, "check_file", lambda path: None)
+    refusal(tmp_path / "gone.png", "gone.png cannot be opened: No such file")
+
+
 @pytest.mark.parametrize("data", [b"\0", b"hello, world", b"\xff\xd8", b"%PDF-1.4", b"<svg/>", bytes(5000)])
 def test_bytes_that_are_no_image(tmp_path, data):
     path = tmp_path / "no.jpg"

@@ -2,7 +2,9 @@
 
 import html
 import json
+import pickle
 import re
+from copy import copy, deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from pnp_ovss.masks.rasterise import rasterise_polygon
 from pnp_ovss.masks.rle import decode_mask
 from pnp_ovss.pictures.palette import palette
 from pnp_ovss.testing.fake_vlm import FakeVLM
+from pnp_ovss.trace import Photo
 from tests.scenes import two_squares
 
 CONFIG = SegmenterConfig(layer=2, head=2, size_px=96, refine="none")
@@ -90,10 +93,22 @@ def test_is_an_array_of_labels(result):
     assert np.asarray(result, dtype=np.int64).dtype == np.int64
 
 
-@pytest.mark.parametrize("name", ["labels", "scores", "maps", "image"])
-def test_arrays_are_read_only(result, name):
-    with pytest.raises(ValueError, match="read-only"):
-        getattr(result, name)[:] = 1
+def sent(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("again", [lambda value: value, copy, deepcopy, sent, replace])
+def test_arrays_are_read_only(segmenter, again):
+    """Of a result, and of what lies before it, whatever way it was copied."""
+    trace = segmenter.look(segmenter.prepare(two_squares(), NAMES))
+    found = segmenter.label(trace)
+    for value in (again(found), again(trace).prepared, again(trace.prepared), again(Photo(two_squares()))):
+        for name, array in vars(value).items():
+            if isinstance(array, np.ndarray):
+                with pytest.raises(ValueError, match="read-only"):
+                    getattr(value, name)[:] = 1
+    assert again(found).shares == found.shares
+    np.testing.assert_array_equal(again(found).labels, found.labels)
 
 
 def test_the_callers_photo_stays_writable(segmenter):

@@ -9,12 +9,13 @@ import pnp_ovss
 
 SOURCE = Path(__file__).parents[1] / "src" / "pnp_ovss"
 ROOMS = (
-    "errors", "words", "extras", "environment", "clock", "files", "masks", "photo_files", "depth", "exif", "classes", "settings",
-    "config", "keywords", "checkpoint", "presets", "provenance", "changes", "fetching", "photo_values", "images", "prompt",
-    "saliency", "postprocess", "completion", "competition", "verdicts", "pictures", "outputs", "refiners", "vlms", "clip",
-    "candidates", "policies", "rivals", "trace", "automatic", "gradcam", "presence", "preparing", "result_files", "result_forms",
-    "segmentation", "segmenter", "spec", "testing", "tiles", "explain", "datasets", "calibration", "gallery", "model_check",
-    "evaluation", "baselines", "tuning", "batch", "export", "integrations", "video", "web", "serve", "cli",
+    "errors", "values", "words", "extras", "environment", "clock", "files", "masks", "photo_files", "depth", "exif",
+    "classes", "settings", "config", "keywords", "checkpoint", "presets", "provenance", "changes", "fetching",
+    "photo_values", "images", "prompt", "saliency", "postprocess", "completion", "competition", "verdicts", "pictures",
+    "outputs", "refiners", "vlms", "clip", "candidates", "policies", "rivals", "trace", "automatic", "gradcam", "presence",
+    "preparing", "result_files", "result_forms", "segmentation", "segmenter", "spec", "testing", "tiles", "explain",
+    "datasets", "calibration", "gallery", "model_check", "evaluation", "baselines", "tuning", "batch", "export",
+    "integrations", "video", "web", "serve", "cli",
 )  # fmt: skip
 """Each may import those before it, TYPE_CHECKING included."""
 LONGEST = 250

@@ -42,6 +42,20 @@ class DependencyError(PnPError):
     """An optional package that is needed and not installed."""
 
 
+def expect(value: Any, kind: type[T], what: str, advice: str) -> T:
+    """The value itself. Raises ConfigError, with what to do, for one that is no `kind`.
+
+    >>> expect({"layer": 2}, int, "config", "write 2")
+    Traceback (most recent call last):
+    pnp_ovss.errors.ConfigError: config = {'layer': 2} is no int but a dict; write 2
+    """
+    if isinstance(value, kind):
+        return value
+    given = " ".join(repr(value).split())
+    given = f"{given[:77]}..." if len(given) > 80 else given
+    raise ConfigError(f"{what} = {given} is no {kind.__name__} but a {type(value).__name__}; {advice}")
+
+
 def attempt(step: Callable[..., T], *given: Any, **options: Any) -> T | PnPError:
     """What a step gives, or the PnPError that it raised."""
     try:

@@ -98,7 +98,9 @@ def writing(path: str | Path, advice: str = "make room or choose another place")
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write to {shown(path)}: {error.strerror or error}; {advice}") from error
+        file = next((parent for parent in Path(path).parents if os.path.isfile(parent)), None)
+        why = f"{shown(file)} is a file, no folder" if file else error.strerror or error
+        raise OutputError(f"cannot write to {shown(path)}: {why}; {advice}") from error
 
 
 @contextmanager

@@ -116,6 +116,8 @@ def _decode(opened: Callable[[], AbstractContextManager[Image.Image]], name: str
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from error
     except Exception as error:  # whatever a decoder raises on hostile bytes
+        if isinstance(error, OSError) and error.strerror:  # the system: a file that is gone by now, no permission
+            raise ImageError(f"{name} cannot be opened: {error.strerror}") from error
         raise ImageError(f"{name} cannot be decoded ({error}); the file is damaged or incomplete") from error
 
 

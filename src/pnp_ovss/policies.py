@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class Choice:
     matches: tuple[float | None, ...] = ()
 
 
+@runtime_checkable
 class ClassPolicy(Protocol):
     """Decides for one image; `name` is written with the result."""
 

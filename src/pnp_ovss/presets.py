@@ -102,7 +102,7 @@ def built_in_presets() -> tuple[ModelPreset, ...]:
 
 def get_method(method: str | Path) -> dict[str, Any]:
     """The settings of a method: `paper`, `authors-cvpr`, `authors-later`, or a TOML file of settings."""
-    path = Path(method)
+    path = Path(str(method))
     if path.suffix == ".toml":
         data = _checked(read_toml(path), str(path))
     elif str(method) in list_methods():

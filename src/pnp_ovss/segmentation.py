@@ -20,6 +20,7 @@ from pnp_ovss.masks.labels import class_shares
 from pnp_ovss.masks.rle import encode_mask
 from pnp_ovss.pictures.labels_image import labels_image
 from pnp_ovss.provenance import Provenance
+from pnp_ovss.values import Value
 
 if TYPE_CHECKING:
     import supervision
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Segmentation:
+class Segmentation(Value):
     """One photo's masks.
 
     labels: (H, W) uint16, 0 = background, i = the i-th class (from 1). class_names: the K names that were asked.
@@ -38,7 +39,7 @@ class Segmentation:
     match_scores: {name: score of the class policy in [0, 1], or None where it has none}.
     image: (H, W, 3) uint8, as segmented. provenance: what made it. seconds: wall time by step.
     synonyms: {name: its synonyms}, of the classes that have any. told: the verdicts of a result that was loaded.
-    Its arrays are read-only. `result["dog"]` is a mask; `len` and iteration are over the names found;
+    Its arrays are read-only, and its copies' are. `result["dog"]` is a mask; `len` and iteration are over the names found;
     `np.asarray(result)` is `labels`.
     """
 
@@ -55,12 +56,6 @@ class Segmentation:
     seconds: Mapping[str, float] = field(default_factory=dict)
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("labels", "scores", "maps", "image"):
-            view = getattr(self, name).view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
 
     def __repr__(self) -> str:
         return result_forms.one_line(self.image_name, self._size, self.shares)

@@ -17,19 +17,19 @@ from pnp_ovss.classes import Classes, ClassNames
 from pnp_ovss.clock import Clock
 from pnp_ovss.competition import Scored, compete
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import PnPError, attempt
+from pnp_ovss.errors import PnPError, attempt, expect
 from pnp_ovss.images import ImageSource, input_size, limited_size, several
 from pnp_ovss.keywords import Settings
 from pnp_ovss.policies import ClassPolicy, get_policy, with_rule
 from pnp_ovss.postprocess import argmax_labels, kept_scores
-from pnp_ovss.preparing import Preparation, in_groups
+from pnp_ovss.preparing import Preparation, check_parts, check_prepared, in_groups
 from pnp_ovss.presence import Presence, get_bank
 from pnp_ovss.presets import IMPLIED, get_preset, remark_on_threshold, resolve
 from pnp_ovss.provenance import Provenance, fingerprint
 from pnp_ovss.refiners import Evidence, Refiner, get_refiner, refine_photo
 from pnp_ovss.segmentation import Segmentation
 from pnp_ovss.trace import Photo, Prepared, Trace
-from pnp_ovss.vlms.base import Head, VisionLanguageModel, check_layer_and_head
+from pnp_ovss.vlms.base import Head, VisionLanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ class Segmenter:
         method: str = "custom",
     ) -> None:
         self.vlm = vlm
-        self.config = config or SegmenterConfig()
+        self.config = SegmenterConfig() if config is None else config
         self.method = method
+        check_parts(vlm, self.config, refiner, policy, presence)
         self.refiner = refiner or get_refiner(self.config.refine, **self.config.refine_options)
-        check_layer_and_head(vlm, self.config.layer, self.config.head)
         self.input_size(1, 1)  # a size that does not fit the model is refused at once
         self.policy = policy or get_policy(self.config, device=str(vlm.device))
         self.presence = presence or Presence(vlm, self.config.template, get_bank(self.config, vlm))
@@ -136,9 +136,10 @@ class Segmenter:
         self, photos: Sequence[Photo | PnPError], class_names: ClassNames
     ) -> Iterator[Segmentation | PnPError]:
         """Segment photos together, in their order; an error in place of one stays, and becomes what is refused of the others."""
-        found = iter(self._traces([photo for photo in photos if isinstance(photo, Photo)], asked_classes(class_names)))
+        asked = [photo for photo in photos if not isinstance(photo, PnPError)]
+        found = iter(self._traces(asked, asked_classes(class_names)))
         for photo in photos:
-            trace = next(found) if isinstance(photo, Photo) else photo
+            trace = photo if isinstance(photo, PnPError) else next(found)
             yield attempt(self.label, trace) if isinstance(trace, Trace) else trace
 
     def _traces(self, photos: Sequence[Photo], classes: Classes) -> list[Trace | PnPError]:
@@ -177,7 +178,7 @@ class Segmenter:
 
         Raises ConfigError for a `Prepared` of other settings than this segmenter's where `prepare` reads them.
         """
-        prepared.check(self.config)
+        check_prepared(prepared, self.config)
         clock = Clock()
         with clock("saliency"):
             trace = gradcam.look(self.vlm, prepared, self.config, track)
@@ -186,7 +187,7 @@ class Segmenter:
     def look_many(self, photos: Sequence[Prepared]) -> list[Trace]:
         """`look` at several photos; those of one input size go through the passes together. The time is shared out evenly."""
         for prepared in photos:
-            prepared.check(self.config)
+            check_prepared(prepared, self.config)
         clock = Clock()
         with clock("saliency"):
             traces = gradcam.look_many(self.vlm, photos, self.config)
@@ -194,7 +195,7 @@ class Segmenter:
 
     def look_all(self, prepared: Prepared) -> dict[tuple[int, Head], Trace]:
         """{(layer, head): trace}, both from 1, head also "mean": all first passes, from one forward and one backward pass."""
-        prepared.check(self.config)
+        check_prepared(prepared, self.config)
         if not prepared.names:
             heads = (*range(1, self.vlm.heads + 1), "mean")
             return {(layer, head): Trace(prepared, ()) for layer in self.vlm.layers for head in heads}
@@ -203,7 +204,7 @@ class Segmenter:
 
     def label(self, trace: Trace) -> Segmentation:
         """Who gets each pixel (steps 9 to 14), with the settings of this segmenter."""
-        clock, size = Clock(), trace.prepared.image.shape[:2]
+        clock, size = Clock(), expect(trace, Trace, "trace", "`look` makes one").prepared.image.shape[:2]
         with clock("labels"):
             trace = gradcam.competitors(self.vlm, trace, self.config)
             total, prepared = self.sum_maps(trace), trace.prepared  # step 9

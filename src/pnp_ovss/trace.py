@@ -11,15 +11,16 @@ from torch import Tensor
 
 from pnp_ovss.competition import given_weights, presence_weights
 from pnp_ovss.config import SegmenterConfig
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, ImageError
 from pnp_ovss.images import ImageSource, read_image
 from pnp_ovss.policies import Classes, kept_indices
+from pnp_ovss.values import Value
 from pnp_ovss.vlms.base import ImageFeatures
 from pnp_ovss.words import counted
 
 
 @dataclass(frozen=True, eq=False)
-class Photo:
+class Photo(Value):
     """A photo that is asked about. image: (H, W, 3) uint8. name: written with the result.
 
     keep: the names that may win; None: the policy decides.
@@ -29,6 +30,15 @@ class Photo:
     name: str = ""
     keep: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ImageError for another picture."""
+        shape, dtype = getattr(self.image, "shape", ()), getattr(self.image, "dtype", type(self.image).__name__)
+        if not isinstance(self.image, np.ndarray) or dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
+            raise ImageError(
+                f"a Photo holds an array (H, W, 3) uint8, found {shape} {dtype}; Photo.read takes any picture"
+            )
+        super().__post_init__()
+
     @classmethod
     def read(cls, image: ImageSource, *, keep: Sequence[str] | None = None, image_name: str | None = None) -> Photo:
         """From what `read_image` takes and addresses; its path is the name if none is given. Raises ImageError."""
@@ -37,7 +47,7 @@ class Photo:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Prepared:
+class Prepared(Value):
     """A photo and class names after steps 0 to 2: encoded, and with the classes chosen.
 
     image: (H, W, 3) uint8. image_name: its file name, or "". classes: K classes, each a name and its synonyms.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from poison import make_photos, run_here
+from poison import make_photos, read_rows, run_here
 
 from pnp_ovss.errors import ConfigError
 
@@ -41,8 +41,12 @@ def test_a_photo_that_was_replaced_is_noticed(tmp_path, done):
     if not done:
         next((out / "shards").iterdir()).unlink()
     _touched(photos / "0001.png", (photos / "0002.png").read_bytes())
-    with pytest.raises(ConfigError, match=r"0001\.png was \d+ bytes of 20.* and is \d+ bytes of 1970-01-01"):
+    said = r"0001\.png was \d+ bytes of 20.* and is \d+ bytes of 1970-01-01.*move them away"
+    with pytest.raises(ConfigError, match=said):
         run_here([photos], out, resume=True)
+    (photos / "0001.png").unlink()  # as the line says: nothing that is done is lost
+    run_here([photos], out, resume=True)
+    assert [row["status"] for row in read_rows(out)] == ["ok", "ok" if done else "failed", "ok"]
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])

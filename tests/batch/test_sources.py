@@ -73,7 +73,8 @@ def test_a_file_is_taken_whatever_its_name(tree):
 @pytest.mark.parametrize("name", ["missing.jpg", "*.gif", "empty"])
 def test_an_input_without_photos_is_an_error(tree, name):
     (tree / "empty").mkdir()
-    with pytest.raises(ImageError, match="names no photo"):
+    why = "the folder holds none" if name == "empty" else "no file, folder or pattern"
+    with pytest.raises(ImageError, match=f"names no photo: {why}"):
         _ids([tree / name])
 
 

@@ -39,8 +39,9 @@ def test_write_atomically_leaves_the_old_file_when_the_disk_is_full(tmp_path, mo
 
 def test_writing_below_a_file_is_one_output_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to"):
-        write_atomically(tmp_path / "file" / "x", b"")
+    for path in (tmp_path / "file" / "x", tmp_path / "file" / "deep" / "x"):
+        with pytest.raises(OutputError, match=r"cannot write to .*file is a file, no folder; "):
+            write_atomically(path, b"")
 
 
 def test_temporaries_of_a_killed_run_are_removed(tmp_path):

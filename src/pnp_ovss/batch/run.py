@@ -121,7 +121,8 @@ def _prepare(folder: BatchFolder, inputs: list[str], job: Job, shard_size: int, 
             )
         if changed := list(folder.changed_sources()):
             raise ConfigError(
-                f"{summary(changed)}: other files than the batch was begun with; put them back, or choose another --out"
+                f"{summary(changed)}: other files than the batch was begun with; put them back, move them away (what is "
+                "done stays, the rest are failed rows), or choose another --out"
             )
         remove_temporaries(folder.root)
         return manifest

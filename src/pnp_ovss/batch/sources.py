@@ -73,6 +73,7 @@ def list_photos(inputs: list[str], skip: Path, left_out: LeftOut | None = None) 
             why = (
                 address_advice(name)
                 or left_out.sentence()
+                or ("the folder holds none" if os.path.isdir(name) else "")
                 or "no file, folder or pattern of photos, tars or Parquet files"
             )
             raise ImageError(f"'{shown(name)}' names no photo: {why}")
