@@ -42,6 +42,14 @@ def test_other_words_and_parts_of_words_are_not_in_it(lexicon, word):
     assert lexicon[word] is None
 
 
+def test_what_a_word_is_read_as_is_said_once(lexicon, caplog):
+    for word in ("whippets", "dog", "whippets", "theodolite"):
+        lexicon[word]
+    assert [record.getMessage() for record in caplog.records] == [
+        "'whippets' is read as 'dog', the nearest word that the model learned"
+    ]
+
+
 def test_the_file_is_read_with_the_first_word_and_may_be_missing(tmp_path):
     path = tmp_path / "words.txt"
     late = Lexicon(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -12,6 +13,9 @@ from tokenizers import Tokenizer
 
 from pnp_ovss.prompt import Tokens
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
+
+
+log = logging.getLogger(__name__)
 
 
 class Lexicon:
@@ -31,10 +35,12 @@ class Lexicon:
         return "".join(f"\n{line} " for line in lines)
 
     def __getitem__(self, word: str) -> str | None:
-        """The known word that `word`, or what it is the plural of, is read as; None for any other."""
+        """The known word that `word`, or what it is the plural of, is read as, which is said once; None for any other."""
         if word not in self._known:
             found = (self._find(form) for form in singulars(word.lower()))
-            self._known[word] = next(filter(None, found), None)
+            known = self._known[word] = next(filter(None, found), None)
+            if known:
+                log.warning("'%s' is read as '%s', the nearest word that the model learned", word, known)
         return self._known[word]
 
     def _find(self, word: str) -> str | None:
