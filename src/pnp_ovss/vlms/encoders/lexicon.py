@@ -14,7 +14,6 @@ from tokenizers import Tokenizer
 from pnp_ovss.prompt import Tokens
 from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer
 
-
 log = logging.getLogger(__name__)
 
 
