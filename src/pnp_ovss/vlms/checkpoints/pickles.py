@@ -64,7 +64,8 @@ def _check_archive(path: Path) -> None:
     try:
         if not zipfile.is_zipfile(path):
             if not path.is_file():
-                raise ModelError(f"cannot read {path}: there is no such file")
+                what = "it is a folder; name the file in it" if path.is_dir() else "there is no such file"
+                raise ModelError(f"cannot read {path}: {what}")
             return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -87,8 +88,15 @@ def _load(path: Path) -> object:
         raise
     except Exception as error:  # torch's reader raises every kind of error on damaged files
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it wants to load {found[1]}, which is not allowed" if found else "not a checkpoint of torch"
+        reason = f"it wants to load {found[1]}, which is not allowed" if found else _no_checkpoint(path)
         raise ModelError(f"{path} is refused: {reason}; only tensors and plain values are read") from error
+
+
+def _no_checkpoint(path: Path) -> str:
+    """Why a file that torch cannot read is none of its checkpoints, and what to do."""
+    if path.suffix == ".safetensors":
+        return "safetensors need no conversion: name the folder with --model, its config.json and tokenizer beside the file"
+    return "not a checkpoint of torch, or only a part of one: download it again"
 
 
 def _check_tensor(path: Path, name: object, value: Tensor) -> None:
