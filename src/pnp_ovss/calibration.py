@@ -39,22 +39,26 @@ def draw_photos(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
 
 
 def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track: Track = iter) -> NameBank:
-    """A bank of these photos, written to `out` as it grows; photos that are in it already are not looked at again.
+    """A bank of these photos and no others, written to `out` as it grows; those in it already are not looked at again.
 
     The photos' labels, tags or names are not read. Photos that cannot be read are left out. Raises ConfigError when
-    fewer than FEWEST are left, or when `out` holds a bank of other weights.
+    fewer than FEWEST are left, when `out` holds a bank of other weights, or for an input size that the model has not.
     """
+    segmenter.input_size(1, 1)
     bank = _begin(segmenter, out)
-    found: dict[str, torch.Tensor] = dict(zip(bank.photos, bank.tokens, strict=True)) if bank else {}
+    known: dict[str, torch.Tensor] = dict(zip(bank.photos, bank.tokens, strict=True)) if bank else {}
+    found: dict[str, torch.Tensor] = {}
     for number, path in enumerate(track(photos), 1):
         digest = content(path)
-        if digest and digest not in found:
+        if digest in known:
+            found[digest] = known[digest]
+        elif digest and digest not in found:
             try:
                 found[digest] = look_at(segmenter.vlm, read_image(path), segmenter.config, seed=int(digest, 16))
             except ImageError:
                 continue
         if number % SAVED_EVERY == 0:
-            _bank_of(segmenter, found).save(out)
+            _bank_of(segmenter, known | found).save(out)
     if len(found) < FEWEST:
         raise ConfigError(
             f"{counted(len(found), 'photo')} could be read; a bank needs at least {FEWEST}, and 64 are better"
