@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say, show
+from pnp_ovss.errors import OutputError
 from pnp_ovss.outputs import refuse_foreign
 from pnp_ovss.words import counted
 
@@ -56,7 +57,16 @@ OnPresence = Annotated[
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use the first N photos only.")]
-OutFile = Annotated[Path, typer.Option("--out", "-o", help="The preset to write.")]
+
+
+def _preset_path(path: Path) -> Path:
+    """The path of a preset, refused before hours of work: by another ending --model would not read it."""
+    if path.suffix != ".toml":
+        raise OutputError(f"{path} would be no preset for --model: choose another --out, a name that ends in .toml")
+    return path
+
+
+OutFile = Annotated[Path, typer.Option("--out", "-o", callback=_preset_path, help="The preset to write, .toml.")]
 
 
 @o.takes_segmenter
