@@ -163,6 +163,15 @@ def test_the_command_resumes_and_refuses_to_start_over(run, scenes):
     assert len(tomllib.loads((scenes / "tuned.toml").read_text())["evidence"]["reward_table"]) == 15
 
 
+@pytest.mark.parametrize("name", ["tags.txt", "TAGS.JSON"])
+def test_tags_are_a_file_whatever_it_is_called(run, scenes, name):
+    """Not the name of a data set."""
+    (scenes / name).write_text("red, blue")
+    code, _, err = run(scenes, "--tags", scenes / name, "--out", scenes / "t.toml")
+    assert code == 2
+    assert f"{name} is not JSON" in err
+
+
 def test_a_bank_of_ones_own_is_found_from_other_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.safetensors").write_bytes(b"")

@@ -289,15 +289,13 @@ def albef(tmp_path):
     return path
 
 
-def test_a_folder_half_a_file_and_safetensors_are_told_apart(tmp_path, albef):
+def test_a_folder_half_a_file_and_a_page_are_told_apart(tmp_path, albef):
     (tmp_path / "half.pth").write_bytes(albef.read_bytes()[:5000])
     (tmp_path / "page.pth").write_text("<!DOCTYPE html><html></html>")
-    (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     for name, wanted in (
         (".", "it is a folder; name the file in it"),
         ("half.pth", "only a part of one: download it again"),
         ("page.pth", "not a checkpoint of torch.*download it again"),
-        ("model.safetensors", "safetensors need no conversion: name the folder with --model"),
     ):
         with pytest.raises(ModelError, match=wanted) as error:
             read_checkpoint(tmp_path / name)

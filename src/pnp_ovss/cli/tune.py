@@ -175,10 +175,10 @@ def _all_tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage,
     from pnp_ovss.errors import ConfigError
     from pnp_ovss.tuning.tags import dataset_tags, tagged_files
 
-    if tags.endswith(".json"):
-        return tagged_files(images, Candidates.read(tags).names)
-    from pnp_ovss.datasets import dataset_options, open_dataset
+    from pnp_ovss.datasets import dataset_options, list_datasets, open_dataset
 
+    if tags.lower().endswith(".json") or (tags not in list_datasets() and Path(tags).exists()):
+        return tagged_files(images, Candidates.read(tags).names)
     if len(images) != 1:
         raise ConfigError(f"--tags {tags} reads one data set; give its folder alone, not {len(images)} paths")
     splits = {"split": split} if "split" in dataset_options(tags) else {}
