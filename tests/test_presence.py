@@ -12,7 +12,7 @@ from PIL import Image
 from pnp_ovss import Segmenter
 from pnp_ovss.calibration import calibrate, draw_photos, reference_names
 from pnp_ovss.competition import given_weights, presence_weights
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, shift_of
 from pnp_ovss.presets import get_preset, remark_on_threshold
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
@@ -188,6 +188,9 @@ def test_banks_that_do_not_fit_are_refused(folder, tmp_path):
             path.write_bytes(content)
         with pytest.raises(ConfigError, match="pnp-ovss calibrate"):
             Segmenter(FakeVLM(), CONFIG.replace(bank=str(path)))
+    for path in (tmp_path / "text", tmp_path):
+        with pytest.raises(OutputError, match=r"is there and is no bank of names; choose another --out"):
+            calibrate(segmenter, photos, path)
     with pytest.raises(ConfigError, match="at least 8"):
         calibrate(segmenter, photos[:3], tmp_path / "few.safetensors")
 

@@ -12,7 +12,7 @@ import torch
 
 from pnp_ovss.automatic import AUTO, asked_classes
 from pnp_ovss.datasets.vocabulary import get_vocabulary
-from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.errors import ConfigError, ImageError, OutputError, PnPError, attempt
 from pnp_ovss.images import read_image
 from pnp_ovss.outputs import content
 from pnp_ovss.presence import NameBank, bank_margins, look_at, median_of, shift_of
@@ -77,7 +77,10 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
 
 
 def _begin(segmenter: Segmenter, out: Path) -> NameBank | None:
-    bank = NameBank.load(out) if out.exists() else None
+    found = attempt(NameBank.load, out) if out.exists() else None
+    if isinstance(found, PnPError):
+        raise OutputError(f"{out} is there and is no bank of names; choose another --out, or move it away")
+    bank = found
     if bank is not None and bank.weights != segmenter.weights:
         raise ConfigError(f"{out} is a bank of {bank.model} with other weights; remove it or choose another file")
     return bank

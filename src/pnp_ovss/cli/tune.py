@@ -172,10 +172,9 @@ def _tagged(images: list[Path], tags: str, split: str, limit: int | None) -> tup
 
 def _all_tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...]:
     from pnp_ovss.candidates import Candidates
+    from pnp_ovss.datasets import dataset_options, list_datasets, open_dataset
     from pnp_ovss.errors import ConfigError
     from pnp_ovss.tuning.tags import dataset_tags, tagged_files
-
-    from pnp_ovss.datasets import dataset_options, list_datasets, open_dataset
 
     if tags.lower().endswith(".json") or (tags not in list_datasets() and Path(tags).exists()):
         return tagged_files(images, Candidates.read(tags).names)
