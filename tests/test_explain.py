@@ -6,6 +6,7 @@ import pytest
 from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.errors import OutputError
 from pnp_ovss.explain import TILE_PX, explain_photo, save_pictures
+from pnp_ovss.outputs import unique_stems
 from pnp_ovss.testing.fake_vlm import FakeVLM
 from tests.scenes import faint_objects, two_squares
 
@@ -44,6 +45,13 @@ def test_dropped_patches_are_black(pictures):
     passes = np.asarray(pictures["red"]["passes"])
     second = passes[26 : 26 + 180, 6 + TILE_PX + 6 : 6 + TILE_PX + 6 + TILE_PX]
     assert 0.3 < (second == 0).all(axis=2).mean() < 0.7
+
+
+def test_long_names_of_photos_and_classes_fit_into_a_file_name(pictures, tmp_path):
+    """What `segment` can name, `explain` can."""
+    stem = unique_stems([tmp_path / f"{'ñ' * 120}.png"])[0]
+    paths = save_pictures({"猫" * 100: pictures["red"], "x" * 300: pictures["green"]}, tmp_path, stem)
+    assert all(path.is_file() and len(path.name.encode()) <= 255 for path in paths)
 
 
 def test_saved_under_safe_names(pictures, tmp_path):

@@ -104,6 +104,10 @@ def test_command_leaves_out_what_fails(tmp_path, capsys):
     assert "bad.png is not an image" in capsys.readouterr().err
     assert {"gallery.png", "gallery.html", "a.truth.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert gallery(photos[1:], "red", out=tmp_path / "out") == 2
+    capsys.readouterr()
+    (tmp_path / "empty").mkdir()
+    assert gallery(photos[:1], "red", ground_truth=tmp_path / "empty", out=tmp_path / "bare") == 0
+    assert "empty holds no ground truth of these photos: it would be called like a photo" in capsys.readouterr().err
     with pytest.raises(DatasetError, match="is not a folder"):
         gallery(photos, "red", ground_truth=tmp_path / "none")
 
@@ -132,6 +136,7 @@ def test_list_gives_each_photo_its_own_words(tmp_path):
     [
         ("photo = 3", r"tables \[\[photo\]\]"),
         ("", r"tables \[\[photo\]\]"),
+        ("photo = []", r"tables \[\[photo\]\]"),
         ('[[photos]]\nfile = "a"', r"tables \[\[photo\]\]"),
         ('[[photo]]\nfile = "a', "not valid TOML"),
         ('[[photo]]\nclasses = "a"', "photo 1 has no file"),

@@ -12,7 +12,7 @@ from PIL import Image
 from pnp_ovss import Segmenter
 from pnp_ovss.calibration import calibrate, draw_photos, reference_names
 from pnp_ovss.competition import given_weights, presence_weights
-from pnp_ovss.errors import ConfigError
+from pnp_ovss.errors import ConfigError, OutputError
 from pnp_ovss.presence import PATCHES, NameBank, Presence, bank_margins, shift_of
 from pnp_ovss.presets import get_preset, remark_on_threshold
 from pnp_ovss.testing.fake_vlm import FAKE_PRESET, FakeVLM
@@ -152,6 +152,25 @@ def test_a_bank_of_a_folder_is_resumed_and_read_back(folder, tmp_path):
     assert (whole.photos, whole.shift) == (bank.photos, bank.shift)
 
 
+def test_a_bank_is_of_the_photos_that_were_asked_for(folder, tmp_path):
+    """Those of an earlier call with the same --out are looked at no more, and the others leave."""
+    segmenter, out = Segmenter(FakeVLM(), CONFIG), tmp_path / "bank.safetensors"
+    photos = sorted(folder.glob("[0-9].png"))
+    calibrate(segmenter, photos, out)
+    before = segmenter.vlm.encoded
+
+    bank = calibrate(segmenter, photos[1:], out)
+
+    assert segmenter.vlm.encoded == before
+    assert len(NameBank.load(out)) == len(bank) == 9
+    assert bank.photos == calibrate(segmenter, photos[1:], tmp_path / "new.safetensors").photos
+
+
+def test_an_input_size_that_the_model_has_not_is_refused_before_any_photo(folder, tmp_path):
+    with pytest.raises(ConfigError, match="size 100 is not a multiple of 8; use 96 or 104"):
+        calibrate(Segmenter(FakeVLM(), CONFIG.replace(size_px=100)), [], tmp_path / "bank.safetensors")
+
+
 def test_banks_that_do_not_fit_are_refused(folder, tmp_path):
     segmenter, out = Segmenter(FakeVLM(), CONFIG), tmp_path / "bank.safetensors"
     photos = sorted(folder.glob("*.png"))
@@ -169,6 +188,9 @@ def test_banks_that_do_not_fit_are_refused(folder, tmp_path):
             path.write_bytes(content)
         with pytest.raises(ConfigError, match="pnp-ovss calibrate"):
             Segmenter(FakeVLM(), CONFIG.replace(bank=str(path)))
+    for path in (tmp_path / "text", tmp_path):
+        with pytest.raises(OutputError, match=r"is there and is no bank of names; choose another --out"):
+            calibrate(segmenter, photos, path)
     with pytest.raises(ConfigError, match="at least 8"):
         calibrate(segmenter, photos[:3], tmp_path / "few.safetensors")
 

@@ -12,7 +12,7 @@ import torch
 
 from pnp_ovss.automatic import AUTO, asked_classes
 from pnp_ovss.datasets.vocabulary import get_vocabulary
-from pnp_ovss.errors import ConfigError, ImageError
+from pnp_ovss.errors import ConfigError, ImageError, OutputError, PnPError, attempt
 from pnp_ovss.images import read_image
 from pnp_ovss.outputs import content
 from pnp_ovss.presence import NameBank, bank_margins, look_at, median_of, shift_of
@@ -39,22 +39,26 @@ def draw_photos(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
 
 
 def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track: Track = iter) -> NameBank:
-    """A bank of these photos, written to `out` as it grows; photos that are in it already are not looked at again.
+    """A bank of these photos and no others, written to `out` as it grows; those in it already are not looked at again.
 
     The photos' labels, tags or names are not read. Photos that cannot be read are left out. Raises ConfigError when
-    fewer than FEWEST are left, or when `out` holds a bank of other weights.
+    fewer than FEWEST are left, when `out` holds a bank of other weights, or for an input size that the model has not.
     """
+    segmenter.input_size(1, 1)
     bank = _begin(segmenter, out)
-    found: dict[str, torch.Tensor] = dict(zip(bank.photos, bank.tokens, strict=True)) if bank else {}
+    known: dict[str, torch.Tensor] = dict(zip(bank.photos, bank.tokens, strict=True)) if bank else {}
+    found: dict[str, torch.Tensor] = {}
     for number, path in enumerate(track(photos), 1):
         digest = content(path)
-        if digest and digest not in found:
+        if digest in known:
+            found[digest] = known[digest]
+        elif digest and digest not in found:
             try:
                 found[digest] = look_at(segmenter.vlm, read_image(path), segmenter.config, seed=int(digest, 16))
             except ImageError:
                 continue
         if number % SAVED_EVERY == 0:
-            _bank_of(segmenter, found).save(out)
+            _bank_of(segmenter, known | found).save(out)
     if len(found) < FEWEST:
         raise ConfigError(
             f"{counted(len(found), 'photo')} could be read; a bank needs at least {FEWEST}, and 64 are better"
@@ -73,7 +77,10 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
 
 
 def _begin(segmenter: Segmenter, out: Path) -> NameBank | None:
-    bank = NameBank.load(out) if out.exists() else None
+    found = attempt(NameBank.load, out) if out.exists() else None
+    if isinstance(found, PnPError):
+        raise OutputError(f"{out} is there and is no bank of names; choose another --out, or move it away")
+    bank = found
     if bank is not None and bank.weights != segmenter.weights:
         raise ConfigError(f"{out} is a bank of {bank.model} with other weights; remove it or choose another file")
     return bank

@@ -122,15 +122,15 @@ def read_config(folder: Path, model_type: str | None = None) -> dict[str, Any]:
         raise ModelError(f"{path} has no model_type; it must lie beside the weights")
     if model_type is not None and config["model_type"] != model_type:
         raise ModelError(f"{path}: model_type is '{config['model_type']}', not '{model_type}'; name the right preset")
-    _check_values(config, path)
+    check_values(config, path)
     return config
 
 
-def _check_values(values: Mapping[str, Any], path: Path) -> None:
+def check_values(values: Mapping[str, Any], path: Path) -> None:
     """Raise ModelError for a part that is no object and a size that is no whole number in its range."""
     for key, value in values.items():
         if isinstance(value, dict):
-            _check_values(value, path)
+            check_values(value, path)
         elif key.endswith("_config") and value is not None:
             raise ModelError(f"{path}: {key} is {str(value)[:50]!r}, not an object")
         elif key in LIMITS and not all(type(side) is int and 1 <= side <= LIMITS[key] for side in _sides(key, value)):

@@ -21,6 +21,8 @@ from pnp_ovss.segmenter import Segmenter
 from pnp_ovss.trace import Pass
 
 TILE_PX = 240
+SLUG_BYTES = 36
+"""Of a class's name in a file's: with a stem of `outputs.LONGEST_BYTES` and the endings a file system's 255."""
 _GAP_PX = 6
 
 
@@ -56,7 +58,7 @@ def save_pictures(pictures: Mapping[str, Mapping[str, Image.Image]], folder: Pat
     """Write STEM.NN-CLASS.stages.png and STEM.NN-CLASS.passes.png; NN counts the classes from 1. Raises OutputError."""
     paths = []
     for number, (name, kinds) in enumerate(pictures.items(), 1):
-        slug = re.sub(r"[^\w]+", "-", name)[:40].strip("-") or "class"
+        slug = re.sub(r"[^\w]+", "-", name).encode()[:SLUG_BYTES].decode("utf-8", "ignore").strip("-") or "class"
         for kind, picture in kinds.items():
             paths.append(folder / f"{stem}.{number:02d}-{slug}.{kind}.png")
             write_atomically(paths[-1], png_bytes(picture))

@@ -145,7 +145,12 @@ def file_stem(photo: Path) -> str:
 
 def write_json(path: Path, value: Any, *, ascii_only: bool = False) -> None:
     """Write a JSON value atomically, indented by two; a string that is no UTF-8 is escaped. Raises OutputError."""
-    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=ascii_only) + "\n")
+    write_atomically(path, json_text(value, ascii_only=ascii_only))
+
+
+def json_text(value: Any, *, ascii_only: bool = False) -> str:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=2, ensure_ascii=ascii_only) + "\n"
 
 
 def fsync_folder(folder: Path) -> None:

@@ -57,7 +57,7 @@ def read_list(path: Path, classes: Classes | None = None) -> list[Entry]:
     """
     data = read_toml(path, "the list")
     tables = data.get("photo")
-    if set(data) != {"photo"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+    if set(data) != {"photo"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables or [None]):
         raise ConfigError(f'the list {path} must consist of tables [[photo]] with file = "a.jpg" and classes = "cat"')
     return [_entry(table, path, number, classes) for number, table in enumerate(tables, 1)]
 

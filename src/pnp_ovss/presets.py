@@ -71,7 +71,7 @@ def get_preset(model: str | Path) -> ModelPreset:
         return _parse_preset(path.stem, read_toml(path), str(path))
     named = [preset for preset in built_in_presets() if preset.name == str(model)]
     says_folder = path.is_absolute() or str(model).startswith(".") or len(path.parts) > 2
-    if not named and (says_folder or path.is_dir() or path.suffix == ".safetensors"):
+    if not named and (says_folder or path.exists() or path.suffix == ".safetensors"):
         return _folder_preset(path)
     name, at, revision = str(model).partition("@")
     named += [preset for preset in built_in_presets() if name in (preset.name, preset.hub_id)]

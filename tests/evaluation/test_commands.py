@@ -106,6 +106,14 @@ def test_other_candidates_do_not_resume(call, root, tmp_path):
     assert read_report(out).failed == 0
 
 
+def test_a_size_that_the_model_has_not_is_refused_before_the_work_on_the_others(call, root, tmp_path):
+    out = tmp_path / "r.json"
+    code, _, err = call("evaluate", "folder", root, "--sizes", "64,100", "--out", out)
+    assert code == 2
+    assert "size 100 is not a multiple of 8; use 96 or 104" in err
+    assert list(tmp_path.glob("r*.*")) == []
+
+
 def test_several_sizes_and_baselines_give_a_report_each(call, root, tmp_path):
     out = tmp_path / "report.json"
     arguments = ("--sizes", "64,96", "--baselines", "background, tags", "--examples", 0, "--out", out)

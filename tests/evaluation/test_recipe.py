@@ -15,6 +15,7 @@ from tests.commands import caller
 
 COMMANDS = {"table3": "evaluate", "table5": "ablate", "table6": "sensitivity", "table8": "evaluate", "open": "evaluate"}
 BLIP = SegmenterSpec(model="blip-large-flickr")
+WHOLE = "title = 'a'\ncommand = 'evaluate'\ntable = 'table3'\n"
 
 
 class Data:
@@ -148,6 +149,13 @@ def test_other_recipes_are_refused(name, command, message):
     [
         ("title = 'a'\ncommand = 'evaluate'\ntable = 'table3'\ncolour = 1", "unknown keys colour"),
         ("title = 'a'\ncommand = 'evaluate'", "no key table"),
+        (f"{WHOLE}settings = 3", r"mine\.toml: settings = 3 must be a table"),
+        (f"{WHOLE}void = ['ignore']", r"mine\.toml: void = \['ignore'\] must be a text"),
+        (f"{WHOLE}void = 'white'", r"mine\.toml: void = 'white'; choose from ignore, background"),
+        (f"{WHOLE}[settings]\nblur = -1", r"mine\.toml: blur = -1"),
+        (f"{WHOLE}models = ['pocket']", r"mine\.toml: models = \['pocket'\] must be a table"),
+        (f"{WHOLE}[models]\npocket = 'BLIP-COCO'", r"mine\.toml: models\.pocket = 'BLIP-COCO' must be a table"),
+        ("title = 'a'\ncommand = 'evaluate'\ntable = ['table3']", r"table = \['table3'\] must be a text"),
         ("title = 'a'\ncommand = 'evaluate'\ntable = 'table9'", "table = 'table9'; choose from table1"),
         ("title = 'a'\ncommand = 'evaluate'\ntable = 'table3'\n[settings]\ndrips = 1", "unknown setting 'drips'"),
     ],

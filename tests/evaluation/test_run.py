@@ -101,11 +101,11 @@ def test_labels_are_saved_and_can_be_scored_again(rectangles, fake_system, recor
 def test_a_broken_image_is_a_failure_and_the_rest_goes_on(rectangles, painter, records):
     system = painter(rectangles)
     rectangles[3].image.write_bytes(b"no picture")
-    Image.new("L", (5, 5)).save(rectangles[4].labels.path)
+    Image.new("L", (5, 7)).save(rectangles[4].labels.path)
     report = summarise(run(rectangles, lambda: system, records))
     assert (report.images, report.failed) == (10, 2)
     assert [failure["id"] for failure in report.failures] == ["03", "04"]
-    assert "not one picture" in report.failures[1]["error"]
+    assert "is 96 x 64 px and its mask 5 x 7 px: not one picture" in report.failures[1]["error"]
 
 
 def test_nothing_but_failures_is_an_error(rectangles, painter, records):

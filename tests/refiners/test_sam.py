@@ -16,6 +16,7 @@ from pnp_ovss.evaluation.systems import SegmenterSystem
 from pnp_ovss.provenance import Provenance, called, recorded
 from pnp_ovss.refiners import Evidence, get_refiner, sam
 from pnp_ovss.refiners.promptable import Proposals, SamSegmenter, mobile_sam
+from pnp_ovss.refiners.promptable_presets import fetch_promptable
 from pnp_ovss.refiners.promptable_weights import load_promptable
 from pnp_ovss.refiners.sam import merged
 from pnp_ovss.testing.fake_vlm import FakeVLM
@@ -214,6 +215,9 @@ def test_weights_that_are_not_here_say_how_to_fetch_them(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="pnp-ovss models fetch mobile-sam"):
         load_promptable("mobile-sam")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"call `pnp-ovss models fetch mobile-sam` again, or copy the cache"):
+        fetch_promptable("mobile-sam")
 
 
 @pytest.mark.parametrize(("option", "value"), [("agreement", 2), ("points", 0)])

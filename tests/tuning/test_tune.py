@@ -14,6 +14,7 @@ from pnp_ovss.testing.fake_vlm import FAKE_PRESET, SIGNAL_HEAD, SIGNAL_LAYER, Fa
 from pnp_ovss.tuning.maps import MapStore, TaggedImage
 from pnp_ovss.tuning.masks import GradcamMasks
 from pnp_ovss.tuning.objective import Objective
+from pnp_ovss.tuning.preset import write_preset
 from pnp_ovss.tuning.reward import get_reward
 from pnp_ovss.tuning.scorers import MatchScorer
 from pnp_ovss.tuning.search import SearchPlan
@@ -160,6 +161,32 @@ def test_the_command_resumes_and_refuses_to_start_over(run, scenes):
     assert "--resume" in errors
     assert run(*arguments, "--trials", 5, "--resume")[0] == 0
     assert len(tomllib.loads((scenes / "tuned.toml").read_text())["evidence"]["reward_table"]) == 15
+
+
+@pytest.mark.parametrize("name", ["tags.txt", "TAGS.JSON"])
+def test_tags_are_a_file_whatever_it_is_called(run, scenes, name):
+    """Not the name of a data set."""
+    (scenes / name).write_text("red, blue")
+    code, _, err = run(scenes, "--tags", scenes / name, "--out", scenes / "t.toml")
+    assert code == 2
+    assert f"{name} is not JSON" in err
+
+
+def test_a_bank_of_ones_own_is_found_from_other_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    (tmp_path / "pocket").write_bytes(b"")  # of the built-in bank's name
+    for bank, written in (("mine.safetensors", str(tmp_path / "mine.safetensors")), ("pocket", "pocket"), ("", "")):
+        write_preset(tmp_path / "t.toml", get_preset(FAKE_PRESET), {"bank": bank}, {"date": "today", "source": "tags"})
+        assert get_preset(tmp_path / "t.toml").settings["bank"] == written
+
+
+@pytest.mark.parametrize("name", ["tuned", "tuned.png", "tuned.journal"])
+def test_a_preset_that_no_model_could_be_named_by_is_refused(run, scenes, name):
+    """The plot and the journal have these endings; without one --model takes it for a name."""
+    code, _, err = run(scenes, "--tags", scenes / "tags.json", "--out", scenes / name)
+    assert code == 2
+    assert f"{name} would be no preset for --model: choose another --out, a name that ends in .toml" in err
 
 
 @pytest.mark.parametrize("options", [[], ["--presence"]])

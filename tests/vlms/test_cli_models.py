@@ -1,6 +1,7 @@
 """`pnp-ovss models` and what stands below it."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -83,6 +84,15 @@ def test_convert_then_check(monkeypatch, capsys, tmp_path, vocabulary):
     assert code == 0
     assert "all checks passed" in text
     assert "layers 7-9 x 1 heads, 4 x 4 patches" in text
+
+
+@pytest.mark.parametrize("command", [("convert", "none.pth", "--as", "albef", "--out", "o"), ("check", "./none")])
+def test_what_transformers_says_by_the_way_is_hushed(monkeypatch, capsys, tmp_path, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "")  # so that it is put back
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY")
+    assert run(monkeypatch, capsys, "models", *command)[0] == 2
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "error"
 
 
 def test_check_as_json_with_a_photo_and_classes(monkeypatch, capsys, tmp_path, vocabulary):

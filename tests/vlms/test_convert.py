@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.errors import ConfigError, ModelError, OutputError
 from pnp_ovss.presets import get_preset
+from pnp_ovss.vlms.checkpoints import convert
 from pnp_ovss.vlms.checkpoints.convert import FAMILIES, check_fit, convert_file
 from pnp_ovss.vlms.checkpoints.digests import damaged_files, is_made
-from pnp_ovss.vlms.checkpoints.loading import load_vlm
+from pnp_ovss.vlms.checkpoints.loading import find_weights, load_vlm
 from pnp_ovss.vlms.checkpoints.pickles import read_checkpoint
 from tests.near import near
 from tests.vlms import originals
@@ -278,3 +279,113 @@ def test_what_a_killed_conversion_left_is_cleaned(tmp_path):
     folder = convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out")
 
     assert sorted(file.name for file in folder.iterdir()) == ["made.json", "model.safetensors"]
+
+
+@pytest.fixture
+def albef(tmp_path):
+    """A small ALBEF.pth."""
+    path = tmp_path / "ALBEF.pth"
+    torch.save({"model": originals.random_state(shapes("albef", SMALL["albef"]))}, path)
+    return path
+
+
+def test_a_folder_half_a_file_and_a_page_are_told_apart(tmp_path, albef):
+    (tmp_path / "half.pth").write_bytes(albef.read_bytes()[:5000])
+    (tmp_path / "page.pth").write_text("<!DOCTYPE html><html></html>")
+    for name, wanted in (
+        (".", "it is a folder; name the file in it"),
+        ("half.pth", "only a part of one: download it again"),
+        ("page.pth", "not a checkpoint of torch.*download it again"),
+    ):
+        with pytest.raises(ModelError, match=wanted) as error:
+            read_checkpoint(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("text_encoder.embeddings.token_type_embeddings.weight", ()),
+        ("text_encoder.embeddings.token_type_embeddings.weight", (2, 5)),
+        ("text_encoder.embeddings.word_embeddings.weight", (7,)),
+        ("text_encoder.embeddings.word_embeddings.weight", (0, 0)),
+        ("visual_encoder.patch_embed.proj.weight", ()),
+        ("visual_encoder.patch_embed.proj.weight", (65, 3, 8, 8)),
+        ("visual_encoder.pos_embed", (5,)),
+        ("vision_proj.weight", ()),
+        ("text_encoder.encoder.layer.100000000.crossattention.self.key.weight", (3,)),
+    ],
+)
+def test_shapes_of_no_model_are_refused_in_one_line(tmp_path, vocabulary, name, shape):
+    state = originals.random_state(shapes("albef", SMALL["albef"]))
+    torch.save({"model": {**state, name: torch.ones(shape)}}, tmp_path / "a.pth")
+
+    with pytest.raises(ModelError, match=r"a\.pth") as error:
+        convert_file(tmp_path / "a.pth", "albef", tmp_path / "out", tokenizer=vocabulary)
+
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_gets_the_name_that_it_is_found_by(tmp_path, albef, vocabulary):
+    mine = tmp_path / "bert-vocab.txt"
+    mine.write_text(vocabulary.read_text())
+
+    folder = convert_file(albef, "albef", tmp_path / "out", tokenizer=mine)
+
+    assert (folder / "vocab.txt").read_text() == vocabulary.read_text()
+    assert not (folder / mine.name).exists()
+    for name, content in (("photo.jpg", b"\xff\xd8\xff\xe0"), ("words.txt", b"cat\ndog\n"), ("a.json", b"{}")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelError, match=rf"{name}.*(vocabulary of BERT's|no tokenizer)"):
+            convert_file(albef, "albef", tmp_path / "other", tokenizer=tmp_path / name)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_conversion_replaces_what_conversions_made_and_nothing_else(tmp_path, albef, vocabulary):
+    def again():
+        return convert_file(albef, "albef", tmp_path / "out", tokenizer=vocabulary)
+
+    assert again() == again()
+    preset, tuned = tmp_path / "out" / "preset.toml", "# mine"
+    preset.write_text(tuned)
+    with pytest.raises(OutputError, match=r"preset\.toml is there and is not what the conversion would write"):
+        again()
+    assert preset.read_text() == tuned
+    assert is_made(tmp_path / "out")
+    preset.unlink()
+    (tmp_path / "out" / "tokenizer.json").write_text("{}")  # would be read in place of vocab.txt
+    with pytest.raises(OutputError, match=r"tokenizer\.json is there"):
+        again()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text("of something else")
+        with pytest.raises(OutputError, match=rf"{name} is there"):
+            convert_file(albef, "albef", tmp_path, tokenizer=vocabulary)
+        assert (tmp_path / name).read_text() == "of something else"
+        (tmp_path / name).unlink()
+
+
+def test_a_conversion_that_was_broken_off_is_no_model_and_can_be_repeated(tmp_path, albef, vocabulary, monkeypatch):
+    folder = convert_file(albef, "albef", tmp_path / "out", tokenizer=vocabulary)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    for step in ("_write_weights", "note_made"):
+        with monkeypatch.context() as patch:
+            patch.setattr(convert, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                convert_file(albef, "albef", folder, tokenizer=vocabulary)
+        with pytest.raises(ModelError, match=r"is half made.*convert the checkpoint again"):
+            find_weights(get_preset(folder))
+
+    assert find_weights(get_preset(convert_file(albef, "albef", folder, tokenizer=vocabulary))) == folder
+
+
+def test_what_hf_cannot_use_is_said(tmp_path, vocabulary):
+    torch.save({"a": torch.ones(3)}, tmp_path / "pytorch_model.bin")
+
+    with pytest.raises(ConfigError, match="with hf the tokenizer is taken from beside"):
+        convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out", tokenizer=vocabulary)
+    with pytest.raises(ConfigError, match=r"drop = '\.' leaves no weight of .*pytorch_model\.bin"):
+        convert_file(tmp_path / "pytorch_model.bin", "hf", tmp_path / "out", drop=".")

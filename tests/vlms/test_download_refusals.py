@@ -43,6 +43,8 @@ def test_a_name_that_no_server_has_and_a_server_that_never_answers(monkeypatch, 
     ) as error:
         find_weights(get_preset("blip-large-flickr"))
     assert "\n" not in str(error.value)
+    with pytest.raises(ModelError, match=r"^runs/my-albef \(there is no such folder here\): .* could not be reached"):
+        find_weights(get_preset("runs/my-albef"))
 
 
 def test_models_check_reads_every_byte(hub, saved):

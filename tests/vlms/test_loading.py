@@ -140,6 +140,31 @@ def test_local_paths_that_hold_no_model(tmp_path):
         find_weights(get_preset(tmp_path))
 
 
+def test_a_file_that_would_not_be_read_is_refused(tmp_path):
+    """A loader takes model.safetensors (or pocket.safetensors) of the folder, whatever file of it was named."""
+    small_models.small_vilt().save_pretrained(tmp_path)
+    _own_preset(tmp_path, "vilt")
+    for name in ("best.safetensors", "pocket-v9.safetensors"):
+        shutil.copy(tmp_path / "model.safetensors", tmp_path / name)
+        with pytest.raises(ModelError, match=rf"{name} would not be read: of a folder model\.safetensors is"):
+            load_vlm(get_preset(tmp_path / name), device="cpu")
+    assert find_weights(get_preset(tmp_path / "model.safetensors")) == tmp_path
+    (tmp_path / "pocket.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="would not be read"):
+        find_weights(get_preset(tmp_path / "model.safetensors"))
+    assert find_weights(get_preset(tmp_path / "pocket.safetensors")) == tmp_path
+
+
+def test_a_checkpoint_that_is_named_as_a_model_is_to_be_converted(tmp_path, monkeypatch):
+    """Not looked for on the hub, nor among the presets, because of its name's one slash or none."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ALBEF.pth", "weights/ALBEF.pth"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"x")
+        with pytest.raises(ModelError, match=rf"{name} holds no \*\.safetensors; convert .*--as FAMILY --out FOLDER"):
+            find_weights(get_preset(name))
+
+
 def test_names(tmp_path):
     assert get_preset("Salesforce/blip-itm-large-coco").name == "blip-large-coco"
     assert get_preset("someone/else").hub_id == "someone/else"

@@ -9,7 +9,7 @@ import typer
 from rich.progress import track
 
 from pnp_ovss.cli import options as o
-from pnp_ovss.cli.screen import console, say
+from pnp_ovss.cli.screen import console, remark, say
 from pnp_ovss.errors import ImageError
 from pnp_ovss.words import counted
 
@@ -38,16 +38,23 @@ def calibrate(
 
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder of photos")
-    found, _ = find_photos(folder)
+    found, left_out = find_photos(folder)
+    if left_out:
+        remark(f"{folder}: {left_out.sentence()}")
     if not found:
         raise ImageError(f"{folder} holds no photo")
     segmenter = spec.make(bank="")
+    drawn = draw_photos(found, photos, seed)
     bank = make_bank(
         segmenter,
-        draw_photos(found, photos, seed),
+        drawn,
         out,
         track=lambda paths: track(list(paths), "looking at photos", console=console(stderr=True), transient=True),
     )
+    if len(bank) < len(drawn):
+        remark(
+            f"{len(drawn) - len(bank)} of {counted(len(drawn), 'photo')} left out: they cannot be read, or are copies"
+        )
     say(
         f"{out}: {counted(len(bank), 'photo')} seen by {bank.model}; a name less {SHARE_OF_MEDIAN:g} of its median must reach "
         f"logit {bank.shift:.2f} to be found as often as by match_threshold {bank.match_threshold}"

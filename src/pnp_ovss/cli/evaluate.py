@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pnp_ovss.evaluation.report import EvaluationReport
     from pnp_ovss.evaluation.run import Results
     from pnp_ovss.evaluation.systems import System
+    from pnp_ovss.vlms.base import VisionLanguageModel
 
 Examples = Annotated[
     int, typer.Option("--examples", min=0, max=1000, help="So many best and worst images in the pages.")
@@ -83,7 +84,7 @@ def evaluate(
         for name, system in systems.items()
         if isinstance(system, MethodSpec)
     }
-    reports, vlm = [], None
+    reports, vlm = [], _loaded(jobs, e.parse_sizes(sizes))
     for name, job in jobs.items():
         results, system = e.run_job(job, f"{data.name} {name or spec.model}", vlm)
         vlm = system.segmenter.vlm if isinstance(system, SegmenterSystem) else vlm
@@ -110,6 +111,21 @@ def _systems(specs: Sequence[o.SegmenterSpec], sizes: Sequence[int], baselines: 
     if not found:
         raise ConfigError("--only-baselines needs --baselines, for example --baselines background,maskclip")
     return found
+
+
+def _loaded(jobs: Mapping[str, EvaluationJob], sizes: Sequence[int]) -> VisionLanguageModel | None:
+    """The model where several sizes are asked for: one that it has not is refused before the work on the others."""
+    from pnp_ovss.evaluation.systems import SegmenterSystem
+
+    first = next(iter(jobs.values()))
+    if len(sizes) < 2 or first.options.workers > 1:
+        return None
+    system = first.make()
+    if not isinstance(system, SegmenterSystem):  # baselines alone
+        return None
+    for px in sizes:
+        system.segmenter.replace(size_px=px).input_size(1, 1)
+    return system.segmenter.vlm
 
 
 def _report(

@@ -9,7 +9,7 @@ import typer
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import complain, say
-from pnp_ovss.files import file_stem
+from pnp_ovss.outputs import unique_stems
 
 
 @o.takes_segmenter
@@ -27,7 +27,7 @@ def explain(
     names = o.read_classes(classes, classes_file, automatic=True)
     segmenter = spec.make()
     pictures = explain_photo(segmenter, photo, names)
-    for path in save_pictures(pictures, out, file_stem(photo)):
+    for path in save_pictures(pictures, out, unique_stems([photo])[0]):
         say(path)
     if not segmenter.config.drops:
         hint = "no Saliency DropOut here (drops = 0); --set drops=4 shows five passes"

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.photos import check_any, check_folder, check_results, owners_of
-from pnp_ovss.cli.screen import complain, console, say
+from pnp_ovss.cli.screen import complain, console, remark, say
 from pnp_ovss.errors import DatasetError, ImageError, OutputError, PnPError
 from pnp_ovss.outputs import OutputFolder, result_names, unique_stems
 
@@ -82,6 +82,10 @@ def gallery(
                 complain(error)
         if not rows:
             return 2
+        if ground_truth is not None and all(row.truth is None for row in rows):
+            remark(
+                f"{ground_truth} holds no ground truth of these photos: it would be called like a photo, as STEM.png"
+            )
         for path in save_gallery(rows, out, tile):
             say(path)
         made.add(path for name in pages if (path := out / name).is_file())

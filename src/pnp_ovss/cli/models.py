@@ -78,6 +78,9 @@ def convert(
     drop: Annotated[str | None, typer.Option("--drop", help="Regular expression of weights to leave out.")] = None,
 ) -> int:
     """Rewrite a pickled checkpoint as safetensors with its config, read safely and checked weight by weight."""
+    from pnp_ovss.vlms.checkpoints.hub import hush
+
+    hush()
     from pnp_ovss.vlms.checkpoints.convert import convert_file
 
     folder = convert_file(file, family, out, tokenizer=tokenizer, drop=drop)

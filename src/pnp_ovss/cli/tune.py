@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pnp_ovss.cli import options as o
 from pnp_ovss.cli.screen import console, say, show
+from pnp_ovss.errors import OutputError
 from pnp_ovss.outputs import refuse_foreign
 from pnp_ovss.words import counted
 
@@ -56,7 +57,16 @@ OnPresence = Annotated[
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use the first N photos only.")]
-OutFile = Annotated[Path, typer.Option("--out", "-o", help="The preset to write.")]
+
+
+def _preset_path(path: Path) -> Path:
+    """The path of a preset, refused before hours of work: by another ending --model would not read it."""
+    if path.suffix != ".toml":
+        raise OutputError(f"{path} would be no preset for --model: choose another --out, a name that ends in .toml")
+    return path
+
+
+OutFile = Annotated[Path, typer.Option("--out", "-o", callback=_preset_path, help="The preset to write, .toml.")]
 
 
 @o.takes_segmenter
@@ -162,13 +172,12 @@ def _tagged(images: list[Path], tags: str, split: str, limit: int | None) -> tup
 
 def _all_tagged(images: list[Path], tags: str, split: str) -> tuple[TaggedImage, ...]:
     from pnp_ovss.candidates import Candidates
+    from pnp_ovss.datasets import dataset_options, list_datasets, open_dataset
     from pnp_ovss.errors import ConfigError
     from pnp_ovss.tuning.tags import dataset_tags, tagged_files
 
-    if tags.endswith(".json"):
+    if tags.lower().endswith(".json") or (tags not in list_datasets() and Path(tags).exists()):
         return tagged_files(images, Candidates.read(tags).names)
-    from pnp_ovss.datasets import dataset_options, open_dataset
-
     if len(images) != 1:
         raise ConfigError(f"--tags {tags} reads one data set; give its folder alone, not {len(images)} paths")
     splits = {"split": split} if "split" in dataset_options(tags) else {}

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pnp_ovss.config import SegmenterConfig
 from pnp_ovss.datasets.base import Dataset
 from pnp_ovss.errors import ConfigError
+from pnp_ovss.evaluation.metrics import Void
 from pnp_ovss.evaluation.paper import PaperRow, read_tables, validation_images
 from pnp_ovss.evaluation.run import RunOptions
 from pnp_ovss.files import read_toml
@@ -145,13 +146,30 @@ def _parse(name: str, values: dict[str, Any], where: str) -> Recipe:
     if unknown or missing:
         problem = f"unknown keys {', '.join(unknown)}" if unknown else f"no key {missing[0]}"
         raise ConfigError(f"{where}: {problem}; a recipe has {', '.join(sorted(known))}")
+    _check_kinds(values, where)
     recipe = Recipe(name=name, **values)
-    SegmenterConfig().replace(**recipe.settings)
+    try:
+        SegmenterConfig().replace(**recipe.settings)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if recipe.void not in get_args(Void):
+        raise ConfigError(f"{where}: void = '{recipe.void}'; choose from {', '.join(get_args(Void))}")
     if recipe.table not in read_tables():
         raise ConfigError(f"{where}: table = '{recipe.table}'; choose from {', '.join(read_tables())}")
     if recipe.method is not None:
         get_method(recipe.method)
     return recipe
+
+
+def _check_kinds(values: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for a value that is no text, or no table where one is wanted."""
+    for key, value in values.items():
+        wanted = dict if key in ("settings", "models") else str
+        if not isinstance(value, wanted):
+            raise ConfigError(f"{where}: {key} = {value!r} must be {'a table' if wanted is dict else 'a text'}")
+    for name, entry in values.get("models", {}).items():
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{where}: models.{name} = {entry!r} must be a table: checkpoint = '...', size_px = ...")
 
 
 def _folder() -> Any:

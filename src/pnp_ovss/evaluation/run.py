@@ -83,7 +83,11 @@ class Examiner:
             truth = sample.labels()
             image = read_image(sample.image)
             if image.shape[:2] != truth.shape:
-                raise DatasetError(f"{sample.image} is {image.shape[:2]} and its mask {truth.shape}: not one picture")
+                (height, width), (rows, columns) = image.shape[:2], truth.shape
+                raise DatasetError(
+                    f"{sample.image} is {width} x {height} px and its mask {columns} x {rows} px: not one picture; give the mask "
+                    "of this photo, at its size"
+                )
             present = tuple(int(label) for label in np.unique(truth) if label not in (0, VOID))
             start = time.perf_counter()
             answers = self.system.answer(Query(sample.id, image, self.classes, present))

@@ -33,7 +33,10 @@ def fetch_promptable(name: str) -> Path:
     except ModelError:
         raise
     except Exception as error:  # the hub's errors, those of its network library, and the system's
-        raise ModelError(f"{preset['hub_id']} cannot be fetched ({type(error).__name__}); try again later") from error
+        raise ModelError(
+            f"{preset['hub_id']} is not in the hub's cache and cannot be fetched ({type(error).__name__}); with a connection call "
+            f"`pnp-ovss models fetch {name}` again, or copy the cache of a machine that has one"
+        ) from error
 
 
 def check_hash(path: Path, wanted: str) -> None:

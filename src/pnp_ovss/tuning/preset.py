@@ -102,9 +102,14 @@ def write_preset(path: Path, preset: ModelPreset, settings: Mapping[str, Any], f
     lines += [f"{key} = {_toml(value)}" for key, value in model.items() if value not in (None, "", 0)]
     lines += ["", "[settings]"]
     lines += [f"# T was tuned on: {found['threshold_scale']}."] if "threshold_scale" in found else []
-    lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
+    lines += [f"{key} = {_toml(_found_anywhere(key, value))}" for key, value in settings.items()]
     lines += ["", "[evidence]"] + [f"{key} = {_toml(value)}" for key, value in found.items()]
     write_atomically(path, "\n".join(lines) + "\n")
+
+
+def _found_anywhere(key: str, value: Any) -> Any:
+    """A bank's file by its whole path, as the model's: the preset is used from other folders, too."""
+    return str(Path(value).resolve()) if key == "bank" and Path(value).suffix and Path(value).is_file() else value
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -6,22 +6,23 @@ What is written is safetensors. The names and shapes must be exactly those of th
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pnp_ovss.errors import ConfigError, ModelError
+from pnp_ovss.checkpoint import check_values, refusing
+from pnp_ovss.errors import ConfigError, ModelError, OutputError
 from pnp_ovss.extras import need
-from pnp_ovss.files import remove_temporaries, replacing, write_atomically, write_json, writing
+from pnp_ovss.files import json_text, remove_temporaries, replacing, write_atomically, writing
 from pnp_ovss.presets import built_in_presets
 from pnp_ovss.vlms.albef import drop_cross_attention
-from pnp_ovss.vlms.checkpoints.digests import MADE, note_made
+from pnp_ovss.vlms.checkpoints.digests import MADE, begin_made, is_begun, note_made
 from pnp_ovss.vlms.checkpoints.key_maps import Converted, State, convert_albef, convert_blip, convert_mplug
 from pnp_ovss.vlms.checkpoints.pickles import read_checkpoint, read_shards
+from pnp_ovss.vlms.encoders.wordpiece import WordPieceTokenizer, read_tokenizer
 from pnp_ovss.vlms.mplug import MplugModel
 
 PRESET_OF_FILE = {
@@ -31,6 +32,9 @@ PRESET_OF_FILE = {
     "model_base_retrieval_coco": "blip-base-coco", "model_base_retrieval_flickr": "blip-base-flickr",
 }  # fmt: skip
 VOCABULARY_HUB_ID = "google-bert/bert-base-uncased"
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
+"""By these names the loaders find a vocabulary, the first one first."""
+WEIGHTS, PRESET = "model.safetensors", "preset.toml"
 
 FAMILIES: dict[str, Callable[[State], Converted]] = {
     "albef": convert_albef,
@@ -46,23 +50,33 @@ def convert_file(path: Path, family: str, out: Path, *, tokenizer: Path | None =
     config and tokenizer lie beside it. tokenizer: vocab.txt, tokenizer.json or their folder (default: beside the
     file, then the hub). drop: a regular expression of names to leave out besides those known to be unused.
     Raises ModelError when the names or shapes are not exactly the family's, ConfigError for another family or a `drop`
-    that is no regular expression.
+    that is no regular expression, OutputError for a folder with files that no conversion made or that were changed since.
     """
     if family not in (*FAMILIES, "hf"):
         raise ConfigError(f"cannot convert as '{family}'; choose from {', '.join([*FAMILIES, 'hf'])}")
+    if family == "hf" and tokenizer is not None:
+        raise ConfigError(f"tokenizer = {tokenizer}: with hf the tokenizer is taken from beside {path}; copy it there")
     if family != "hf":
         need("transformers", f"converting as {family}", "hub")
     unwanted = _pattern(drop)
     state = read_shards(path) if path.name.endswith(".index.json") else read_checkpoint(path)
     state = {name: value for name, value in state.items() if not (unwanted and unwanted.search(name))}
+    if not state:
+        raise ConfigError(f"drop = {drop!r} leaves no weight of {path}")
     if family == "hf":
-        beside = [f for f in (*path.parent.glob("*.json"), *path.parent.glob("*.txt")) if ".index." not in f.name]
-        return _write(out, state, None, beside)
-    converted = FAMILIES[family](state)
-    check_fit(converted, path)
-    folder = _write(out, converted.weights, converted.config, [find_vocabulary(path, tokenizer)])
-    _write_preset(folder, path.stem, family)
-    return folder
+        return _write(out, state, {} if out.resolve() == path.parent.resolve() else _beside(path.parent))
+    with refusing(path, f"its weights do not make a model of {family}"):
+        converted = FAMILIES[family](state)
+        check_fit(converted, path)
+    vocabulary = find_vocabulary(path, tokenizer)
+    made = {"config.json": json_text(converted.config).encode(), vocabulary_name(vocabulary): vocabulary.read_bytes()}
+    return _write(out, converted.weights, {**made, PRESET: _preset(path.stem, family)})
+
+
+def _beside(folder: Path) -> dict[str, bytes]:
+    """{name: content} of the configuration and tokenizer in a folder of transformers' layout."""
+    found = (file for kind in ("*.json", "*.txt", "*.jinja") for file in sorted(folder.glob(kind)))
+    return {f.name: f.read_bytes() for f in found if f.is_file() and ".index." not in f.name and f.name != MADE}
 
 
 def _pattern(drop: str | None) -> re.Pattern[str] | None:
@@ -74,6 +88,7 @@ def _pattern(drop: str | None) -> re.Pattern[str] | None:
 
 def check_fit(converted: Converted, path: Path) -> None:
     """Raise ModelError unless the weights are exactly those of the model that the config describes."""
+    check_values(converted.config, path)
     wanted = {name: tuple(value.shape) for name, value in empty_model(converted.config).state_dict().items()}
     found = {name: tuple(value.shape) for name, value in converted.weights.items()}
     for problem, names in (
@@ -100,12 +115,22 @@ def empty_model(config: dict[str, Any]) -> Any:
         return model
 
 
+def vocabulary_name(file: Path) -> str:
+    """By which of `VOCABULARIES` a file must be found, whatever it is called. Raises ModelError for what is none."""
+    if file.suffix == ".json":
+        read_tokenizer(file)
+        return VOCABULARIES[0]
+    with refusing(file, "it is no vocabulary of BERT's; give vocab.txt or tokenizer.json of bert-base-uncased"):
+        WordPieceTokenizer.from_vocabulary(file)
+    return VOCABULARIES[1]
+
+
 def find_vocabulary(path: Path, tokenizer: Path | None) -> Path:
     """BERT's vocab.txt or tokenizer.json: as given, beside the checkpoint, or from the hub. Raises ModelError."""
     if tokenizer is not None and tokenizer.is_file():
         return tokenizer
     folder = tokenizer or path.parent
-    for name in ("tokenizer.json", "vocab.txt"):
+    for name in VOCABULARIES:
         if (folder / name).is_file():
             return folder / name
     if tokenizer is not None:
@@ -126,26 +151,39 @@ def _hub_vocabulary(path: Path) -> Path:
         ) from error
 
 
-def _write_preset(folder: Path, stem: str, family: str) -> None:
-    """The settings of the built-in preset that the file belongs to by its name, or of the family's first."""
+def _preset(stem: str, family: str) -> bytes:
+    """The built-in preset that the file belongs to by its name, or the family's first."""
     alike = [preset for preset in built_in_presets() if preset.family == family]
     name = PRESET_OF_FILE.get(stem, alike[0].name)
-    shutil.copyfile(Path(str(files("pnp_ovss"))) / "presets" / f"{name}.toml", folder / "preset.toml")
+    return (files("pnp_ovss") / "presets" / f"{name}.toml").read_bytes()
 
 
-def _write(out: Path, weights: State, config: Mapping[str, Any] | None, copied: Sequence[Path]) -> Path:
+def _write(out: Path, weights: State, beside: Mapping[str, bytes]) -> Path:
     """Every file whole or not at all, the weights after the others, `made.json` last."""
     with writing(out, "choose another folder for the converted model"):
+        _check_out(out, beside)
         out.mkdir(parents=True, exist_ok=True)
-        (out / MADE).unlink(missing_ok=True)
-        for file in copied:
-            if file.resolve() != (out / file.name).resolve():
-                write_atomically(out / file.name, file.read_bytes())
-        if config is not None:
-            write_json(out / "config.json", config)
-        _write_weights(out / "model.safetensors", weights)
+        begin_made(out)
+        for name, data in beside.items():
+            write_atomically(out / name, data)
+        _write_weights(out / WEIGHTS, weights)
     note_made(out)
     return out
+
+
+def _check_out(out: Path, beside: Mapping[str, bytes]) -> None:
+    """Refuse, before anything is written, to replace what no conversion made or a preset that may have been changed since,
+    and a tokenizer.json that would be taken for the vocabulary that is written. Raises OutputError."""
+    begun = is_begun(out)
+    first = VOCABULARIES[:1] if PRESET in beside else ()
+    for name in dict.fromkeys((*first, *beside, WEIGHTS)):
+        file = out / name
+        other = file.exists() and (name not in beside or file.read_bytes() != beside[name])
+        replaced = begun and (name == WEIGHTS or name in beside) and name != PRESET
+        if other and not replaced:
+            raise OutputError(
+                f"{file} is there and is not what the conversion would write; choose another --out, or move it away"
+            )
 
 
 def _write_weights(path: Path, weights: State) -> None:

@@ -13,6 +13,16 @@ MADE = "made.json"
 """Written last beside converted weights: their size and sha256. A folder of the cache without it is half made."""
 
 
+def begin_made(folder: Path) -> None:
+    """Note that a conversion of ours writes into the folder; until `note_made` it is half made. Raises OutputError."""
+    write_json(folder / MADE, {})
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a conversion of ours began to write into the folder."""
+    return (folder / MADE).is_file()
+
+
 def note_made(folder: Path) -> None:
     """Note what the folder's `model.safetensors` is. Raises OutputError."""
     weights = folder / "model.safetensors"

@@ -157,7 +157,8 @@ def explaining(preset: ModelPreset) -> Generator[None]:
     except PnPError:
         raise
     except Exception as error:  # the hub's errors, those of its network library, and the system's
-        raise ModelError(f"{preset.hub_id}: {_reason(preset, error)}") from error
+        what = " (there is no such folder here)" if preset.source == "hub" else ""  # named by nobody's preset
+        raise ModelError(f"{preset.hub_id}{what}: {_reason(preset, error)}") from error
 
 
 def _reason(preset: ModelPreset, error: Exception) -> str:

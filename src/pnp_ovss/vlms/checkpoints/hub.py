@@ -10,7 +10,7 @@ from pathlib import Path
 from pnp_ovss.errors import ModelError
 from pnp_ovss.extras import need
 from pnp_ovss.presets import ModelPreset
-from pnp_ovss.vlms.checkpoints.digests import damaged_files, is_made
+from pnp_ovss.vlms.checkpoints.digests import damaged_files, is_begun, is_made
 
 PICKLE = "pytorch_model.bin"
 """Several published checkpoints have only this file; it is read with `weights_only` and rewritten once."""
@@ -84,7 +84,15 @@ def _local(path: Path) -> Path:
     if not path.exists():
         raise ModelError(f"the model {path} does not exist; give a folder with config.json and *.safetensors")
     if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder} holds no *.safetensors; convert a .pth or .bin first: pnp-ovss models convert FILE")
+        raise ModelError(
+            f"{folder} holds no *.safetensors; convert a .pth or .bin first: pnp-ovss models convert FILE --as FAMILY --out "
+            "FOLDER"
+        )
+    if is_begun(folder) and not is_made(folder):
+        raise ModelError(
+            f"{folder} is half made: its conversion was broken off or its weights were copied in part; convert the "
+            "checkpoint again, or copy the folder again"
+        )
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -33,6 +34,8 @@ FAMILIES = {
 """Family -> loader(preset, folder, *, precision). Others plug in by the entry point group `pnp_ovss.vlms`."""
 OURS = ("pocket", "fake")
 """Families that need nothing but torch; the others are built on transformers."""
+POCKET = "pocket.safetensors"
+"""The weights of a folder of the family `pocket`."""
 CONVERTED = ("albef", "mplug")
 """Families whose checkpoints are not on the hub."""
 
@@ -57,7 +60,21 @@ def find_weights(preset: ModelPreset) -> Path | None:
             f"{preset.name} is loaded from a converted checkpoint: get its authors' .pth file, run `pnp-ovss models "
             f"convert FILE.pth --as {preset.family} --out DIR` once, then use --model DIR"
         )
-    return locate(preset)
+    folder = locate(preset)
+    if preset.path is not None and preset.family in ("auto", *FAMILIES):
+        _check_named(Path(preset.path))
+    return folder
+
+
+def _check_named(path: Path) -> None:
+    """Refuse a file that is named and would not be read: loaders take a folder's weights by their usual name."""
+    pocket = path.name == POCKET or (path.parent / POCKET).is_file()
+    usual = POCKET if pocket else r"model(-\d+-of-\d+)?\.safetensors"
+    if path.suffix == ".safetensors" and not re.fullmatch(usual, path.name):
+        raise ModelError(
+            f"{path} would not be read: of a folder model.safetensors is, of a pocket model {POCKET}; give the file that "
+            "name, in a folder of its own with what belongs to it"
+        )
 
 
 def fetch_weights(preset: ModelPreset) -> Path | None:

@@ -8,6 +8,7 @@ so that compressed or overlapping entries are refused before anything is read.
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import warnings
 import zipfile
@@ -64,7 +65,8 @@ def _check_archive(path: Path) -> None:
     try:
         if not zipfile.is_zipfile(path):
             if not path.is_file():
-                raise ModelError(f"cannot read {path}: there is no such file")
+                what = "it is a folder; name the file in it" if path.is_dir() else "there is no such file"
+                raise ModelError(f"cannot read {path}: {what}")
             return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -81,13 +83,14 @@ def _load(path: Path) -> object:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # torch doubts other pickle protocols; what it cannot read it refuses
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     except PnPError:
         raise
     except Exception as error:  # torch's reader raises every kind of error on damaged files
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that it seeks before the start of half a file
+            raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it wants to load {found[1]}, which is not allowed" if found else "not a checkpoint of torch"
+        other = "not a checkpoint of torch, or only a part of one: download it again"
+        reason = f"it wants to load {found[1]}, which is not allowed" if found else other
         raise ModelError(f"{path} is refused: {reason}; only tensors and plain values are read") from error
 
 
