@@ -182,6 +182,8 @@ def test_banks_that_do_not_fit_are_refused(folder, tmp_path):
         Segmenter(other, CONFIG.replace(bank=str(out)))
     with pytest.raises(ConfigError, match="other weights"):
         calibrate(Segmenter(other, CONFIG), photos, out)
+    with pytest.raises(ConfigError, match=r"is a bank of photos at 96 px, asked are 64 px; remove it or"):
+        calibrate(segmenter.replace(size_px=64), photos, out)
     for name, content in [("none", None), ("text", b"no bank")]:
         path = Path(tmp_path / name)
         if content:

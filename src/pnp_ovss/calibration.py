@@ -83,10 +83,23 @@ def _begin(segmenter: Segmenter, out: Path) -> NameBank | None:
     bank = found
     if bank is not None and bank.weights != segmenter.weights:
         raise ConfigError(f"{out} is a bank of {bank.model} with other weights; remove it or choose another file")
+    size = segmenter.config.size_px
+    if bank is not None and bank.size_px not in (0, size):
+        raise ConfigError(
+            f"{out} is a bank of photos at {bank.size_px} px, asked are {size} px; remove it or choose another file"
+        )
     return bank
 
 
 def _bank_of(segmenter: Segmenter, found: dict[str, torch.Tensor]) -> NameBank:
     threshold = segmenter.config.match_threshold
     tokens = torch.stack(list(found.values()))
-    return NameBank(tokens, segmenter.vlm.name, segmenter.weights, tuple(found), threshold, shift=math.nan)
+    return NameBank(
+        tokens,
+        segmenter.vlm.name,
+        segmenter.weights,
+        tuple(found),
+        threshold,
+        shift=math.nan,
+        size_px=segmenter.config.size_px,
+    )

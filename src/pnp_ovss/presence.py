@@ -45,7 +45,8 @@ class NameBank:
     of the photos' bytes. match_threshold: the probability that `shift` belongs to. shift: t, the logit that a name less
     SHARE_OF_MEDIAN of its median must reach to be found as often on the bank as it would be by `match_threshold` without
     a bank; NaN in a bank that is not finished.
-    medians: {name: its median over the bank} of names that are asked for often, by the prompt `template`.
+    medians: {name: its median over the bank} of names that are asked for often, by the prompt `template`. size_px: the side
+    at which the photos were looked at, 0 where the file does not tell.
     """
 
     tokens: Tensor
@@ -56,6 +57,7 @@ class NameBank:
     shift: float
     medians: Mapping[str, float] = field(default_factory=dict)
     template: str = ""
+    size_px: int = 0
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -72,6 +74,7 @@ class NameBank:
 
         facts = {"model": self.model, "weights": self.weights, "photos": " ".join(self.photos)}
         facts |= {"match_threshold": repr(self.match_threshold), "shift": repr(self.shift), "template": self.template}
+        facts |= {"size_px": str(self.size_px)}
         facts |= {"medians": json.dumps({name: round(median, 6) for name, median in self.medians.items()})}
         write_atomically(path, save({"tokens": self.tokens.contiguous()}, metadata=facts))
 
@@ -89,7 +92,8 @@ class NameBank:
             known = {str(name): float(median) for name, median in json.loads(facts.get("medians", "{}")).items()}
             photos = tuple(facts["photos"].split())
             kept = (tokens, facts["model"], facts["weights"], photos)
-            return cls(*kept, **numbers, medians=known, template=facts.get("template", ""))
+            size = int(facts.get("size_px", 0))
+            return cls(*kept, **numbers, medians=known, template=facts.get("template", ""), size_px=size)
         except FileNotFoundError as error:
             raise ConfigError(f"bank = '{name}': there is no such file; make it with `pnp-ovss calibrate`") from error
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:

@@ -10,6 +10,7 @@ from PIL import Image
 from pnp_ovss.datasets import check_dataset, contact_sheet, first_classes, open_dataset
 from pnp_ovss.errors import DatasetError
 from pnp_ovss.pictures.palette import VOID_COLOUR, palette
+from tests.commands import caller
 
 
 def test_a_good_data_set_is_counted(trees):
@@ -141,3 +142,12 @@ def test_real_context_photographs_show_what_the_59_labels_order_says(data_root):
     context = open_dataset("context", data_root / "context", order="59_labels", split="all")
     for sample in context:
         assert context.vocabulary.label(seen[sample.id]) in sample.labels()
+
+
+def test_faults_are_told_before_a_sheet_that_cannot_be_drawn(trees, monkeypatch, capsys, tmp_path):
+    root = trees.voc()
+    open_dataset("voc", root)[0].image.write_bytes(b"no picture")
+    code, out, err = caller(monkeypatch, capsys)("datasets", "check", "voc", root, "--sheet", tmp_path / "sheet.png")
+    assert code == 2
+    assert "1 mask read" in out
+    assert "cannot read the image" in err

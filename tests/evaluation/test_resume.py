@@ -202,5 +202,8 @@ def test_records_that_are_none_are_refused(rectangles, painter, records):
     records.write_text("hello\n")
     with pytest.raises(OutputError, match="holds no records of an evaluation"):
         run(rectangles, lambda: painter(rectangles), records, RunOptions(resume=True))
+    records.write_text("")
+    with pytest.raises(OutputError, match=r"\.jsonl is empty and holds no records"):
+        read_records(records)
     with pytest.raises(OutputError, match="cannot read the records"):
         read_records(records.parent / "nothing.jsonl")

@@ -71,6 +71,11 @@ def test_words_of_the_same_kind_are_neighbours(pocket):
     assert kitten @ cat > kitten @ sofa
 
 
+def test_a_folder_without_weights_is_told_what_to_do(tmp_path):
+    with pytest.raises(ModelError, match=r"pocket\.safetensors is missing; copy it there or pass another path"):
+        load_pocket(tmp_path / "pocket.safetensors")
+
+
 def test_weights_survive_saving(pocket, tmp_path):
     save_pocket(pocket[0], tmp_path / "pocket.safetensors")
     (tmp_path / "pocket-vocab.txt").write_bytes((weights_folder() / "pocket-vocab.txt").read_bytes())

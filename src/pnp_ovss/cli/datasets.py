@@ -87,6 +87,9 @@ def check(
         refuse_inputs(
             [sheet], [path for s in data for path in (s.image, getattr(s.labels, "path", s.image))], "its picture"
         )
+    found = check_dataset(data)
+    _print(data, found)
+    if sheet is not None:
         picture = contact_sheet(data, count)
         try:
             with writing(sheet):
@@ -94,9 +97,6 @@ def check(
                 picture.save(sheet)
         except ValueError as error:  # an ending that no format has
             raise OutputError(f"cannot write the contact sheet {sheet}: {error}") from error
-    found = check_dataset(data)
-    _print(data, found)
-    if sheet is not None:
         say(f"contact sheet: {sheet}")
     return 0 if found.ok else 1
 

@@ -74,6 +74,8 @@ def read_records(path: Path) -> tuple[dict[str, Any], tuple[ImageRecord, ...]]:
     except OSError as error:
         raise OutputError(f"cannot read the records {path}: {error.strerror or error}") from None
     records: list[ImageRecord] = []
+    if not lines:
+        raise OutputError(f"{path} is empty and holds no records of an evaluation; remove it and start again")
     try:
         header = json.loads(lines[0])
         size = header["classes"] + 1

@@ -117,11 +117,12 @@ def load_pocket(path: Path | str | None = None) -> tuple[PocketModel, Tokenizer]
 
     `path` is a safetensors file with `pocket-vocab.txt` beside it; None takes the built-in one. Raises ModelError.
     """
+    advice = "copy it there or pass another path" if path else "reinstall pnp-ovss"
     path = Path(path) if path else weights_folder() / "pocket.safetensors"
     vocabulary = path.parent / "pocket-vocab.txt"
     missing = [str(file) for file in (path, vocabulary) if not file.is_file()]
     if missing:
-        raise ModelError(f"the pocket model's file {missing[0]} is missing; reinstall pnp-ovss or pass another path")
+        raise ModelError(f"the pocket model's file {missing[0]} is missing; {advice}")
     try:
         with safe_open(path, framework="pt") as stored:
             config = PocketConfig(**json.loads((stored.metadata() or {})["config"]))
