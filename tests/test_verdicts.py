@@ -11,7 +11,7 @@ from PIL import Image
 from pnp_ovss import Segmentation, SegmenterConfig
 from pnp_ovss.postprocess import argmax_labels
 from pnp_ovss.testing import fake_vlm
-from pnp_ovss.verdicts import advice, doubts, equal_scores, evidence
+from pnp_ovss.verdicts import advice, doubts, equal_scores, evidence, why_not
 from tests.commands import caller
 from tests.scenes import two_squares
 from tests.segmented import segment
@@ -29,6 +29,13 @@ def test_doubts_by_hand():
     assert doubts(0.95, ITM, FLAT + 5) == ("its map is strong on 75% of the photo",)  # lowest and peak, not zero, count
     assert doubts(None, ITM, None) == ()
     assert doubts(0.9, ITM.replace(policy="all"), None) == ()  # no threshold decided
+
+
+@pytest.mark.parametrize(
+    ("score", "told"), [(0.63, "0.63 < 0.8"), (0.7964, "0.796 < 0.8"), (0.79999, "0.79999 < 0.8"), (0.0, "0.00 < 0.8")]
+)
+def test_a_score_below_the_threshold_is_not_rounded_up_to_it(score, told):
+    assert why_not(score, ITM) == told
 
 
 def test_nothing_found_says_what_to_do_next():

@@ -42,9 +42,8 @@ def calibrate(segmenter: Segmenter, photos: Sequence[Path], out: Path, *, track:
     """A bank of these photos and no others, written to `out` as it grows; those in it already are not looked at again.
 
     The photos' labels, tags or names are not read. Photos that cannot be read are left out. Raises ConfigError when
-    fewer than FEWEST are left, when `out` holds a bank of other weights, or for an input size that the model has not.
+    fewer than FEWEST are left, or when `out` holds a bank of other weights or of photos of another size.
     """
-    segmenter.input_size(1, 1)
     bank = _begin(segmenter, out)
     known: dict[str, torch.Tensor] = dict(zip(bank.photos, bank.tokens, strict=True)) if bank else {}
     found: dict[str, torch.Tensor] = {}

@@ -25,8 +25,13 @@ def why_not(score: float | None, config: SegmenterConfig) -> str:
     if score is None:
         return "not among the names that may win"
     if score < config.match_threshold:
-        return f"{score:.2f} < {config.match_threshold:g}"
+        return f"{_below(score, config.match_threshold)} < {config.match_threshold:g}"
     return f"{score:.2f}, behind others (look_alikes, match_relative, match_top_k)"
+
+
+def _below(score: float, threshold: float) -> str:
+    """The score, rounded to so many digits that it stays below the threshold: 0.88 would not be, of 0.8796."""
+    return next((shown for digits in range(2, 9) if float(shown := f"{score:.{digits}f}") < threshold), repr(score))
 
 
 def doubts(score: float | None, config: SegmenterConfig, heat: NDArray[np.floating] | None) -> tuple[str, ...]:
