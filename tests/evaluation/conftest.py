@@ -10,6 +10,7 @@ from pnp_ovss import Segmenter, SegmenterConfig
 from pnp_ovss.datasets import open_dataset
 from pnp_ovss.evaluation.systems import Answer, SegmenterSystem
 from pnp_ovss.testing.fake_vlm import COLOURS, FakeVLM
+from tests.commands import caller
 
 NAMES = ("red", "green", "blue", "yellow")
 HEIGHT, WIDTH = 64, 96
@@ -85,3 +86,16 @@ def painter():
 @pytest.fixture
 def records(tmp_path):
     return tmp_path / "out/report.images.jsonl"
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """call(*arguments) -> (exit code, standard output, standard error); a wide screen, so that nothing wraps."""
+
+    monkeypatch.setenv("COLUMNS", "200")
+    return caller(monkeypatch, capsys)
+
+
+@pytest.fixture
+def root(rectangles):
+    return rectangles[0].image.parents[1]

@@ -9,6 +9,7 @@ import torch
 
 from pnp_ovss.testing.fake_hub import FakeHub, serving
 from pnp_ovss.testing.small_models import bpe_files, wordpiece_file
+from tests.vlms import originals
 from tests.vlms.hub_cases import MODELS
 
 
@@ -64,3 +65,11 @@ def saved(tmp_path_factory, vocabulary, bpe_folder):
             shutil.copy(file, folder / file.name)
         found[family] = {file.name: file.read_bytes() for file in folder.iterdir()}
     return found
+
+
+@pytest.fixture
+def albef(tmp_path):
+    """A small ALBEF.pth."""
+    path = tmp_path / "ALBEF.pth"
+    torch.save({"model": originals.random_state(originals.shapes("albef", originals.SMALL["albef"]))}, path)
+    return path

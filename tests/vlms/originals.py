@@ -180,3 +180,14 @@ def random_state(shapes: Shapes, seed: int = 0) -> State:
         scale = 0.5 if table else 1.5 / noise[0].numel() ** 0.5 if len(shape) > 1 and len(shape) != 3 else 0.3
         state[name] = noise * 0.1 + 1 if is_norm else noise * scale
     return state
+
+
+SMALL = {"albef": Sizes(), "mplug": Sizes(), "blip": Sizes(vocabulary=30524, text_only=0, text_depth=3)}
+
+
+def shapes(family: str, sizes: Sizes, pretrained: bool = False) -> Shapes:
+    """{key: shape} of a family's original checkpoint."""
+    if family == "blip":
+        return blip_shapes(sizes)
+    builder = albef_shapes if family == "albef" else mplug_shapes
+    return builder(sizes, pretrained)
